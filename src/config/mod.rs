@@ -1,0 +1,212 @@
+//! What the operator wants: plain values, resolved once from code, environment and defaults.
+//!
+//! Precedence: code > environment > defaults. Nothing here touches the network, a global or the OpenTelemetry SDK.
+//! Every mistake found on the way is collected as a [`Mistake`]; an invalid value never stops the service unless
+//! `TRACEWELL_STRICT` is set.
+
+mod source;
+mod values;
+mod vars;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use self::{
+    source::Source,
+    values::{
+        AccessLog, Compression, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, Mistake,
+        Preset, Propagator, Protocol, Sampler, Secret, Temporality,
+    },
+};
+
+/// Everything `init` needs to know.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// `OTEL_SDK_DISABLED`: no exporter, no thread, no socket; propagation and stdout logs keep working.
+    pub disabled: bool,
+    /// `TRACEWELL_STRICT`: configuration mistakes become an error of `init`.
+    pub strict: bool,
+    /// `TRACEWELL_PRESET`.
+    pub preset: Preset,
+    /// Who this service is.
+    pub resource: ResourceConfig,
+    /// `OTEL_PROPAGATORS`, in order, without duplicates.
+    pub propagators: Vec<Propagator>,
+    /// Spans.
+    pub traces: TracesConfig,
+    /// Metrics.
+    pub metrics: MetricsConfig,
+    /// Log records, over OTLP and on stdout.
+    pub logs: LogsConfig,
+    /// The operator's endpoints.
+    pub admin: AdminConfig,
+    /// The way out.
+    pub shutdown: ShutdownConfig,
+    /// HTTP instrumentation.
+    pub http: HttpConfig,
+}
+
+/// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ResourceConfig {
+    /// The name the operator chose: `OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES`.
+    /// `None` = neither is set; the detected default applies.
+    pub service_name: Option<String>,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, percent-decoded, without `service.name`; empty when any pair was malformed.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// Where one signal's OTLP requests go and how.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Otlp {
+    /// `OTEL_EXPORTER_OTLP_{SIGNAL_}PROTOCOL`; `http/protobuf` by default, whatever cargo features are on.
+    pub protocol: Protocol,
+    /// The full URL requests are sent to: with the signal's path for HTTP, the origin alone for gRPC.
+    pub endpoint: Endpoint,
+    /// `OTEL_EXPORTER_OTLP_{SIGNAL_}HEADERS`; shown redacted.
+    pub headers: Headers,
+    /// Limit of one export including its retries; `None` = no limit (`0` in the environment).
+    pub timeout: Option<Duration>,
+    /// `OTEL_EXPORTER_OTLP_{SIGNAL_}COMPRESSION`.
+    pub compression: Compression,
+    /// PEM file of the certificate authorities to trust instead of the system's.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of the client's certificate chain (mutual TLS).
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file of the client's private key (mutual TLS).
+    pub client_key: Option<PathBuf>,
+}
+
+/// A batch processor's queue (`OTEL_BSP_*`, `OTEL_BLRP_*`).
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The longest an item waits before it is sent; zero = as soon as the sender is free.
+    pub schedule_delay: Duration,
+    /// Limit of one export; `None` = no limit beyond the exporter's own.
+    pub export_timeout: Option<Duration>,
+    /// Items held at most; more are dropped and counted.
+    pub max_queue_size: usize,
+    /// Items in one request at most; never above `max_queue_size`.
+    pub max_export_batch_size: usize,
+}
+
+/// How much one span may hold (`OTEL_SPAN_*_LIMIT`, `OTEL_EVENT_*`, `OTEL_LINK_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpanLimits {
+    /// Attributes per span.
+    pub attributes: u32,
+    /// Events per span.
+    pub events: u32,
+    /// Links per span.
+    pub links: u32,
+    /// Attributes per event.
+    pub attributes_per_event: u32,
+    /// Attributes per link.
+    pub attributes_per_link: u32,
+}
+
+/// Spans.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TracesConfig {
+    /// `OTEL_TRACES_EXPORTER`; empty = `none`.
+    pub exporters: Vec<Exporter>,
+    /// `OTEL_TRACES_SAMPLER` with its argument.
+    pub sampler: Sampler,
+    /// The batch processor.
+    pub batch: Batch,
+    /// What one span may hold.
+    pub limits: SpanLimits,
+    /// The OTLP exporter.
+    pub otlp: Otlp,
+}
+
+/// Metrics.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct MetricsConfig {
+    /// `OTEL_METRICS_EXPORTER`; empty = `none`.
+    pub exporters: Vec<Exporter>,
+    /// `OTEL_METRIC_EXPORT_INTERVAL`, between the starts of exports; never zero.
+    pub interval: Duration,
+    /// `OTEL_METRIC_EXPORT_TIMEOUT`; `None` = no limit.
+    pub timeout: Option<Duration>,
+    /// `OTEL_METRICS_EXEMPLAR_FILTER`.
+    pub exemplar_filter: ExemplarFilter,
+    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+    pub temporality: Temporality,
+    /// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`.
+    pub histogram: HistogramAggregation,
+    /// `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`.
+    pub prometheus: (String, u16),
+    /// The OTLP exporter.
+    pub otlp: Otlp,
+}
+
+/// Log records, over OTLP and on stdout.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LogsConfig {
+    /// `OTEL_LOGS_EXPORTER`; empty = `none`. Lines on stdout do not depend on it.
+    pub exporters: Vec<Exporter>,
+    /// The batch processor.
+    pub batch: Batch,
+    /// The OTLP exporter.
+    pub otlp: Otlp,
+    /// `RUST_LOG`; the directives as given, validated.
+    pub filter: String,
+    /// `TRACEWELL_LOG_FORMAT`; `None` = by whether stdout is a terminal.
+    pub format: Option<LogFormat>,
+    /// `TRACEWELL_ACCESS_LOG`.
+    pub access_log: AccessLog,
+}
+
+/// The operator's endpoints.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct AdminConfig {
+    /// `TRACEWELL_ADMIN_ADDR`; `None` = no admin server.
+    pub addr: Option<SocketAddr>,
+    /// `TRACEWELL_ADMIN_TOKEN`.
+    pub token: Option<Secret>,
+    /// `TRACEWELL_ADMIN_ALLOW`: addresses trusted without the token, beside loopback.
+    pub allow: Vec<IpRange>,
+    /// `TRACEWELL_LIVENESS_STALL_MS`; `None` = never.
+    pub liveness_stall: Option<Duration>,
+    /// `TRACEWELL_CHECKS_DISABLED`.
+    pub checks_disabled: Vec<String>,
+    /// `TRACEWELL_CONSOLE`.
+    pub console: bool,
+}
+
+/// The way out.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct ShutdownConfig {
+    /// `TRACEWELL_SHUTDOWN_MS`: the one deadline of the flush of all signals.
+    pub flush: Duration,
+    /// `TRACEWELL_DRAIN_MS`: how long running requests may take to finish.
+    pub drain: Duration,
+    /// `TRACEWELL_PRESTOP_MS`: how long the service goes on accepting after it became unready.
+    pub prestop: Duration,
+}
+
+/// HTTP instrumentation.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HttpConfig {
+    /// `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`: every other method is `_OTHER`. Case-sensitive.
+    pub known_methods: Vec<String>,
+}
+
+impl Config {
+    /// Resolves environment and defaults. Never fails: what could not be used is in the list, and a default stands in.
+    #[must_use]
+    pub fn resolve(source: &Source) -> (Self, Vec<Mistake>) {
+        vars::resolve(source)
+    }
+}
