@@ -1,1 +1,120 @@
-//! placeholder
+//! One call sets up OpenTelemetry traces, metrics and logs so that a request's duration histogram, its log lines and its
+//! spans carry the same trace id, and every request that is running is listed until the moment it ends, however it ends.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use tokio::net::TcpListener;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let telemetry = tracewell::init()?; // OTEL_* variables decide the rest
+//!     let app = Router::new()
+//!         .route("/users/{id}", get(|| async { "a user" }))
+//!         .layer(tracewell::http::ServerLayer::new());
+//!     let listener = TcpListener::bind("127.0.0.1:8080").await?;
+//!     telemetry.serve(listener, app).await?; // until SIGTERM: unready, drain, flush, report
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The way of the data
+//!
+//! The modules are the stations, in this order:
+//!
+//! | module | |
+//! |---|---|
+//! | [`config`] | what the operator wants: plain values |
+//! | `resource` | where we run |
+//! | `pipeline` | configuration and resource become providers, layers, queues and an exporter |
+//! | [`http`] | a request comes in |
+//! | [`requests`] | who is in flight |
+//! | [`health`] | may traffic come |
+//! | `admin` | the operator's window (feature `admin`) |
+//! | [`shutdown`] | the way out |
+//! | `diagnostics` | our own voice, on stderr |
+//! | `testing` | capture in tests, and an OTLP server with scripted faults (feature `testing`) |
+//!
+//! # Features
+//!
+//! Each only adds; `default` is `otlp-http`, `axum` and `admin`.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `otlp-http` | OTLP over HTTP: http/protobuf and http/json |
+//! | `otlp-grpc` | OTLP over gRPC |
+//! | `axum` | route names from axum, [`Telemetry::serve`] |
+//! | `admin` | the operator's HTTP endpoints |
+//! | `testing` | capture of telemetry in tests, a test OTLP server |
+//! | `full` | all of them |
+//!
+//! # What we say ourselves
+//!
+//! On stderr, rate-limited, never through the pipelines: ERROR when a person must act, WARN when something was lost or is
+//! not as configured, INFO when a state is back to normal. Secrets are never shown.
+//!
+//! # Stability
+//!
+//! No type of an `opentelemetry` crate below 1.0 is needed on the paved road. Where one appears (processors, meter
+//! providers, attribute values) it is of the version re-exported as [`otel`], and follows that crate's versions.
+
+// (1) what the operator wants
+pub mod config;
+
+// (2) where we run
+mod resource;
+
+// (3) how it leaves
+mod pipeline;
+
+// (4) a request comes in, a call goes out
+pub mod http;
+
+// (5) who is in flight
+pub mod requests;
+
+// (6) may traffic come
+pub mod health;
+
+// (7) the operator's window
+#[cfg(feature = "admin")]
+pub mod admin;
+
+// (8) the way out
+pub mod shutdown;
+
+// (9) our own voice
+mod diagnostics;
+
+// (10) for tests
+#[cfg(feature = "testing")]
+pub mod testing;
+
+// start-up, the handle, and what can go wrong
+mod error;
+mod init;
+mod panic;
+mod telemetry;
+
+// small things without a station
+mod lines;
+mod timestamp;
+
+pub use crate::{
+    error::{InitError, ShutdownError},
+    init::{Builder, init},
+    pipeline::{Account, Loss, SignalReport, SignalState, View},
+    telemetry::{ShutdownReport, Telemetry},
+};
+
+/// The versions of the OpenTelemetry crates this crate is built on, for whoever must name their types.
+pub mod otel {
+    pub use opentelemetry as api;
+    pub use opentelemetry_sdk as sdk;
+    pub use tracing_opentelemetry as bridge;
+}
+
+const OPENTELEMETRY_VERSION: &str = "0.33.1";
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

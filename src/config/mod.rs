@@ -5,6 +5,8 @@
 //! `TRACEWELL_STRICT` is set.
 
 mod source;
+#[cfg(test)]
+mod tests;
 mod values;
 mod vars;
 
@@ -13,9 +15,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub use self::{
     source::Source,
     values::{
-        AccessLog, Compression, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, Mistake,
-        Preset, Propagator, Protocol, Sampler, Secret, Temporality,
+        AccessLog, Compression, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange,
+        LogFormat, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal, Temporality,
     },
+    vars::{Variable, table as variables},
 };
 
 /// Everything `init` needs to know.

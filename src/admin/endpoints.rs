@@ -1,0 +1,242 @@
+//! The endpoints: data in, bytes out.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Query, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Window, page};
+use crate::{
+    diagnostics,
+    health::Phase,
+    pipeline::{SignalReport, Take, openmetrics},
+    requests::{Kind, Snapshot},
+    telemetry::Inner,
+    timestamp,
+};
+
+pub(super) fn router(window: Window) -> Router {
+    let guarded = Router::new()
+        .route("/", get(index))
+        .route("/debug/requests", get(requests))
+        .route("/metrics", get(metrics))
+        .route("/telemetry", get(telemetry))
+        .route_layer(middleware::from_fn_with_state(window.clone(), refuse_strangers));
+    Router::new()
+        .route("/health", get(health))
+        .route("/livez", get(health))
+        .route("/ready", get(ready))
+        .route("/readyz", get(ready))
+        .merge(guarded)
+        .layer(middleware::map_response(harden))
+        .with_state(window)
+}
+
+async fn refuse_strangers(State(window): State<Window>, request: Request, next: Next) -> Response {
+    if window.access.trusts(&request) {
+        return next.run(request).await;
+    }
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    (StatusCode::FORBIDDEN, challenge, "only trusted addresses, or the admin token as a bearer token\n")
+        .into_response()
+}
+
+/// Nothing here is for a cache, a frame, or a browser's guess at its type.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy =
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+/// Telemetry is gone: the process is about to be.
+fn gone() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "telemetry has ended\n").into_response()
+}
+
+async fn health(State(window): State<Window>, request: Request) -> Response {
+    let Some(inner) = window.telemetry.upgrade() else { return gone() };
+    let stalled = inner.health.is_stalled();
+    let code = if stalled { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let status = if stalled { "stalled" } else { "ok" };
+    if !window.access.trusts(&request) {
+        return (code, axum::Json(json!({ "status": status }))).into_response();
+    }
+    let body = json!({
+        "status": status,
+        "timestamp": rfc3339(SystemTime::now()),
+        "ready": inner.health.phase() == Phase::Ready,
+        "heartbeat_age_ms": inner.health.heartbeat_age().map(millis),
+    });
+    (code, axum::Json(body)).into_response()
+}
+
+async fn ready(State(window): State<Window>, request: Request) -> Response {
+    let Some(inner) = window.telemetry.upgrade() else { return gone() };
+    let (code, status, output) = match inner.health.phase() {
+        Phase::Ready => (StatusCode::OK, "success", "serving"),
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "failure", "starting"),
+        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "failure", "draining"),
+    };
+    if !window.access.trusts(&request) {
+        return (code, axum::Json(json!({ "status": status }))).into_response();
+    }
+    let result = json!({
+        "checker": "service", "passed": code.is_success(), "output": output, "cached": false, "duration_ms": 0.0,
+    });
+    let body = json!({ "status": status, "timestamp": rfc3339(SystemTime::now()), "results": [result] });
+    (code, axum::Json(body)).into_response()
+}
+
+async fn index(State(window): State<Window>) -> Response {
+    let Some(inner) = window.telemetry.upgrade() else { return gone() };
+    page::html(page::index(&inner))
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Wanted {
+    format: Option<String>,
+    min_age_ms: Option<u64>,
+    route: Option<String>,
+    kind: Option<String>,
+}
+
+async fn requests(
+    State(window): State<Window>,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(inner) = window.telemetry.upgrade() else { return gone() };
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(problem) => return (StatusCode::BAD_REQUEST, format!("{problem}\n")).into_response(),
+    };
+    let kind = match wanted.kind.as_deref() {
+        None => None,
+        Some("request") => Some(Kind::Request),
+        Some("task") => Some(Kind::Task),
+        Some(other) => {
+            let problem = format!("kind={other:?}; accepted are request and task\n");
+            return (StatusCode::BAD_REQUEST, problem).into_response();
+        }
+    };
+    let snapshot = filtered(inner.registry.snapshot(), &wanted, kind);
+    let json = match wanted.format.as_deref() {
+        Some("json") => true,
+        Some("html") => false,
+        Some(other) => {
+            let problem = format!("format={other:?}; accepted are json and html\n");
+            return (StatusCode::BAD_REQUEST, problem).into_response();
+        }
+        None => !accepts_html(&headers),
+    };
+    if json { axum::Json(snapshot).into_response() } else { page::html(page::requests(&snapshot)) }
+}
+
+/// The filters are for what is listed; totals stay what they are.
+fn filtered(mut snapshot: Snapshot, wanted: &Wanted, kind: Option<Kind>) -> Snapshot {
+    let age = Duration::from_millis(wanted.min_age_ms.unwrap_or(0));
+    let route = wanted.route.as_deref();
+    snapshot.active.retain(|entry| {
+        entry.age >= age
+            && route.is_none_or(|route| entry.route.as_deref() == Some(route))
+            && kind.is_none_or(|kind| entry.kind == kind)
+    });
+    snapshot.recent.retain(|recent| {
+        route.is_none_or(|route| recent.entry.route.as_deref() == Some(route))
+            && kind.is_none_or(|kind| recent.entry.kind == kind)
+    });
+    snapshot
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
+}
+
+async fn metrics(State(window): State<Window>, headers: HeaderMap) -> Response {
+    let Some(inner) = window.telemetry.upgrade() else { return gone() };
+    let accept: Vec<&str> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format =
+        openmetrics::Format::negotiate(Some(accept.join(",")).filter(|accept| !accept.is_empty()).as_deref());
+    // callbacks are the user's and may block: not on the thread that answers for liveness
+    let page = tokio::task::spawn_blocking(move || scrape(&inner, format)).await;
+    match page {
+        Ok(Ok(page)) => {
+            let content_type = HeaderValue::from_static(format.content_type());
+            ([(header::CONTENT_TYPE, content_type)], Body::from(page)).into_response()
+        }
+        Ok(Err(problem)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{problem}\n")).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the collection ended early\n").into_response(),
+    }
+}
+
+fn scrape(inner: &Arc<Inner>, format: openmetrics::Format) -> Result<String, String> {
+    let _quiet = tracing::subscriber::set_default(diagnostics::Listener);
+    let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+    let request = inner.pipeline.scrape.collect(Take::Latest).map_err(|error| error.to_string())?;
+    let mut page = String::new();
+    let skipped = openmetrics::encode(&request, format, &mut page);
+    if skipped != openmetrics::Skipped::default() {
+        diagnostics::warn(
+            "scrape",
+            format_args!("/metrics leaves out what Prometheus cannot express: {skipped:?}"),
+        );
+    }
+    Ok(page)
+}
+
+async fn telemetry(State(window): State<Window>) -> Response {
+    let Some(inner) = window.telemetry.upgrade() else { return gone() };
+    let mut body = serde_json::Map::new();
+    for report in inner.pipeline.reports() {
+        body.insert(report.signal.to_string(), signal(&report));
+    }
+    axum::Json(body).into_response()
+}
+
+fn signal(report: &SignalReport) -> Value {
+    let account = &report.account;
+    let losses: serde_json::Map<String, Value> =
+        account.losses().map(|(reason, count)| (reason.as_str().to_owned(), count.into())).collect();
+    let error = report.last_error.as_ref().map(|(at, cause)| json!({ "at": rfc3339(*at), "cause": cause }));
+    json!({
+        "state": report.state.as_str(),
+        "endpoint": report.endpoint,
+        "protocol": report.protocol,
+        "emitted": account.emitted,
+        "exported": account.exported,
+        "dropped": account.dropped,
+        "failed": account.failed,
+        "queued": account.queued,
+        "losses": losses,
+        "last_error": error,
+        "last_success": report.last_success.map(rfc3339),
+    })
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    let mut text = String::with_capacity(27);
+    timestamp::rfc3339_micros(time, &mut text);
+    text
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

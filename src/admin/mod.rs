@@ -1,0 +1,65 @@
+//! The operator's window: health, readiness, active requests, metrics, and the pipeline about itself.
+//!
+//! | path | answer | strangers |
+//! |---|---|---|
+//! | `/health`, `/livez` | 200 while the service's runtime lives, else 503; from memory | status only |
+//! | `/ready`, `/readyz` | 200 when traffic may come, else 503 | status only |
+//! | `/debug/requests` | active and recent requests: JSON, or HTML for browsers | refused |
+//! | `/metrics` | OpenMetrics with exemplars, or Prometheus text 0.0.4 | refused |
+//! | `/telemetry` | what became of every span, point and record | refused |
+//! | `/` | the list of these | refused |
+//!
+//! Callers from loopback and from `TRACEWELL_ADMIN_ALLOW`, or with `TRACEWELL_ADMIN_TOKEN` as a bearer token, are
+//! trusted. Served on `TRACEWELL_ADMIN_ADDR` by a thread of its own, which answers even when every worker of the service
+//! is busy, and whose requests are in nobody's telemetry.
+
+mod access;
+mod endpoints;
+mod page;
+mod server;
+
+use std::sync::{Arc, PoisonError, Weak};
+
+use axum::Router;
+
+use self::access::Access;
+pub(crate) use self::server::AdminServer;
+use crate::{Telemetry, telemetry::Inner};
+
+/// What every endpoint sees: the telemetry, as long as it lives.
+#[derive(Clone)]
+pub(super) struct Window {
+    telemetry: Weak<Inner>,
+    access: Arc<Access>,
+}
+
+/// The endpoints, to be merged into a router of the program's own.
+///
+/// Serve it with `ConnectInfo<SocketAddr>`: where a caller's address is unknown, only the token makes it trusted.
+#[must_use]
+pub fn router(telemetry: &Telemetry) -> Router {
+    let inner = telemetry.inner();
+    let access = Arc::new(Access::new(&inner.config.admin));
+    endpoints::router(Window { telemetry: Arc::downgrade(inner), access })
+}
+
+/// Starts the server of `TRACEWELL_ADMIN_ADDR`, if there is one.
+///
+/// # Errors
+/// The sentence that says why the address cannot be served.
+pub(crate) fn start(telemetry: &Telemetry) -> Result<(), String> {
+    let inner = telemetry.inner();
+    let Some(address) = inner.config.admin.addr else { return Ok(()) };
+    let server = AdminServer::start(address, router(telemetry))
+        .map_err(|error| format!("TRACEWELL_ADMIN_ADDR {address}: {error}"))?;
+    *inner.admin.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    Ok(())
+}
+
+impl Telemetry {
+    /// Where the admin server listens; with port 0 in the configuration, the port it got.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.inner().admin.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(AdminServer::address)
+    }
+}

@@ -1,0 +1,34 @@
+//! The value types of the configuration: parsed once, never re-validated; none shows a secret.
+
+mod endpoint;
+mod headers;
+mod ip_range;
+mod mistake;
+mod sampler;
+mod words;
+
+pub(super) use self::mistake::{redacted, shortened};
+pub(super) use self::words::Word;
+pub use self::{
+    endpoint::Endpoint,
+    headers::Headers,
+    ip_range::IpRange,
+    mistake::{Mistake, Secret},
+    sampler::Sampler,
+    words::{
+        AccessLog, Compression, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Preset,
+        Propagator, Protocol, Signal, Temporality,
+    },
+};
+
+/// Percent-decodes strictly: every `%` needs two hex digits, and the result must be UTF-8.
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|b| *b == b'%') {
+        match rest.get(at + 1..at + 3) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
+            _ => return None,
+        }
+    }
+    percent_encoding::percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}

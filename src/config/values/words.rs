@@ -1,0 +1,193 @@
+//! Settings that are one word out of a few, spelled as in the environment.
+
+use std::fmt;
+
+/// A setting that is one word out of a few.
+pub(in crate::config) trait Word: Copy + 'static {
+    const ALL: &'static [Self];
+
+    fn word(self) -> &'static str;
+
+    /// Case does not matter.
+    fn from_word(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.word().eq_ignore_ascii_case(text))
+    }
+}
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$doc])* #[doc = concat!(" (`", $word, "`)")] $variant,)+
+        }
+
+        impl $name {
+            /// The word that stands for it in the environment.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl Word for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            fn word(self) -> &'static str {
+                self.as_str()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// Which finished requests get a completion record (`TRACEWELL_ACCESS_LOG`).
+    #[non_exhaustive]
+    AccessLog {
+        /// None.
+        Off = "off",
+        /// Those that failed.
+        Errors = "errors",
+        /// Those that failed or were slow.
+        Slow = "slow",
+        /// Every one.
+        All = "all",
+    }
+}
+
+words! {
+    /// How OTLP request bodies are compressed.
+    #[non_exhaustive]
+    Compression {
+        /// Not at all.
+        None = "none",
+        /// gzip.
+        Gzip = "gzip",
+    }
+}
+
+words! {
+    /// Which measurements may become exemplars.
+    ExemplarFilter {
+        /// Every one.
+        AlwaysOn = "always_on",
+        /// None; costs nothing.
+        AlwaysOff = "always_off",
+        /// Those made inside a sampled span.
+        TraceBased = "trace_based",
+    }
+}
+
+words! {
+    /// Where a signal goes.
+    #[non_exhaustive]
+    Exporter {
+        /// To an OTLP receiver.
+        Otlp = "otlp",
+        /// To stdout.
+        Console = "console",
+        /// Served for Prometheus to scrape; metrics only.
+        Prometheus = "prometheus",
+    }
+}
+
+words! {
+    /// What a histogram without a view of its own becomes.
+    HistogramAggregation {
+        /// Fixed bucket boundaries.
+        ExplicitBucket = "explicit_bucket_histogram",
+        /// Exponential buckets that fit themselves to the values.
+        Base2Exponential = "base2_exponential_bucket_histogram",
+    }
+}
+
+words! {
+    /// How log lines look on stdout.
+    #[non_exhaustive]
+    LogFormat {
+        /// One JSON object a line.
+        Json = "json",
+        /// For people.
+        Pretty = "pretty",
+    }
+}
+
+words! {
+    /// A set of defaults; explicit settings win over it.
+    #[non_exhaustive]
+    Preset {
+        /// The specification's defaults.
+        Production = "production",
+        /// Telemetry is sent each second, and the console's store is on.
+        Development = "development",
+        /// Telemetry is sent almost at once.
+        Test = "test",
+    }
+}
+
+words! {
+    /// How context travels between services.
+    #[non_exhaustive]
+    Propagator {
+        /// W3C Trace Context: `traceparent` and `tracestate`.
+        TraceContext = "tracecontext",
+        /// W3C Baggage.
+        Baggage = "baggage",
+    }
+}
+
+words! {
+    /// How OTLP is spoken.
+    Protocol {
+        /// Protobuf over gRPC.
+        Grpc = "grpc",
+        /// Protobuf over HTTP.
+        HttpProtobuf = "http/protobuf",
+        /// JSON over HTTP.
+        HttpJson = "http/json",
+    }
+}
+
+words! {
+    /// One of the three signals.
+    Signal {
+        /// Spans.
+        Traces = "traces",
+        /// Metrics.
+        Metrics = "metrics",
+        /// Log records.
+        Logs = "logs",
+    }
+}
+
+words! {
+    /// What a sum or histogram reports at each export.
+    Temporality {
+        /// The total since the start.
+        Cumulative = "cumulative",
+        /// The change since the last export.
+        Delta = "delta",
+        /// Delta for synchronous counters and histograms, cumulative for the others.
+        LowMemory = "lowmemory",
+    }
+}
+
+impl Signal {
+    /// The path of its OTLP/HTTP requests below a base endpoint.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
+        }
+    }
+}

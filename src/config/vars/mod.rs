@@ -1,0 +1,188 @@
+//! Every variable: the table of what there is, and the reading of it all into a [`Config`].
+
+mod otlp;
+mod parse;
+mod reader;
+mod table;
+
+use self::{
+    otlp::otlp,
+    reader::{Reader, partly},
+    table::{
+        ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT, BLRP_EXPORT_TIMEOUT,
+        BLRP_MAX_EXPORT_BATCH_SIZE, BLRP_MAX_QUEUE_SIZE, BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT,
+        BSP_MAX_EXPORT_BATCH_SIZE, BSP_MAX_QUEUE_SIZE, BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN,
+        EVENT_ATTRIBUTE_COUNT_LIMIT, HTTP_KNOWN_METHODS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL,
+        LOG_FORMAT, LOGS_EXPORTER, METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER,
+        METRICS_EXPORTER, METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST,
+        PROMETHEUS_PORT, PROPAGATORS, RESOURCE_ATTRIBUTES, RUST_LOG, SDK_DISABLED, SERVICE_NAME, SHUTDOWN,
+        SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT, TRACES_EXPORTER,
+        TRACES_SAMPLER, TRACES_SAMPLER_ARG, UNSUPPORTED,
+    },
+};
+use super::{
+    AdminConfig, Batch, Config, HttpConfig, LogsConfig, MetricsConfig, Mistake, ResourceConfig, Sampler,
+    ShutdownConfig, Signal, Source, SpanLimits, TracesConfig,
+};
+
+pub use self::table::{Variable, table};
+
+/// Name of the resource attribute that `OTEL_SERVICE_NAME` wins over.
+const SERVICE_NAME_ATTRIBUTE: &str = "service.name";
+
+/// Reads every variable.
+pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
+    let mut reader = Reader::new(source);
+    let r = &mut reader;
+    r.preset = r.get(&PRESET, parse::word);
+    let config = Config {
+        disabled: r.get(&SDK_DISABLED, parse::boolean),
+        strict: r.get(&STRICT, parse::boolean),
+        preset: r.preset,
+        resource: resource(r),
+        propagators: r.get(&PROPAGATORS, parse::propagators),
+        traces: traces(r),
+        metrics: metrics(r),
+        logs: logs(r),
+        admin: admin(r),
+        shutdown: ShutdownConfig {
+            flush: r.get(&SHUTDOWN, parse::millis),
+            drain: r.get(&DRAIN, parse::millis),
+            prestop: r.get(&PRESTOP, parse::millis),
+        },
+        http: HttpConfig { known_methods: r.get(&HTTP_KNOWN_METHODS, parse::methods) },
+    };
+    for (name, why) in UNSUPPORTED {
+        if let Some(value) = source.get(name) {
+            r.add(Mistake::new(*name, &value, *why, ""));
+        }
+    }
+    (config, reader.into_mistakes())
+}
+
+fn resource(r: &mut Reader<'_>) -> ResourceConfig {
+    let mut attributes = r.optional(&RESOURCE_ATTRIBUTES, parse::attributes).unwrap_or_default();
+    let place = attributes.iter().position(|(key, _)| key == SERVICE_NAME_ATTRIBUTE);
+    let name = place.map(|place| attributes.remove(place).1).filter(|name| !name.trim().is_empty());
+    ResourceConfig { service_name: r.optional(&SERVICE_NAME, parse::text).or(name), attributes }
+}
+
+fn traces(r: &mut Reader<'_>) -> TracesConfig {
+    TracesConfig {
+        exporters: r.get(&TRACES_EXPORTER, |text| parse::exporters(text, Signal::Traces)),
+        sampler: sampler(r),
+        batch: batch(
+            r,
+            [&BSP_SCHEDULE_DELAY, &BSP_EXPORT_TIMEOUT, &BSP_MAX_QUEUE_SIZE, &BSP_MAX_EXPORT_BATCH_SIZE],
+        ),
+        limits: limits(r),
+        otlp: otlp(r, Signal::Traces),
+    }
+}
+
+fn sampler(r: &mut Reader<'_>) -> Sampler {
+    match r.get(&TRACES_SAMPLER, parse::sampler) {
+        Sampler::TraceIdRatio(_) => Sampler::TraceIdRatio(r.get(&TRACES_SAMPLER_ARG, parse::ratio)),
+        Sampler::ParentBased(root) if matches!(*root, Sampler::TraceIdRatio(_)) => {
+            Sampler::parent_based(Sampler::TraceIdRatio(r.get(&TRACES_SAMPLER_ARG, parse::ratio)))
+        }
+        chosen => {
+            unused_argument(r, &chosen);
+            chosen
+        }
+    }
+}
+
+/// Reports an argument that the chosen sampler does not take, unless a mistake in the sampler explains it.
+fn unused_argument(r: &mut Reader<'_>, chosen: &Sampler) {
+    let Some(value) = r.source.get(TRACES_SAMPLER_ARG.name) else { return };
+    let (valid, used) = (parse::ratio(&value).is_ok(), chosen.to_string());
+    match r.source.get(TRACES_SAMPLER.name) {
+        // who sets a share alone believes it is applied
+        None if valid => {
+            let why =
+                format!("accepted is a share only with a traceidratio sampler in {}", TRACES_SAMPLER.name);
+            r.mistake(&TRACES_SAMPLER_ARG, &value, &why, &used);
+        }
+        None => r.mistake(&TRACES_SAMPLER_ARG, &value, "", &used),
+        Some(sampler) if !valid && parse::sampler(&sampler).is_ok() => {
+            r.mistake(&TRACES_SAMPLER_ARG, &value, "", &used);
+        }
+        Some(_) => {}
+    }
+}
+
+fn batch(r: &mut Reader<'_>, [delay, timeout, queue, size]: [&'static Variable; 4]) -> Batch {
+    let (max_queue_size, max_export_batch_size) = sizes(r, queue, size);
+    Batch {
+        schedule_delay: r.get(delay, parse::millis),
+        export_timeout: r.get(timeout, parse::timeout),
+        max_queue_size,
+        max_export_batch_size,
+    }
+}
+
+/// The sizes alone. A small queue below the default batch is no mistake; an explicit batch above its queue is.
+fn sizes(r: &mut Reader<'_>, queue: &'static Variable, batch: &'static Variable) -> (usize, usize) {
+    let queue = r.get(queue, parse::size);
+    let default = parse::size(batch.default_in(r.preset)).map_or(queue, |size| size.min(queue));
+    let size = r.read(batch, &default.to_string(), |text| match parse::size(text)? {
+        size if size <= queue => Ok(size),
+        _ => {
+            let why = format!("accepted is at most the queue's size, {queue}");
+            Err(partly(why, queue, queue.to_string()))
+        }
+    });
+    (queue, size.unwrap_or(default))
+}
+
+fn limits(r: &mut Reader<'_>) -> SpanLimits {
+    let general = r.get(&ATTRIBUTE_COUNT_LIMIT, parse::count);
+    let used = general.to_string();
+    let mut own = |var| r.read(var, &used, parse::count).unwrap_or(general);
+    SpanLimits {
+        attributes: own(&SPAN_ATTRIBUTE_COUNT_LIMIT),
+        attributes_per_event: own(&EVENT_ATTRIBUTE_COUNT_LIMIT),
+        attributes_per_link: own(&LINK_ATTRIBUTE_COUNT_LIMIT),
+        events: r.get(&SPAN_EVENT_COUNT_LIMIT, parse::count),
+        links: r.get(&SPAN_LINK_COUNT_LIMIT, parse::count),
+    }
+}
+
+fn metrics(r: &mut Reader<'_>) -> MetricsConfig {
+    MetricsConfig {
+        exporters: r.get(&METRICS_EXPORTER, |text| parse::exporters(text, Signal::Metrics)),
+        interval: r.get(&METRIC_EXPORT_INTERVAL, parse::interval),
+        timeout: r.get(&METRIC_EXPORT_TIMEOUT, parse::timeout),
+        exemplar_filter: r.get(&METRICS_EXEMPLAR_FILTER, parse::word),
+        temporality: r.get(&METRICS_TEMPORALITY, parse::word),
+        histogram: r.get(&METRICS_HISTOGRAM, parse::word),
+        prometheus: (r.get(&PROMETHEUS_HOST, parse::host), r.get(&PROMETHEUS_PORT, parse::port)),
+        otlp: otlp(r, Signal::Metrics),
+    }
+}
+
+fn logs(r: &mut Reader<'_>) -> LogsConfig {
+    LogsConfig {
+        exporters: r.get(&LOGS_EXPORTER, |text| parse::exporters(text, Signal::Logs)),
+        batch: batch(
+            r,
+            [&BLRP_SCHEDULE_DELAY, &BLRP_EXPORT_TIMEOUT, &BLRP_MAX_QUEUE_SIZE, &BLRP_MAX_EXPORT_BATCH_SIZE],
+        ),
+        otlp: otlp(r, Signal::Logs),
+        filter: r.get(&RUST_LOG, parse::filter),
+        format: r.optional(&LOG_FORMAT, parse::word),
+        access_log: r.get(&ACCESS_LOG, parse::word),
+    }
+}
+
+fn admin(r: &mut Reader<'_>) -> AdminConfig {
+    AdminConfig {
+        addr: r.optional(&ADMIN_ADDR, parse::address),
+        token: r.optional(&ADMIN_TOKEN, parse::secret),
+        allow: r.optional(&ADMIN_ALLOW, parse::ranges).unwrap_or_default(),
+        liveness_stall: r.get(&LIVENESS_STALL, parse::timeout),
+        checks_disabled: r.optional(&CHECKS_DISABLED, parse::names).unwrap_or_default(),
+        console: r.get(&CONSOLE, parse::boolean),
+    }
+}

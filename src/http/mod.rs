@@ -1,0 +1,30 @@
+//! HTTP instrumentation: a request comes in, a call goes out.
+//!
+//! [`ServerLayer`] works with any tower HTTP service. For every request it makes a span, five metrics with exemplars and
+//! an entry among the [active requests](crate::requests), and it ends all of them together, exactly once, however the
+//! request ends:
+//!
+//! | what happens | outcome | span | `http.server.request.duration` |
+//! |---|---|---|---|
+//! | response below 500, body delivered or nothing to send | completed | status unset | with the status code |
+//! | response with 5xx | failed | Error, `error.type` = the code | with `error.type` |
+//! | the inner service returns an error | failed | Error, `error.type` = type name | with `error.type`, no status code |
+//! | the future is dropped: client gone, timeout outside | cancelled | unset, ends then | `tracewell.outcome`=`cancelled` |
+//! | a panic | panicked | Error, `error.type`=`panic` | with `error.type`; the panic goes on |
+//! | the body is dropped before its end, or fails | aborted | unset, or Error when it failed | code and outcome |
+//! | upgrade (101), `text/event-stream` | its stream's own end | ends at the headers | recorded at the headers |
+//!
+//! Metrics: `http.server.request.duration` (s, until the last byte of the body),
+//! `tracewell.http.server.time_to_first_byte` (s, until the headers), `http.server.active_requests` ({request}),
+//! `http.server.request.body.size` and `http.server.response.body.size` (By). Conventions 1.44, http/http-spans.md and
+//! http/http-metrics.md. Neither `Host` nor the raw path is ever a metric's attribute, an unknown method is `_OTHER`, and
+//! secrets in the query are redacted.
+
+mod metrics;
+mod route;
+mod seed;
+mod semconv;
+mod server;
+
+pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
+pub(crate) use self::{metrics::instruments_made, seed::SpanSeed, server::Settings, server::configure};

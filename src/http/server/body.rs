@@ -1,0 +1,121 @@
+//! The body: carries the exchange to the last byte.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::exchange::{End, Exchange};
+
+pin_project! {
+    /// The body of an observed response.
+    ///
+    /// Dropped before its end, its request ends as aborted.
+    #[derive(Debug)]
+    pub struct ResponseBody<B> {
+        #[pin]
+        inner: Option<B>,
+        exchange: Option<Exchange>,
+    }
+
+    impl<B> PinnedDrop for ResponseBody<B> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let Some(exchange) = this.exchange.take() else { return };
+            let dropped = {
+                let _entered = exchange.enter();
+                catch_unwind(AssertUnwindSafe(|| this.inner.set(None)))
+            };
+            match dropped {
+                Ok(()) => exchange.end(End::Left),
+                Err(panic) => {
+                    exchange.end(End::Panicked);
+                    // a second panic while the first one unwinds would abort the process
+                    if !std::thread::panicking() {
+                        resume_unwind(panic);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn observed(inner: B, exchange: Exchange) -> Self {
+        Self { inner: Some(inner), exchange: Some(exchange) }
+    }
+
+    pub(super) fn unobserved(inner: B) -> Self {
+        Self { inner: Some(inner), exchange: None }
+    }
+}
+
+impl<B: Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::unobserved(B::default())
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body,
+    B::Error: std::fmt::Display,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let Some(exchange) = this.exchange.as_mut() else { return inner.poll_frame(cx) };
+        let polled = {
+            let _entered = exchange.enter();
+            catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll_frame(cx)))
+        };
+        let frame = match polled {
+            Ok(poll) => ready!(poll),
+            Err(panic) => {
+                if let Some(exchange) = this.exchange.take() {
+                    exchange.end(End::Panicked);
+                }
+                resume_unwind(panic)
+            }
+        };
+        let delivered = match &frame {
+            None => true,
+            Some(Ok(frame)) => {
+                exchange.sent(frame.data_ref().map_or(0, |data| data.remaining() as u64));
+                // a server does not ask for a frame after the one that says it is the last, nor past the length it announced
+                frame.is_trailers() || inner.is_end_stream() || exchange.is_complete()
+            }
+            Some(Err(error)) => {
+                if let Some(exchange) = this.exchange.take() {
+                    exchange.end(End::Error { name: std::any::type_name::<B::Error>(), message: error });
+                }
+                return Poll::Ready(frame);
+            }
+        };
+        if delivered {
+            if let Some(exchange) = this.exchange.take() {
+                exchange.end(End::Delivered);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}

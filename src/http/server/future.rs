@@ -1,0 +1,106 @@
+//! The future: lends its exchange to every poll and hands it on to the body.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use pin_project_lite::pin_project;
+
+use super::{
+    body::ResponseBody,
+    exchange::{End, Exchange},
+};
+
+pin_project! {
+    /// The response of an observed request.
+    ///
+    /// Dropped before it is ready, its request ends as cancelled.
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> {
+        // `None` once dropped, so that it is dropped inside the request's span
+        #[pin]
+        inner: Option<F>,
+        exchange: Option<Exchange>,
+    }
+
+    impl<F> PinnedDrop for ResponseFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let Some(exchange) = this.exchange.take() else { return };
+            let dropped = {
+                let _entered = exchange.enter();
+                catch_unwind(AssertUnwindSafe(|| this.inner.set(None)))
+            };
+            match dropped {
+                Ok(()) => exchange.end(End::Left),
+                Err(panic) => {
+                    exchange.end(End::Panicked);
+                    // a second panic while the first one unwinds would abort the process
+                    if !std::thread::panicking() {
+                        resume_unwind(panic);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn observed(inner: F, exchange: Exchange) -> Self {
+        Self { inner: Some(inner), exchange: Some(exchange) }
+    }
+
+    pub(super) fn unobserved(inner: F) -> Self {
+        Self { inner: Some(inner), exchange: None }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: http_body::Body,
+    E: std::fmt::Display,
+{
+    type Output = Result<Response<ResponseBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            // polled after it was ready, or after a panic: as `async` blocks do, but without another panic
+            return Poll::Pending;
+        };
+        let Some(exchange) = this.exchange.as_ref() else {
+            return inner.poll(cx).map_ok(|response| response.map(ResponseBody::unobserved));
+        };
+        let polled = {
+            let _entered = exchange.enter();
+            catch_unwind(AssertUnwindSafe(|| inner.poll(cx)))
+        };
+        let result = match polled {
+            Ok(poll) => ready!(poll),
+            Err(panic) => {
+                if let Some(exchange) = this.exchange.take() {
+                    exchange.end(End::Panicked);
+                }
+                resume_unwind(panic)
+            }
+        };
+        let Some(exchange) = this.exchange.take() else { return Poll::Pending };
+        // the service's own state goes while its span is entered
+        {
+            let _entered = exchange.enter();
+            this.inner.set(None);
+        }
+        Poll::Ready(match result {
+            Ok(response) => Ok(exchange.answer(response)),
+            Err(error) => {
+                exchange.end(End::Error { name: std::any::type_name::<E>(), message: &error });
+                Err(error)
+            }
+        })
+    }
+}

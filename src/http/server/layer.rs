@@ -1,0 +1,170 @@
+//! The layer and what can be chosen about it.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
+use opentelemetry::metrics::MeterProvider;
+use tower_layer::Layer;
+
+use super::service::ServerService;
+use crate::{
+    config::{AccessLog, HttpConfig},
+    http::{metrics::Instruments, semconv::Methods},
+    requests::Registry,
+};
+
+/// The client's address, for servers that are not axum's: put it into a request's extensions.
+///
+/// With axum, `ConnectInfo<SocketAddr>` is found as well.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Observes every request of a tower HTTP service; see the [module](crate::http) for what is recorded when.
+///
+/// With axum it belongs on the router (`Router::layer`), where the matched route is known. Requests of one program share
+/// the [global registry](Registry::global) and the global meter provider unless others are given.
+///
+/// ```
+/// use tower_layer::Layer as _;
+/// # let inner_service = ();
+/// let observed = tracewell::http::ServerLayer::new().layer(inner_service);
+/// # let _ = observed;
+/// ```
+#[derive(Clone)]
+pub struct ServerLayer {
+    options: Options,
+}
+
+/// What a layer was told.
+#[derive(Clone, Default)]
+pub(super) struct Options {
+    registry: Option<Registry>,
+    meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
+    settings: Option<Arc<Settings>>,
+    pub(super) unobserved: Option<Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>>,
+}
+
+impl fmt::Debug for ServerLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerLayer").finish_non_exhaustive()
+    }
+}
+
+impl Default for ServerLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ServerLayer {
+    /// A layer that records into the globals that `init` installed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { options: Options::default() }
+    }
+
+    /// Enters requests into this registry instead of the global one.
+    #[must_use]
+    pub fn with_registry(mut self, registry: Registry) -> Self {
+        self.options.registry = Some(registry);
+        self
+    }
+
+    /// Makes the instruments with this provider instead of the global one.
+    #[must_use]
+    pub fn with_meter_provider(mut self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
+        self.options.meters = Some(Arc::new(provider));
+        self
+    }
+
+    /// Requests for which `unobserved` answers true pass without a span, a metric or an entry.
+    ///
+    /// It is called once per request, before anything else; it should not block.
+    #[must_use]
+    pub fn with_unobserved(
+        mut self,
+        unobserved: impl Fn(&http::Method, &http::Uri) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.options.unobserved = Some(Arc::new(unobserved));
+        self
+    }
+
+    pub(crate) fn with_settings(mut self, settings: Settings) -> Self {
+        self.options.settings = Some(Arc::new(settings));
+        self
+    }
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = ServerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ServerService::new(
+            inner,
+            Arc::new(Shared { options: self.options.clone(), resolved: OnceLock::new() }),
+        )
+    }
+}
+
+/// What all clones of a service share; what comes from globals is resolved by the first request, after `init`.
+pub(super) struct Shared {
+    pub(super) options: Options,
+    resolved: OnceLock<Arc<Resolved>>,
+}
+
+/// Where requests are recorded.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) instruments: Instruments,
+    pub(super) registry: Registry,
+    pub(super) settings: Arc<Settings>,
+}
+
+impl Shared {
+    pub(super) fn resolved(&self) -> &Arc<Resolved> {
+        self.resolved.get_or_init(|| {
+            let options = &self.options;
+            let instruments = match &options.meters {
+                Some(meters) => Instruments::new(&**meters),
+                None => Instruments::new(&*opentelemetry::global::meter_provider()),
+            };
+            let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
+            let settings = options.settings.clone().unwrap_or_else(Settings::global);
+            Arc::new(Resolved { instruments, registry, settings })
+        })
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// What the operator chose for HTTP.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    pub(super) methods: Methods,
+    pub(super) access_log: Option<AccessLog>,
+}
+
+static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
+
+/// Sets what layers use that were not given anything else. The first call counts: there is one `install`.
+pub(crate) fn configure(settings: Settings) {
+    let _ = SETTINGS.set(Arc::new(settings));
+}
+
+impl Settings {
+    pub(crate) fn new(http: &HttpConfig, access_log: AccessLog) -> Self {
+        let methods = Methods::new(http.known_methods.iter().map(String::as_str));
+        Self { methods, access_log: Some(access_log).filter(|log| *log != AccessLog::Off) }
+    }
+
+    fn global() -> Arc<Self> {
+        SETTINGS.get().cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,16 @@
+//! The server side: layer, service, future and body, and the one exchange that moves along them.
+
+mod body;
+mod exchange;
+mod future;
+mod layer;
+mod service;
+
+pub(crate) use self::layer::{Settings, configure};
+pub use self::{
+    body::ResponseBody,
+    exchange::ConnectionScope,
+    future::ResponseFuture,
+    layer::{Peer, ServerLayer},
+    service::ServerService,
+};

@@ -1,0 +1,65 @@
+//! The service: begins an exchange and hands it to the future.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::{
+    body::ResponseBody,
+    exchange::{End, Exchange},
+    future::ResponseFuture,
+    layer::Shared,
+};
+
+/// A service whose requests are observed; made by [`ServerLayer`](super::ServerLayer).
+#[derive(Debug, Clone)]
+pub struct ServerService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> ServerService<S> {
+    pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ServerService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S::Error: std::fmt::Display,
+    ResBody: http_body::Body,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let unobserved = self.shared.options.unobserved.as_ref();
+        if unobserved.is_some_and(|unobserved| unobserved(request.method(), request.uri())) {
+            return ResponseFuture::unobserved(self.inner.call(request));
+        }
+        let exchange = Exchange::begin(self.shared.resolved(), &request);
+        // a handler may do its work, or panic, before it returns its future
+        let inner = {
+            let _entered = exchange.enter();
+            catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
+        };
+        match inner {
+            Ok(inner) => ResponseFuture::observed(inner, exchange),
+            Err(panic) => {
+                exchange.end(End::Panicked);
+                resume_unwind(panic)
+            }
+        }
+    }
+}

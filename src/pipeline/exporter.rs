@@ -1,0 +1,227 @@
+//! The exporter's own thread: one small runtime that sends everything and whose own work is never recorded.
+//!
+//! Nothing that runs here can reach the service's telemetry: the thread has a subscriber of its own, which only passes
+//! OpenTelemetry's warnings on to [`diagnostics`], and it is inside a suppressed-telemetry scope.
+
+use std::{
+    future::Future,
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use opentelemetry::Context;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
+
+use super::transport::{Patience, Transport};
+use crate::{config::Signal, diagnostics};
+
+/// What a signal's exporter can do; one task drives it.
+pub(super) trait Export: Send + 'static {
+    /// Resolves when there is something to send. Cancel safe.
+    fn due(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Sends one request. When it is dropped in flight, its items are accounted as lost to the shutdown.
+    fn once(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Sends everything there is. Dropped in flight: as [`once`](Self::once).
+    fn drain(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// No item is taken any more; what waits is lost.
+    fn close(&mut self);
+
+    /// Where it sends to.
+    fn transport(&self) -> Arc<Transport>;
+}
+
+/// A wish of the service's.
+struct Command {
+    deadline: Instant,
+    last: bool,
+    done: Done,
+}
+
+/// Told when a command was carried out; works for async and for plain threads.
+enum Done {
+    Async(oneshot::Sender<()>),
+    Sync(std::sync::mpsc::Sender<()>),
+}
+
+impl Done {
+    fn tell(self) {
+        // whoever asked may have gone: that is theirs to decide
+        match self {
+            Self::Async(sender) => drop(sender.send(())),
+            Self::Sync(sender) => drop(sender.send(())),
+        }
+    }
+}
+
+/// The way to one signal's task.
+#[derive(Debug, Clone)]
+struct Control(mpsc::UnboundedSender<Command>);
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Command").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+/// The running exporters.
+#[derive(Debug)]
+pub(crate) struct ExporterThread {
+    controls: Vec<Control>,
+}
+
+/// Collects the signals' tasks while the thread starts.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    controls: Vec<Control>,
+    running: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Tasks {
+    /// Starts the task that drives `export`. Called on the exporter's thread, inside its runtime.
+    pub(super) fn spawn(&mut self, signal: Signal, export: impl Export) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.controls.push(Control(sender));
+        let task = tokio::spawn(run(export, receiver));
+        self.running.push(tokio::spawn(async move {
+            if task.await.is_err_and(|error| error.is_panic()) {
+                diagnostics::warn(
+                    "exporter-panic",
+                    format_args!("{signal}: the exporter panicked; nothing is sent any more"),
+                );
+            }
+        }));
+    }
+}
+
+impl ExporterThread {
+    /// Starts the thread. `build` runs on it, inside its runtime; its error is returned.
+    pub(super) fn start<E: Send + 'static>(
+        build: impl FnOnce(&mut Tasks) -> Result<(), E> + Send + 'static,
+    ) -> io::Result<Result<Self, E>> {
+        let (ready, started) = std::sync::mpsc::channel();
+        thread::Builder::new().name("tracewell-export".into()).spawn(move || {
+            let _quiet = tracing::subscriber::set_default(diagnostics::Listener);
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            let mut tasks = Tasks { controls: Vec::new(), running: Vec::new() };
+            let built = runtime.block_on(async { build(&mut tasks) });
+            let failed = built.is_err();
+            let controls = built.map(|()| Self { controls: tasks.controls });
+            if ready.send(Ok(controls)).is_err() || failed {
+                return;
+            }
+            // a task ends after its last command, or once nobody can send it one any more
+            runtime.block_on(async {
+                for task in tasks.running {
+                    let _ = task.await;
+                }
+            });
+            // a metric callback that blocks for ever must not keep this thread
+            runtime.shutdown_background();
+        })?;
+        started
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the exporter's thread ended while it started")))
+    }
+}
+
+async fn run(mut export: impl Export, mut control: mpsc::UnboundedReceiver<Command>) {
+    let transport = export.transport();
+    let patience: &Patience = transport.patience();
+    let mut wishes: Vec<Command> = Vec::new();
+    loop {
+        if wishes.is_empty() {
+            tokio::select! {
+                command = control.recv() => match command {
+                    Some(command) => wish(patience, &mut wishes, command),
+                    None => return,
+                },
+                () = export.due() => {}
+            }
+        }
+        let draining = !wishes.is_empty();
+        let in_time = {
+            let work = async { if draining { export.drain().await } else { export.once().await } };
+            tokio::pin!(work);
+            loop {
+                let deadline = wishes.iter().map(|wish| wish.deadline).min();
+                let give_up = async {
+                    match deadline {
+                        Some(deadline) => sleep_until(deadline.into()).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = &mut work => break true,
+                    Some(command) = control.recv() => wish(patience, &mut wishes, command),
+                    () = give_up => break false,
+                }
+            }
+        };
+        if draining || !in_time {
+            patience.relax();
+            let last = wishes.iter().any(|wish| wish.last);
+            if last {
+                export.close();
+            }
+            wishes.drain(..).for_each(|wish| wish.done.tell());
+            if last {
+                return;
+            }
+        }
+    }
+}
+
+fn wish(patience: &Patience, wishes: &mut Vec<Command>, command: Command) {
+    patience.hurry(command.deadline);
+    wishes.push(command);
+}
+
+impl ExporterThread {
+    /// Sends everything that waits, all signals at once, until `deadline`; with `last` the exporters end.
+    ///
+    /// Works on any runtime or none. Cancel safe: what was begun goes on.
+    pub(crate) async fn flush(&self, deadline: Instant, last: bool) {
+        let done: Vec<_> = self
+            .controls
+            .iter()
+            .filter_map(|control| {
+                let (done, told) = oneshot::channel();
+                control.0.send(Command { deadline, last, done: Done::Async(done) }).ok().map(|()| told)
+            })
+            .collect();
+        for told in done {
+            // an error means that the task has ended: there is nothing to wait for
+            let _ = told.await;
+        }
+    }
+
+    /// The same for a plain thread; blocks it until `deadline` and a little more at most.
+    pub(crate) fn flush_blocking(&self, deadline: Instant, last: bool) {
+        let (done, told) = std::sync::mpsc::channel();
+        let mut waiting = 0;
+        for control in &self.controls {
+            let done = Done::Sync(done.clone());
+            waiting += usize::from(control.0.send(Command { deadline, last, done }).is_ok());
+        }
+        drop(done);
+        for _ in 0..waiting {
+            let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(100);
+            if told.recv_timeout(left).is_err() {
+                return;
+            }
+        }
+    }
+}

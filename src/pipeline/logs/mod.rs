@@ -1,0 +1,158 @@
+//! Log records: one `tracing` event becomes one OTLP record and one line on stdout, with the same ids.
+
+mod fields;
+mod json;
+mod layer;
+mod pretty;
+
+use std::{sync::Arc, time::Duration};
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    logs::{LogBatch, LogExporter as _, LogProcessor, SdkLogRecord, SdkLoggerProvider},
+};
+
+pub(crate) use self::layer::{LogLayer, is_transport};
+use super::{
+    exporter::Export,
+    otlp::{InFlight, Lane},
+    queue::Queue,
+    transport::Transport,
+};
+use crate::{config::LogFormat, lines::LineWriter};
+
+/// A record with the scope it was made in.
+pub(crate) type ScopedRecord = (SdkLogRecord, Arc<InstrumentationScope>);
+
+/// Lines on stdout.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines {
+    pub(crate) writer: LineWriter,
+    pub(crate) format: LogFormat,
+    /// Escape sequences for colour; only on a terminal.
+    pub(crate) colour: bool,
+}
+
+/// Where the layer's records go.
+#[derive(Debug, Clone)]
+pub(crate) enum Records {
+    /// Nowhere: lines only.
+    None,
+    /// Straight into the queue, without a copy for processors that do not exist.
+    Queue(Arc<Queue<ScopedRecord>>),
+    /// Through the provider, whose processors are not all ours.
+    Provider,
+}
+
+/// The logger provider: for whoever uses OpenTelemetry's log API directly, and for processors of the user's.
+pub(super) fn provider(
+    resource: &Resource,
+    queue: Option<Arc<Queue<ScopedRecord>>>,
+    added: Vec<Box<dyn LogProcessor>>,
+) -> SdkLoggerProvider {
+    let mut builder = SdkLoggerProvider::builder().with_resource(resource.clone());
+    for added in added {
+        builder = builder.with_log_processor(Added(added));
+    }
+    if let Some(queue) = queue {
+        builder = builder.with_log_processor(QueueProcessor(queue));
+    }
+    builder.build()
+}
+
+/// A processor of the user's.
+#[derive(Debug)]
+struct Added(Box<dyn LogProcessor>);
+
+impl LogProcessor for Added {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        self.0.emit(record, scope);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+#[derive(Debug)]
+struct QueueProcessor(Arc<Queue<ScopedRecord>>);
+
+impl LogProcessor for QueueProcessor {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        // the record belongs to the logger, and other processors may still want it
+        self.0.push((record.clone(), Arc::new(scope.clone())));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// Sends log records.
+#[derive(Debug)]
+pub(super) struct LogExport {
+    lane: Lane<ScopedRecord>,
+    exporter: opentelemetry_otlp::LogExporter,
+}
+
+impl LogExport {
+    pub(super) fn new(lane: Lane<ScopedRecord>, resource: &Resource, json: bool) -> Result<Self, String> {
+        use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
+        let mut exporter = opentelemetry_otlp::LogExporter::builder()
+            .with_http()
+            .with_http_client(lane.client())
+            .with_endpoint(super::otlp::NOWHERE)
+            .with_protocol(super::otlp::encoding(json))
+            .with_timeout(super::otlp::FOREVER)
+            .with_retry_policy(super::otlp::no_retry())
+            .build()
+            .map_err(|error| error.to_string())?;
+        exporter.set_resource(resource);
+        Ok(Self { lane, exporter })
+    }
+}
+
+impl Export for LogExport {
+    async fn due(&mut self) {
+        self.lane.due().await;
+    }
+
+    async fn once(&mut self) {
+        let batch = self.lane.queue.take();
+        if batch.is_empty() {
+            return;
+        }
+        let in_flight = InFlight::new(&self.lane, batch.len());
+        let records: Vec<_> = batch.iter().map(|(record, scope)| (record, &**scope)).collect();
+        let result = self.exporter.export(LogBatch::new(&records)).await;
+        in_flight.settle(result);
+    }
+
+    async fn drain(&mut self) {
+        while !self.lane.queue.is_empty() {
+            self.once().await;
+        }
+    }
+
+    fn close(&mut self) {
+        self.lane.queue.close();
+    }
+
+    fn transport(&self) -> Arc<Transport> {
+        Arc::clone(&self.lane.transport)
+    }
+}

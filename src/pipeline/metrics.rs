@@ -1,0 +1,279 @@
+//! Metrics: readers and views make the meter provider; points leave with their exemplars.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::metric::Data,
+};
+use opentelemetry_sdk::{
+    Resource,
+    error::{OTelSdkError, OTelSdkResult},
+    metrics::{
+        InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality as SdkTemporality,
+        data::ResourceMetrics, reader::MetricReader,
+    },
+};
+use prost::Message as _;
+
+use super::{
+    exemplars::{ExemplarStore, Take},
+    exporter::Export,
+    otlp,
+    queue::{Account, Loss},
+    signal::AccountSource,
+    transport::{Payload, Transport},
+    views::Views,
+};
+use crate::{
+    config::{MetricsConfig, Signal, Temporality},
+    diagnostics,
+};
+
+/// A reader shared by whoever collects.
+#[derive(Debug, Clone)]
+struct SharedReader(Arc<ManualReader>);
+
+impl MetricReader for SharedReader {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+
+    fn collect(&self, metrics: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(metrics)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self, kind: InstrumentKind) -> SdkTemporality {
+        self.0.temporality(kind)
+    }
+}
+
+/// Collects points with their exemplars, for an export or for a page.
+#[derive(Debug, Clone)]
+pub(crate) struct MetricSource {
+    reader: SharedReader,
+    exemplars: Option<Arc<ExemplarStore>>,
+}
+
+impl MetricSource {
+    /// Runs the callbacks of observable instruments and converts everything. Blocks as long as the callbacks do.
+    ///
+    /// # Errors
+    /// The SDK's, when the provider was shut down.
+    pub(crate) fn collect(&self, take: Take) -> Result<ExportMetricsServiceRequest, OTelSdkError> {
+        let mut metrics = ResourceMetrics::default();
+        self.reader.collect(&mut metrics)?;
+        let mut request = ExportMetricsServiceRequest::from(&metrics);
+        if let (Some(exemplars), Some(converted)) = (&self.exemplars, request.resource_metrics.first_mut()) {
+            // the conversion keeps the order of the scopes
+            for (scope, converted) in metrics.scope_metrics().zip(&mut converted.scope_metrics) {
+                exemplars.attach(scope.scope(), &mut converted.metrics, take);
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// The meter provider with its two ways out.
+#[derive(Debug)]
+pub(super) struct Meters {
+    pub(super) provider: SdkMeterProvider,
+    /// What is pushed, in the temporality the operator prefers.
+    pub(super) push: MetricSource,
+    /// What a scraper reads: always cumulative.
+    pub(super) pull: MetricSource,
+}
+
+pub(super) fn provider(
+    config: &MetricsConfig,
+    resource: &Resource,
+    views: &Arc<Views>,
+    exemplars: Option<Arc<ExemplarStore>>,
+) -> Meters {
+    let reader =
+        |temporality| SharedReader(Arc::new(ManualReader::builder().with_temporality(temporality).build()));
+    let pull = reader(SdkTemporality::Cumulative);
+    // one reader serves both where it can: a second one would aggregate every measurement twice
+    let (push, readers) = match config.temporality {
+        Temporality::Cumulative => (pull.clone(), vec![pull.clone()]),
+        other => {
+            let push = reader(if other == Temporality::Delta {
+                SdkTemporality::Delta
+            } else {
+                SdkTemporality::LowMemory
+            });
+            (push.clone(), vec![pull.clone(), push])
+        }
+    };
+    let mut builder = SdkMeterProvider::builder().with_resource(resource.clone());
+    for reader in readers {
+        builder = builder.with_reader(reader);
+    }
+    let views = Arc::clone(views);
+    let provider = builder.with_view(move |instrument| views.sdk_stream(instrument)).build();
+    let source = |reader| MetricSource { reader, exemplars: exemplars.clone() };
+    Meters { provider, push: source(push), pull: source(pull) }
+}
+
+/// The account of points: they are emitted when they are collected.
+#[derive(Debug, Default)]
+pub(super) struct PointAccount(Mutex<Account>);
+
+impl PointAccount {
+    fn update(&self, change: impl FnOnce(&mut Account)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl AccountSource for PointAccount {
+    fn account(&self) -> Account {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Collects and sends metrics.
+#[derive(Debug)]
+pub(super) struct MetricExport {
+    pub(super) source: MetricSource,
+    pub(super) transport: Arc<Transport>,
+    pub(super) account: Arc<PointAccount>,
+    pub(super) interval: Duration,
+    /// The limit of a collection and its export together.
+    pub(super) timeout: Option<Duration>,
+    pub(super) json: bool,
+    pub(super) started: Instant,
+}
+
+impl MetricExport {
+    async fn collect_and_send(&self) {
+        let source = self.source.clone();
+        // callbacks are the user's: one that blocks must not hold up spans and logs
+        let collected = tokio::task::spawn_blocking(move || {
+            let _quiet = tracing::subscriber::set_default(diagnostics::Listener);
+            let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+            source.collect(Take::Fresh)
+        });
+        let request = match collected.await {
+            Ok(Ok(request)) => request,
+            Ok(Err(error)) => {
+                return diagnostics::warn("collect", format_args!("metrics: not collected: {error}"));
+            }
+            Err(error) => {
+                return diagnostics::warn("collect", format_args!("metrics: the collection ended: {error}"));
+            }
+        };
+        let points = count(&request);
+        if points == 0 {
+            return;
+        }
+        let in_flight = PointsInFlight::new(&self.account, points);
+        let body = if self.json {
+            match serde_json::to_vec(&request) {
+                Ok(body) => body,
+                Err(error) => {
+                    return diagnostics::warn("encode", format_args!("metrics: not encoded: {error}"));
+                }
+            }
+        } else {
+            request.encode_to_vec()
+        };
+        match self.transport.send(Payload { body: Bytes::from(body), json: self.json }).await {
+            Ok(accepted) => {
+                otlp::remark(Signal::Metrics, &accepted);
+                in_flight.settle(|account| {
+                    let rejected = accepted.rejected.min(points);
+                    account.export(points - rejected);
+                    account.lose(Loss::Rejected, rejected);
+                });
+            }
+            Err(error) => {
+                in_flight.settle(|account| account.lose(otlp::loss(&error), points));
+                otlp::complain(Signal::Metrics, points, &error);
+            }
+        }
+    }
+}
+
+impl Export for MetricExport {
+    async fn due(&mut self) {
+        tokio::time::sleep_until((self.started + self.interval).into()).await;
+    }
+
+    async fn once(&mut self) {
+        // the interval is between starts (specification, metrics/sdk.md "Periodic exporting MetricReader")
+        self.started = Instant::now();
+        // points that are kept waiting are outdated by the next collection: they are given up in time for it
+        let limit = self
+            .timeout
+            .map_or(self.interval, |timeout| timeout.min(self.interval))
+            .max(Duration::from_secs(1));
+        let _ = tokio::time::timeout(limit, self.collect_and_send()).await;
+    }
+
+    async fn drain(&mut self) {
+        self.started = Instant::now();
+        self.collect_and_send().await;
+    }
+
+    fn close(&mut self) {}
+
+    fn transport(&self) -> Arc<Transport> {
+        Arc::clone(&self.transport)
+    }
+}
+
+/// Points that are being sent; dropped unsettled, they are given up.
+struct PointsInFlight<'a> {
+    account: &'a PointAccount,
+    points: u64,
+    settled: bool,
+}
+
+impl<'a> PointsInFlight<'a> {
+    fn new(account: &'a PointAccount, points: u64) -> Self {
+        account.update(|account| account.emit(points));
+        Self { account, points, settled: false }
+    }
+
+    fn settle(mut self, change: impl FnOnce(&mut Account)) {
+        self.settled = true;
+        self.account.update(change);
+    }
+}
+
+impl Drop for PointsInFlight<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.account.update(|account| account.lose(Loss::RetriesExhausted, self.points));
+        }
+    }
+}
+
+fn count(request: &ExportMetricsServiceRequest) -> u64 {
+    let metrics = request
+        .resource_metrics
+        .iter()
+        .flat_map(|resource| &resource.scope_metrics)
+        .flat_map(|scope| &scope.metrics);
+    metrics
+        .map(|metric| match &metric.data {
+            Some(Data::Gauge(data)) => data.data_points.len(),
+            Some(Data::Sum(data)) => data.data_points.len(),
+            Some(Data::Histogram(data)) => data.data_points.len(),
+            Some(Data::ExponentialHistogram(data)) => data.data_points.len(),
+            Some(Data::Summary(data)) => data.data_points.len(),
+            None => 0,
+        } as u64)
+        .sum()
+}

@@ -1,0 +1,64 @@
+//! The page a Prometheus scraper reads: OTLP metrics in, OpenMetrics or Prometheus text out. Pure.
+//!
+//! Follows "Prometheus and OpenMetrics Compatibility" of the OpenTelemetry specification; names are the ones
+//! Prometheus gives the same metrics when they arrive by OTLP, so a dashboard fits both ways.
+//!
+//! - `_created` lines are left out: they are optional, and Prometheus would store each as one more series.
+//! - Exponential histograms become classic ones, as neither text format knows the native kind. Their bounds follow the
+//!   data: expect new `le` values when its range grows.
+//! - Points carry no timestamps: the scraper's own are wanted.
+//! - The page describes one process: `target_info` is made from the first resource that has attributes.
+
+mod buckets;
+mod exemplars;
+mod families;
+mod format;
+mod labels;
+mod names;
+mod text;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+
+pub(crate) use self::format::Format;
+use self::{families::Families, writer::Writer};
+
+/// What had to be left out of a page, for the caller to warn about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Skipped {
+    /// Metrics whose translated name another metric already has with another type, or that have no name at all.
+    pub(crate) conflicting_metrics: usize,
+    /// Metrics whose temporality is not cumulative.
+    pub(crate) not_cumulative_metrics: usize,
+    /// Points whose labels equal another point's of the family, and points that contradict themselves: buckets that do
+    /// not fit their bounds, a counter below zero.
+    pub(crate) points: usize,
+}
+
+/// Appends the page for `request` to `out`. The order is the request's; families stand where their first metric is.
+pub(crate) fn encode(request: &ExportMetricsServiceRequest, format: Format, out: &mut String) -> Skipped {
+    let mut families = Families::new(format.is_openmetrics());
+    let mut writer = Writer::new(out, format.is_openmetrics());
+    let resources = request.resource_metrics.iter().filter_map(|resource| resource.resource.as_ref());
+    if let Some(resource) = resources.into_iter().find(|resource| !resource.attributes.is_empty()) {
+        families.reserve_target_info();
+        writer.target_info(resource);
+    }
+    for resource in &request.resource_metrics {
+        for scope in &resource.scope_metrics {
+            for metric in &scope.metrics {
+                families.add(scope, metric);
+            }
+        }
+    }
+    for family in &families.list {
+        writer.family(family);
+    }
+    if format.is_openmetrics() {
+        writer.end();
+    }
+    Skipped { points: writer.skipped_points, ..families.skipped }
+}

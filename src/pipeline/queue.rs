@@ -1,0 +1,252 @@
+//! The bounded queue between the service and an exporter, with an account that is exact in every snapshot.
+//!
+//! `emitted = exported + dropped + failed + queued`: all five change under one lock, and an item in a batch that is
+//! being sent is still `queued`.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+/// Why an item never left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The queue was full.
+    QueueFull,
+    /// It was emitted after the shutdown, or was left when the shutdown's deadline passed.
+    Shutdown,
+    /// The collector could not be reached, or asked for patience, for longer than we retry.
+    RetriesExhausted,
+    /// The collector answered that it will never take it, partial success included.
+    Rejected,
+    /// It exceeds what one request may hold.
+    TooLarge,
+}
+
+impl Loss {
+    /// All reasons, in the order of [`Account::losses`].
+    pub const ALL: [Self; 5] =
+        [Self::QueueFull, Self::Shutdown, Self::RetriesExhausted, Self::Rejected, Self::TooLarge];
+
+    /// The reason in the words of metrics and pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Shutdown => "shutdown",
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::Rejected => "rejected",
+            Self::TooLarge => "too_large",
+        }
+    }
+
+    /// Dropped before any attempt to send it, rather than failed in one.
+    const fn is_drop(self) -> bool {
+        matches!(self, Self::QueueFull | Self::Shutdown)
+    }
+}
+
+/// What became of a signal's items: sampled spans, log records or metric data points.
+///
+/// `emitted = exported + dropped + failed + queued` holds in every snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Account {
+    /// Given to the pipeline.
+    pub emitted: u64,
+    /// Accepted by the collector.
+    pub exported: u64,
+    /// Never sent: the queue was full, or the pipeline was shut down.
+    pub dropped: u64,
+    /// Sent or tried, and not accepted.
+    pub failed: u64,
+    /// Waiting, a batch in flight included.
+    pub queued: u64,
+    losses: [u64; Loss::ALL.len()],
+}
+
+impl Account {
+    /// Items lost for this reason.
+    #[must_use]
+    pub fn lost(&self, reason: Loss) -> u64 {
+        Loss::ALL.iter().position(|each| *each == reason).map_or(0, |at| self.losses[at])
+    }
+
+    /// Every reason with its count, zeros left out.
+    pub fn losses(&self) -> impl Iterator<Item = (Loss, u64)> + '_ {
+        Loss::ALL.into_iter().zip(self.losses).filter(|(_, count)| *count > 0)
+    }
+
+    pub(super) fn emit(&mut self, items: u64) {
+        self.emitted += items;
+        self.queued += items;
+    }
+
+    pub(super) fn export(&mut self, items: u64) {
+        self.queued -= items.min(self.queued);
+        self.exported += items;
+    }
+
+    pub(super) fn lose(&mut self, reason: Loss, items: u64) {
+        self.queued -= items.min(self.queued);
+        if reason.is_drop() {
+            self.dropped += items;
+        } else {
+            self.failed += items;
+        }
+        if let Some(at) = Loss::ALL.iter().position(|each| *each == reason) {
+            self.losses[at] += items;
+        }
+    }
+}
+
+/// A bounded queue of items on their way to one exporter.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    /// A batch is full, or there is something to send at once.
+    full: Notify,
+    capacity: usize,
+    batch_size: usize,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<T>,
+    account: Account,
+    closed: bool,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(capacity: usize, batch_size: usize) -> Self {
+        let state = State { items: VecDeque::new(), account: Account::default(), closed: false };
+        let batch_size = batch_size.clamp(1, capacity.max(1));
+        Self { state: Mutex::new(state), full: Notify::new(), capacity: capacity.max(1), batch_size }
+    }
+
+    /// Takes an item; one that does not fit any more is dropped and counted. Never blocks on an export.
+    pub(crate) fn push(&self, item: T) {
+        let mut state = self.lock();
+        state.account.emit(1);
+        if state.closed {
+            return state.account.lose(Loss::Shutdown, 1);
+        }
+        if state.items.len() >= self.capacity {
+            return state.account.lose(Loss::QueueFull, 1);
+        }
+        state.items.push_back(item);
+        let wake = state.items.len() == self.batch_size;
+        drop(state);
+        if wake {
+            self.full.notify_one();
+        }
+    }
+
+    /// Resolves when a whole batch is waiting. Cancel safe.
+    pub(crate) async fn batch_ready(&self) {
+        while self.lock().items.len() < self.batch_size {
+            self.full.notified().await;
+        }
+    }
+
+    /// The oldest items, one batch at most; they stay `queued` until they are settled.
+    pub(crate) fn take(&self) -> Vec<T> {
+        let mut state = self.lock();
+        let size = state.items.len().min(self.batch_size);
+        state.items.drain(..size).collect()
+    }
+
+    /// Settles a batch that was taken: `rejected` of its `size` items were refused, the others arrived.
+    pub(crate) fn exported(&self, size: usize, rejected: u64) {
+        let size = size as u64;
+        let rejected = rejected.min(size);
+        let mut state = self.lock();
+        state.account.export(size - rejected);
+        state.account.lose(Loss::Rejected, rejected);
+    }
+
+    /// Settles a batch of `size` items that is lost.
+    pub(crate) fn lost(&self, size: usize, reason: Loss) {
+        self.lock().account.lose(reason, size as u64);
+    }
+
+    /// No further item is taken, and those that wait are lost to the shutdown.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let left = std::mem::take(&mut state.items);
+        state.account.lose(Loss::Shutdown, left.len() as u64);
+        drop(state);
+        drop(left); // items may be large, and their drop is not for under the lock
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
+    pub(crate) fn account(&self) -> Account {
+        self.lock().account
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(account: &Account) -> bool {
+        account.emitted == account.exported + account.dropped + account.failed + account.queued
+    }
+
+    #[test]
+    fn the_account_adds_up_whatever_happens_to_an_item() {
+        let queue = Queue::new(3, 2);
+        for item in 0..5 {
+            queue.push(item);
+        }
+        assert_eq!(queue.account().lost(Loss::QueueFull), 2);
+        assert_eq!(queue.take(), [0, 1]);
+        assert_eq!(queue.account().queued, 3, "a batch in flight is still queued");
+        queue.exported(2, 1);
+        assert_eq!((queue.account().exported, queue.account().lost(Loss::Rejected)), (1, 1));
+        assert_eq!(queue.take(), [2]);
+        queue.lost(1, Loss::RetriesExhausted);
+        queue.push(9);
+        queue.close();
+        queue.push(10);
+        let account = queue.account();
+        assert_eq!((account.dropped, account.failed, account.queued), (4, 2, 0));
+        assert!(holds(&account), "{account:?}");
+    }
+
+    #[test]
+    fn the_account_adds_up_in_every_snapshot_under_load() {
+        let queue = std::sync::Arc::new(Queue::new(64, 16));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..20_000).for_each(|item| queue.push(item)));
+            }
+            scope.spawn(|| {
+                for round in 0..5_000 {
+                    let batch = queue.take();
+                    assert!(holds(&queue.account()));
+                    match round % 3 {
+                        0 => queue.exported(batch.len(), 1),
+                        1 => queue.exported(batch.len(), 0),
+                        _ => queue.lost(batch.len(), Loss::RetriesExhausted),
+                    }
+                }
+            });
+        });
+        queue.close();
+        let account = queue.account();
+        assert_eq!((account.emitted, account.queued), (80_000, 0));
+        assert!(holds(&account), "{account:?}");
+    }
+}

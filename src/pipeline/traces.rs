@@ -1,0 +1,159 @@
+//! Spans: sampler, limits and queue make the tracer provider; opentelemetry-otlp encodes what the queue hands out.
+
+use std::{sync::Arc, time::Duration};
+
+use opentelemetry::{
+    Context,
+    trace::{SpanBuilder, Tracer},
+};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{
+        Sampler as SdkSampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _,
+        SpanProcessor, TracerProviderBuilder,
+    },
+};
+
+use super::{
+    exporter::Export,
+    otlp::{InFlight, Lane},
+    queue::Queue,
+    transport::Transport,
+};
+use crate::{
+    config::{Sampler, TracesConfig},
+    http::SpanSeed,
+};
+
+/// The tracer provider: spans that are sampled go into `queue`.
+pub(super) fn provider(
+    config: &TracesConfig,
+    resource: &Resource,
+    queue: Option<Arc<Queue<SpanData>>>,
+    customize: impl FnOnce(TracerProviderBuilder) -> TracerProviderBuilder,
+) -> SdkTracerProvider {
+    let limits = config.limits;
+    let mut builder = SdkTracerProvider::builder()
+        .with_resource(resource.clone())
+        .with_sampler(sampler(&config.sampler))
+        .with_max_attributes_per_span(limits.attributes)
+        .with_max_events_per_span(limits.events)
+        .with_max_links_per_span(limits.links)
+        .with_max_attributes_per_event(limits.attributes_per_event)
+        .with_max_attributes_per_link(limits.attributes_per_link);
+    if let Some(queue) = queue {
+        builder = builder.with_span_processor(QueueProcessor(queue));
+    }
+    customize(builder).build()
+}
+
+fn sampler(sampler: &Sampler) -> SdkSampler {
+    match sampler {
+        Sampler::AlwaysOn => SdkSampler::AlwaysOn,
+        Sampler::AlwaysOff => SdkSampler::AlwaysOff,
+        Sampler::TraceIdRatio(ratio) => SdkSampler::TraceIdRatioBased(*ratio),
+        Sampler::ParentBased(root) => SdkSampler::ParentBased(Box::new(self::sampler(root))),
+    }
+}
+
+/// Ended spans into the queue. Nothing here waits for an export.
+#[derive(Debug)]
+struct QueueProcessor(Arc<Queue<SpanData>>);
+
+impl SpanProcessor for QueueProcessor {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        // a span that is only recorded is for processors in the process
+        if span.span_context.is_sampled() {
+            self.0.push(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// The tracer behind `tracing` spans: takes what a `tracing` span cannot say from the span's seed.
+///
+/// A `tracing` span has no start time, no kind, no dynamic name and only scalar fields known at compile time. The HTTP
+/// layers put these into a [`SpanSeed`] for the one span they are about to start.
+#[derive(Debug, Clone)]
+pub(crate) struct SeededTracer(SdkTracer);
+
+impl SeededTracer {
+    pub(crate) fn new(tracer: SdkTracer) -> Self {
+        Self(tracer)
+    }
+}
+
+impl Tracer for SeededTracer {
+    type Span = Span;
+
+    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Span {
+        if let Some(seed) = SpanSeed::take() {
+            seed.plant(&mut builder);
+        }
+        self.0.build_with_context(builder, parent)
+    }
+}
+
+/// Sends spans.
+#[derive(Debug)]
+pub(super) struct SpanExport {
+    lane: Lane<SpanData>,
+    exporter: opentelemetry_otlp::SpanExporter,
+}
+
+impl SpanExport {
+    pub(super) fn new(lane: Lane<SpanData>, resource: &Resource, json: bool) -> Result<Self, String> {
+        use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
+        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_http_client(lane.client())
+            .with_endpoint(super::otlp::NOWHERE)
+            .with_protocol(super::otlp::encoding(json))
+            .with_timeout(super::otlp::FOREVER)
+            .with_retry_policy(super::otlp::no_retry())
+            .build()
+            .map_err(|error| error.to_string())?;
+        exporter.set_resource(resource);
+        Ok(Self { lane, exporter })
+    }
+}
+
+impl Export for SpanExport {
+    async fn due(&mut self) {
+        self.lane.due().await;
+    }
+
+    async fn once(&mut self) {
+        let batch = self.lane.queue.take();
+        if batch.is_empty() {
+            return;
+        }
+        let in_flight = InFlight::new(&self.lane, batch.len());
+        let result = self.exporter.export(batch).await;
+        in_flight.settle(result);
+    }
+
+    async fn drain(&mut self) {
+        while !self.lane.queue.is_empty() {
+            self.once().await;
+        }
+    }
+
+    fn close(&mut self) {
+        self.lane.queue.close();
+    }
+
+    fn transport(&self) -> Arc<Transport> {
+        Arc::clone(&self.lane.transport)
+    }
+}

@@ -1,0 +1,226 @@
+//! One OTLP endpoint: encoded requests go out, and what became of them comes back with its cause.
+//!
+//! opentelemetry-otlp encodes spans and log records and hands the request to the [`HttpClient`] implemented here; the
+//! metrics' requests, which carry exemplars, are encoded by us. All three leave through [`Transport::send`], so retry,
+//! limits, headers, compression and accounting are the same for every signal and protocol.
+
+mod console;
+#[cfg(feature = "otlp-grpc")]
+mod grpc;
+#[cfg(feature = "otlp-http")]
+mod http;
+mod response;
+mod retry;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use opentelemetry_http::{HttpClient, HttpError};
+
+pub(super) use self::retry::Patience;
+use crate::{
+    config::{Exporter, Otlp, Protocol, Signal},
+    lines::LineWriter,
+    pipeline::signal::SignalStatus,
+};
+
+/// What the collector said to a request that it took.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Accepted {
+    /// Items it refused all the same (OTLP "Partial Success").
+    pub(crate) rejected: u64,
+    /// Its reason, or a warning when nothing was refused.
+    pub(crate) message: String,
+}
+
+/// Why a request was not taken.
+#[derive(Debug, Clone)]
+pub(crate) struct SendError {
+    pub(crate) kind: SendErrorKind,
+    /// The cause for a person, without headers or credentials.
+    pub(crate) cause: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendErrorKind {
+    /// It may be taken later, after this pause if the collector asked for one.
+    Retryable(Option<Duration>),
+    /// It will never be taken.
+    Rejected,
+    /// Too large for one request.
+    TooLarge,
+}
+
+impl SendError {
+    pub(super) fn retryable(cause: impl Into<String>) -> Self {
+        Self { kind: SendErrorKind::Retryable(None), cause: cause.into() }
+    }
+
+    pub(super) fn rejected(cause: impl Into<String>) -> Self {
+        Self { kind: SendErrorKind::Rejected, cause: cause.into() }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+/// A request ready to go: encoded, not yet compressed.
+#[derive(Debug, Clone)]
+pub(crate) struct Payload {
+    pub(crate) body: Bytes,
+    /// `application/json` rather than protobuf.
+    pub(crate) json: bool,
+}
+
+/// The connection to one signal's OTLP endpoint.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    signal: Signal,
+    console: Option<console::ConsoleWire>,
+    wire: Option<Wire>,
+    timeout: Option<Duration>,
+    status: Arc<SignalStatus>,
+    patience: Patience,
+    /// The result of the last request that came through [`HttpClient`], for the exporter that made it.
+    last: Mutex<Option<Result<Accepted, SendError>>>,
+}
+
+#[derive(Debug)]
+enum Wire {
+    #[cfg(feature = "otlp-http")]
+    Http(http::HttpWire),
+    #[cfg(feature = "otlp-grpc")]
+    Grpc(grpc::GrpcWire),
+}
+
+impl Transport {
+    /// Prepares the connection; nothing is sent yet.
+    ///
+    /// # Errors
+    /// The sentence that says what is missing: a cargo feature, or certificates that cannot be used.
+    pub(crate) fn new(
+        signal: Signal,
+        exporters: &[Exporter],
+        otlp: &Otlp,
+        status: Arc<SignalStatus>,
+    ) -> Result<Arc<Self>, String> {
+        let wire = if exporters.contains(&Exporter::Otlp) { Some(Self::wire(signal, otlp)?) } else { None };
+        let console = exporters
+            .contains(&Exporter::Console)
+            .then(|| console::ConsoleWire { signal, lines: LineWriter::stdout() });
+        let patience = Patience::new();
+        let last = Mutex::default();
+        Ok(Arc::new(Self { signal, console, wire, timeout: otlp.timeout, status, patience, last }))
+    }
+
+    fn wire(signal: Signal, otlp: &Otlp) -> Result<Wire, String> {
+        Ok(match otlp.protocol {
+            #[cfg(feature = "otlp-http")]
+            Protocol::HttpProtobuf | Protocol::HttpJson => Wire::Http(http::HttpWire::new(signal, otlp)?),
+            #[cfg(feature = "otlp-grpc")]
+            Protocol::Grpc => Wire::Grpc(grpc::GrpcWire::new(signal, otlp)?),
+            #[allow(unreachable_patterns, reason = "reached when a protocol's feature is off")]
+            other => return Err(missing_feature(other)),
+        })
+    }
+
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// Sends, and repeats what may be repeated until it is taken or patience ends.
+    ///
+    /// Cancel safe in that a request dropped in flight may or may not have arrived.
+    pub(crate) async fn send(&self, payload: Payload) -> Result<Accepted, SendError> {
+        if let Some(console) = &self.console {
+            console.print(&payload)?;
+        }
+        let Some(wire) = &self.wire else { return Ok(Accepted::default()) };
+        let mut attempts = self.patience.attempts();
+        loop {
+            let error = match self.attempt(wire, &payload).await {
+                Ok(accepted) => {
+                    self.status.succeeded(self.signal);
+                    return Ok(accepted);
+                }
+                Err(error) => error,
+            };
+            self.status.failed(self.signal, &error.cause);
+            let SendErrorKind::Retryable(after) = error.kind else { return Err(error) };
+            match attempts.next_pause(after) {
+                Some(pause) => self.patience.pause(pause).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    async fn attempt(&self, wire: &Wire, payload: &Payload) -> Result<Accepted, SendError> {
+        let attempt = async {
+            match wire {
+                #[cfg(feature = "otlp-http")]
+                Wire::Http(http) => http.send(payload).await,
+                #[cfg(feature = "otlp-grpc")]
+                Wire::Grpc(grpc) => grpc.send(payload).await,
+                #[cfg(not(any(feature = "otlp-http", feature = "otlp-grpc")))]
+                _ => Err(SendError::rejected(format!("no OTLP feature for {payload:?}"))),
+            }
+        };
+        match self.timeout {
+            None => attempt.await,
+            Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
+                Err(SendError::retryable(format!("no answer within {} ms", limit.as_millis())))
+            }),
+        }
+    }
+
+    /// What became of the request that opentelemetry-otlp just made.
+    pub(crate) fn take_outcome(&self) -> Option<Result<Accepted, SendError>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[allow(dead_code, reason = "unused when both OTLP features are on")]
+fn missing_feature(protocol: Protocol) -> String {
+    let feature = if matches!(protocol, Protocol::Grpc) { "otlp-grpc" } else { "otlp-http" };
+    format!("OTLP protocol {protocol} needs the cargo feature `{feature}` of tracewell")
+}
+
+/// The client opentelemetry-otlp is given: it takes the encoded body; address, headers and limits are the transport's.
+#[derive(Debug, Clone)]
+pub(super) struct EncodedRequests(pub(super) Arc<Transport>);
+
+#[async_trait::async_trait]
+impl HttpClient for EncodedRequests {
+    async fn send_bytes(
+        &self,
+        request: opentelemetry_http::Request<Bytes>,
+    ) -> Result<opentelemetry_http::Response<Bytes>, HttpError> {
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let json = header("content-type").is_some_and(|value| value.contains("json"));
+        let compressed = header("content-encoding") == Some("gzip");
+        // another crate may have switched opentelemetry-otlp's own compression on: what goes over the wire is ours to say
+        let body = if compressed { gunzip(request.body())? } else { request.into_body() };
+        let outcome = self.0.send(Payload { body, json }).await;
+        let error = outcome.as_ref().err().map(|error| error.cause.clone());
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        match error {
+            // an empty message is a valid, complete response in protobuf; `{}` is in JSON
+            None => Ok(opentelemetry_http::Response::new(Bytes::from_static(if json { b"{}" } else { b"" }))),
+            Some(cause) => Err(cause.into()),
+        }
+    }
+}
+
+fn gunzip(body: &[u8]) -> std::io::Result<Bytes> {
+    use std::io::Read as _;
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(body).read_to_end(&mut plain)?;
+    Ok(plain.into())
+}

@@ -1,0 +1,72 @@
+//! Who is in flight: every active request and task, listed until the moment it ends, however it ends.
+//!
+//! # The life of an entry
+//!
+//! ```text
+//! Registry::start(NewEntry) ──► Guard ──────────── moved along: call → future → response body
+//!         │                       │ handle()
+//!         │                    Current ─────────── set_stage, annotate; cheap to clone, installed in each poll
+//!         ▼                       │
+//!   listed, `started` + 1      Guard::end(outcome) or its drop (cancelled, panicked)
+//!                                 │
+//!                                 ▼
+//!                       unlisted, `outcome` + 1, remembered among the recent: one critical section
+//! ```
+//!
+//! Nothing but the guard removes an entry, so nothing can be forgotten, and nothing is swept.
+//! In every [`Snapshot`], of each kind: started = completed + failed + cancelled + panicked + aborted + active.
+//!
+//! # In a handler
+//!
+//! ```
+//! # use tracewell::requests::{self, NewEntry, Registry};
+//! # let guard = Registry::global().start(NewEntry::request("GET"));
+//! # let _entered = requests::enter(guard.handle());
+//! if let Some(request) = requests::current() {
+//!     request.set_stage("waiting for stock");
+//!     request.annotate("product", 7);
+//! }
+//! assert_eq!(requests::active().active[0].stage.as_deref(), Some("waiting for stock"));
+//! ```
+//!
+//! [`spawn`], [`spawn_blocking`] and [`in_current`] carry the entry, the `tracing` span and the OpenTelemetry context
+//! into other tasks and threads.
+
+mod current;
+mod details;
+mod drain;
+mod entry;
+mod guard;
+mod id;
+mod outcome;
+mod registry;
+mod shard;
+mod snapshot;
+mod spawn;
+mod sync;
+mod text;
+
+#[cfg(feature = "admin")]
+mod json;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    current::{Entered, Scope, current, enter},
+    details::{Annotation, Stage},
+    drain::{DrainReport, drain},
+    entry::{Current, Kind, NewEntry, STREAMING},
+    guard::Guard,
+    id::EntryId,
+    outcome::{EndDetails, Outcome},
+    registry::Registry,
+    snapshot::{ActiveEntry, RecentEntry, Snapshot, Totals},
+    spawn::{InCurrent, in_current, spawn, spawn_blocking},
+};
+
+/// A snapshot of the global registry: all active requests and tasks, oldest first.
+#[must_use]
+pub fn active() -> Snapshot {
+    Registry::global().snapshot()
+}

@@ -1,0 +1,184 @@
+//! The bounded, sharded table of active entries.
+
+use std::{fmt, sync::OnceLock, time::Instant};
+
+use super::{
+    Current, Guard, Kind, NewEntry, Snapshot, Totals,
+    drain::IdleSignal,
+    entry::Entry,
+    id::thread_number,
+    shard::{Shard, Tally},
+    sync::Arc,
+};
+
+/// Entries a shard should have at most: a snapshot holds one shard's lock for so many clones, well under a millisecond.
+const SHARD_CAPACITY: usize = 4096;
+const MAX_SHARDS: usize = 256;
+
+/// The table of active requests and tasks. Clones share one table.
+///
+/// An entry goes into the shard of the thread that starts it (the next one with room when that is full) and leaves through
+/// its [`Guard`]. List and totals of a shard change together under the shard's lock, so in every [`Snapshot`] what was
+/// started is what has ended plus what is active.
+///
+/// The table lists at most its capacity of entries. What comes on top is counted in the totals and in
+/// [`Snapshot::unlisted`], has its handle as usual, and is missing from the list only. An entry costs less than 200 bytes,
+/// plus its path, annotations and stages; slots once used are kept (16 bytes each), and 64 ended entries per shard.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Shards>,
+}
+
+impl Registry {
+    /// The capacity of the global registry: 131,072 entries, more requests at once than one process serves well.
+    pub const DEFAULT_CAPACITY: usize = 131_072;
+
+    /// The registry of the process, made at first use.
+    pub fn global() -> &'static Self {
+        static GLOBAL: OnceLock<Registry> = OnceLock::new();
+        GLOBAL.get_or_init(|| Self::new(Self::DEFAULT_CAPACITY))
+    }
+
+    /// A registry of its own that lists up to `capacity` entries.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { inner: Arc::new(Shards::new(capacity)) }
+    }
+
+    /// Lists a request or task until the guard is dropped.
+    pub fn start(&self, new: NewEntry) -> Guard {
+        let shards = &self.inner.shards;
+        let home = thread_number() % shards.len();
+        let (before, from) = shards.split_at(home);
+        let mut entry = Entry::new(new, Arc::clone(&shards[home]));
+        for shard in from.iter().chain(before).filter(|shard| shard.has_room()) {
+            if !Arc::ptr_eq(&entry.shard, shard) {
+                entry.shard = Arc::clone(shard);
+            }
+            let shared = Arc::new(entry);
+            if let Some(place) = shard.insert(&shared) {
+                return Guard::new(Current(shared), place);
+            }
+            // the last room went to another thread since `has_room`
+            match Arc::try_unwrap(shared) {
+                Ok(back) => entry = back,
+                Err(shared) => return Self::unlisted(shared),
+            }
+        }
+        Self::unlisted(Arc::new(entry))
+    }
+
+    fn unlisted(entry: Arc<Entry>) -> Guard {
+        let place = entry.shard.insert_unlisted(entry.kind);
+        Guard::new(Current(entry), place)
+    }
+
+    /// All active entries, the totals and the entries that ended last.
+    ///
+    /// One shard is locked at a time, for as long as its references are copied; everything is formatted afterwards.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let (mut active, mut recent) = (Vec::new(), Vec::new());
+        let mut tallies = [Tally::default(); 2];
+        for shard in &self.inner.shards {
+            let own = shard.collect(&mut active, &mut recent);
+            for (sum, tally) in tallies.iter_mut().zip(&own) {
+                sum.add(tally);
+            }
+        }
+        Snapshot::new(active, recent, tallies)
+    }
+
+    /// How many requests are active, whether listed or not.
+    #[must_use]
+    pub fn active_count(&self) -> usize {
+        usize::try_from(self.tally(Kind::Request).active).unwrap_or(usize::MAX)
+    }
+
+    /// The totals of one kind of entries.
+    #[must_use]
+    pub fn totals(&self, kind: Kind) -> Totals {
+        self.tally(kind).totals
+    }
+
+    fn tally(&self, kind: Kind) -> Tally {
+        let mut sum = Tally::default();
+        for shard in &self.inner.shards {
+            sum.add(&shard.tally(kind));
+        }
+        sum
+    }
+
+    /// Whether there was a moment during the call at which no request was active (but streams, if they do not count).
+    pub(super) fn is_idle(&self, streams_count: bool) -> bool {
+        let read = || {
+            let mut arrivals = 0_u64;
+            for shard in &self.inner.shards {
+                let tally = shard.tally(Kind::Request);
+                let idle = if streams_count { tally.active == 0 } else { tally.only_streams() };
+                if !idle {
+                    return None;
+                }
+                arrivals = arrivals.wrapping_add(tally.arrivals());
+            }
+            Some(arrivals)
+        };
+        // shards are read one by one: only if nothing arrived in any of them since its first reading
+        // were all of them idle at the moment between the two rounds
+        loop {
+            let (Some(first), Some(second)) = (read(), read()) else { return false };
+            if first == second {
+                return true;
+            }
+        }
+    }
+
+    pub(super) fn idle_signal(&self) -> &Arc<IdleSignal> {
+        &self.inner.idle
+    }
+
+    #[cfg(test)]
+    pub(super) fn shards(&self) -> &[Arc<Shard>] {
+        &self.inner.shards
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new(Self::DEFAULT_CAPACITY)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("active", &self.active_count()).finish_non_exhaustive()
+    }
+}
+
+struct Shards {
+    shards: Box<[Arc<Shard>]>,
+    idle: Arc<IdleSignal>,
+}
+
+impl Shards {
+    fn new(capacity: usize) -> Self {
+        let threads = std::thread::available_parallelism().map_or(4, usize::from);
+        let count =
+            (threads.saturating_mul(4)).clamp(8, 64).max(capacity.div_ceil(SHARD_CAPACITY)).min(MAX_SHARDS);
+        let count = count.next_power_of_two();
+        let (base, idle) = (Instant::now(), Arc::new(IdleSignal::new()));
+        let shards = (0..count).map(|index| {
+            let own = capacity / count + usize::from(index < capacity % count);
+            Arc::new(Shard::new(base, own, Arc::clone(&idle)))
+        });
+        Self { shards: shards.collect(), idle: Arc::clone(&idle) }
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        for shard in &self.shards {
+            shard.close();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What the process can see of itself and its host. A thing that cannot be seen is left out.
+
+use opentelemetry::KeyValue;
+use opentelemetry_semantic_conventions::resource as names;
+
+pub(super) fn host() -> Vec<KeyValue> {
+    let mut attributes = vec![KeyValue::new(names::HOST_ARCH, arch())];
+    let name = gethostname::gethostname().to_string_lossy().into_owned();
+    if !name.is_empty() {
+        attributes.push(KeyValue::new(names::HOST_NAME, name));
+    }
+    attributes
+}
+
+/// The conventions' words for what Rust calls otherwise.
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "arm" => "arm32",
+        "powerpc" => "ppc32",
+        "powerpc64" => "ppc64",
+        other => other,
+    }
+}
+
+pub(super) fn os() -> Vec<KeyValue> {
+    let kind = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    vec![KeyValue::new(names::OS_TYPE, kind)]
+}
+
+pub(super) fn process() -> Vec<KeyValue> {
+    vec![
+        KeyValue::new(names::PROCESS_PID, i64::from(std::process::id())),
+        KeyValue::new(names::PROCESS_EXECUTABLE_NAME, executable()),
+    ]
+}
+
+/// The file name of the running program.
+pub(super) fn executable() -> String {
+    std::env::current_exe()
+        .ok()
+        .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| "unknown".to_owned())
+}

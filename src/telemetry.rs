@@ -1,0 +1,237 @@
+//! The handle on running telemetry: what it is made of, how it is doing, and its end.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use opentelemetry_sdk::Resource;
+use tracing::Subscriber;
+use tracing_subscriber::{Layer, registry::LookupSpan};
+
+use crate::{
+    config::{Config, Signal},
+    error::ShutdownError,
+    health::Health,
+    http::{ServerLayer, Settings},
+    pipeline::{Pipeline, SignalReport},
+    requests::Registry,
+};
+
+/// Running telemetry. Keep it until the end of `main`: dropped, it flushes within the shutdown deadline, blocking its
+/// thread for as long.
+///
+/// [`shutdown`](Self::shutdown) does the same without blocking and says what was lost.
+#[must_use = "telemetry ends when this is dropped; keep it until the end of main"]
+pub struct Telemetry {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) resource: Resource,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) registry: Registry,
+    pub(crate) health: Health,
+    #[cfg(feature = "admin")]
+    pub(crate) admin: std::sync::Mutex<Option<crate::admin::AdminServer>>,
+    ended: AtomicBool,
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").field("signals", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("pipeline", &self.pipeline).finish_non_exhaustive()
+    }
+}
+
+/// What became of each signal when telemetry ended.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Traces, metrics and logs, in this order.
+    pub signals: [SignalReport; 3],
+    /// How long it took.
+    pub elapsed: Duration,
+    lost_before: [u64; 3],
+}
+
+impl ShutdownReport {
+    /// Items of this signal that were lost between the start of the shutdown and its end.
+    #[must_use]
+    pub fn lost_in_shutdown(&self, signal: Signal) -> u64 {
+        let position = self.signals.iter().position(|report| report.signal == signal);
+        position.map_or(0, |at| lost(&self.signals[at]).saturating_sub(self.lost_before[at]))
+    }
+
+    /// Whether everything that waited was taken by the collector.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.signals.iter().all(|report| self.lost_in_shutdown(report.signal) == 0)
+    }
+}
+
+fn lost(report: &SignalReport) -> u64 {
+    report.account.dropped + report.account.failed
+}
+
+impl Telemetry {
+    pub(crate) fn new(config: Config, resource: Resource, pipeline: Pipeline, registry: Registry) -> Self {
+        let health = Health::new(config.admin.liveness_stall);
+        let inner = Inner {
+            config,
+            resource,
+            pipeline,
+            registry,
+            health,
+            #[cfg(feature = "admin")]
+            admin: std::sync::Mutex::default(),
+            ended: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// The configuration in use.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Who this service says it is, on every span, point and record.
+    #[must_use]
+    pub fn resource(&self) -> &Resource {
+        &self.inner.resource
+    }
+
+    /// How each signal's export is doing: traces, metrics and logs, each one consistent snapshot.
+    #[must_use]
+    pub fn status(&self) -> [SignalReport; 3] {
+        self.inner.pipeline.reports()
+    }
+
+    /// Whether the service is ready, and how to say so.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.inner.health
+    }
+
+    /// The active requests that [`server_layer`](Self::server_layer) enters.
+    #[must_use]
+    pub fn requests(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// Layers for a subscriber that the program already has: spans to OpenTelemetry, events to log records and stdout.
+    ///
+    /// They bring their own filters; add them once, right onto the registry.
+    ///
+    /// ```
+    /// use tracing_subscriber::{layer::SubscriberExt as _, Registry};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let telemetry = tracewell::Telemetry::builder().with_env([("OTEL_SDK_DISABLED", "true")]).build()?;
+    /// let subscriber = Registry::default().with(telemetry.layers());
+    /// # drop(subscriber);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn layers<S>(&self) -> Vec<Box<dyn Layer<S> + Send + Sync>>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        self.inner.pipeline.layers()
+    }
+
+    /// A server layer that records into this telemetry, whether or not it is the installed one.
+    #[must_use]
+    pub fn server_layer(&self) -> ServerLayer {
+        let config = &self.inner.config;
+        ServerLayer::new()
+            .with_registry(self.inner.registry.clone())
+            .with_meter_provider(self.inner.pipeline.meter_provider.clone())
+            .with_settings(Settings::new(&config.http, config.logs.access_log))
+    }
+
+    /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that
+    /// are frozen between two calls. Cancel safe.
+    pub async fn flush(&self, limit: Duration) {
+        self.inner.pipeline.flush(Instant::now() + limit, false).await;
+    }
+
+    /// Sends everything that waits within `TRACEWELL_SHUTDOWN_MS`, then ends telemetry; what is emitted later is
+    /// dropped and counted.
+    ///
+    /// One deadline for all signals, which are flushed at once. Works on any runtime, and blocks no worker. Cancel safe:
+    /// dropped, it goes on in the background. A second call returns the report again.
+    ///
+    /// # Errors
+    /// [`ShutdownError`] when something was lost meanwhile, with the report that says what.
+    pub async fn shutdown(&self) -> Result<ShutdownReport, ShutdownError> {
+        self.shutdown_within(self.inner.config.shutdown.flush).await
+    }
+
+    /// [`shutdown`](Self::shutdown) with another limit.
+    ///
+    /// # Errors
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn shutdown_within(&self, limit: Duration) -> Result<ShutdownReport, ShutdownError> {
+        let begun = self.inner.begin_end();
+        if begun.first {
+            self.inner.pipeline.flush(begun.at + limit, true).await;
+            self.inner.pipeline.flush_lines(Duration::from_millis(100));
+        }
+        self.inner.finish_end(&begun)
+    }
+}
+
+struct Begun {
+    first: bool,
+    at: Instant,
+    lost: [u64; 3],
+}
+
+impl Inner {
+    fn begin_end(&self) -> Begun {
+        let first = !self.ended.swap(true, Ordering::SeqCst);
+        self.health.set_draining();
+        let reports = self.pipeline.reports();
+        Begun { first, at: Instant::now(), lost: reports.each_ref().map(lost) }
+    }
+
+    fn finish_end(&self, begun: &Begun) -> Result<ShutdownReport, ShutdownError> {
+        let report = ShutdownReport {
+            signals: self.pipeline.reports(),
+            elapsed: begun.at.elapsed(),
+            lost_before: begun.lost,
+        };
+        if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        let begun = self.inner.begin_end();
+        if !begun.first {
+            return;
+        }
+        self.inner.pipeline.flush_blocking(begun.at + self.inner.config.shutdown.flush, true);
+        if let Err(error) = self.inner.finish_end(&begun) {
+            crate::diagnostics::warn("shutdown", format_args!("{error}"));
+            crate::diagnostics::flush(Duration::from_millis(100));
+        }
+    }
+}
