@@ -36,7 +36,6 @@ pub(super) struct Window {
 /// The endpoints, to be merged into a router of the program's own.
 ///
 /// Serve it with `ConnectInfo<SocketAddr>`: where a caller's address is unknown, only the token makes it trusted.
-#[must_use]
 pub fn router(telemetry: &Telemetry) -> Router {
     let inner = telemetry.inner();
     let access = Arc::new(Access::new(&inner.config.admin));
