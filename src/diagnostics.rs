@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{lines::LineWriter, timestamp};
+use crate::{lines::LineWriter, redaction::Redactor, timestamp};
 
 /// The same kind of line is repeated after this time at the earliest.
 const QUIET: Duration = Duration::from_secs(60);
@@ -41,6 +41,8 @@ pub(crate) fn say(severity: Severity, message: fmt::Arguments<'_>) {
     timestamp::rfc3339_micros(SystemTime::now(), &mut line);
     // one line whatever the message holds: a line feed in foreign text must not forge another line
     let text = message.to_string().replace(['\n', '\r'], " ");
+    // an error's text may quote what must not be seen
+    let text = Redactor::default().owned_text(text);
     line.push_str(&format!(" {} tracewell: {text}\n", severity.as_str()));
     stderr().write(line.as_bytes());
 }

@@ -20,6 +20,7 @@ use crate::{
     error::InitError,
     http,
     pipeline::{Additions, Pipeline, View},
+    redaction::Redactor,
     requests::Registry,
     resource::{self, Identity},
     telemetry::Telemetry,
@@ -244,6 +245,12 @@ impl Builder {
         self
     }
 
+    /// What must not be seen, in everything that is sent or shown; the default rules of [`Redactor`] otherwise.
+    pub fn with_redaction(mut self, redactor: Redactor) -> Self {
+        self.additions.redactor = redactor;
+        self
+    }
+
     /// Another `tracing` layer beside ours, for [`install`](Self::install).
     pub fn with_layer(mut self, layer: impl Layer<TracingRegistry> + Send + Sync + 'static) -> Self {
         self.layers.push(layer.boxed());
@@ -334,7 +341,7 @@ impl Builder {
         if !problems.is_empty() {
             return Err(InitError::Unusable(problems));
         }
-        let resource = resource::resource(&config.resource, &self.identity);
+        let resource = resource::resource(&config.resource, &self.identity, &self.additions.redactor);
         let pipeline = Pipeline::start(&config, &resource, self.additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
         let telemetry = Telemetry::new(config, resource, pipeline, registry);

@@ -25,6 +25,7 @@
 //! |---|---|
 //! | [`config`] | what the operator wants: plain values |
 //! | `resource` | where we run |
+//! | [`redaction`] | what must not be seen, wherever it is sent or shown |
 //! | `pipeline` | configuration and resource become providers, layers, queues and an exporter |
 //! | [`http`] | a request comes in |
 //! | [`requests`] | who is in flight |
@@ -62,6 +63,9 @@ pub mod config;
 
 // (2) where we run
 mod resource;
+
+// (2b) what must not be seen
+pub mod redaction;
 
 // (3) how it leaves
 mod pipeline;

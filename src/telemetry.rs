@@ -116,6 +116,12 @@ impl Telemetry {
         &self.inner.resource
     }
 
+    /// What must not be seen; for whatever a program shows of itself.
+    #[must_use]
+    pub fn redactor(&self) -> &crate::redaction::Redactor {
+        self.inner.pipeline.redactor()
+    }
+
     /// How each signal's export is doing: traces, metrics and logs, each one consistent snapshot.
     #[must_use]
     pub fn status(&self) -> [SignalReport; 3] {

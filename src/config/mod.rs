@@ -110,6 +110,18 @@ pub struct SpanLimits {
     pub attributes_per_event: u32,
     /// Attributes per link.
     pub attributes_per_link: u32,
+    /// Characters of a value, and bytes of a byte value; `None` = no limit.
+    pub value_length: Option<u32>,
+}
+
+/// How much one log record may hold (`OTEL_LOGRECORD_*_LIMIT`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogLimits {
+    /// Attributes per record.
+    pub attributes: u32,
+    /// Characters of an attribute's value, and bytes of a byte value; `None` = no limit.
+    pub value_length: Option<u32>,
 }
 
 /// Spans.
@@ -160,6 +172,8 @@ pub struct LogsConfig {
     pub batch: Batch,
     /// The OTLP exporter.
     pub otlp: Otlp,
+    /// What one record may hold.
+    pub limits: LogLimits,
     /// `RUST_LOG`; the directives as given, validated.
     pub filter: String,
     /// `TRACEWELL_LOG_FORMAT`; `None` = by whether stdout is a terminal.

@@ -84,8 +84,10 @@ fn an_empty_environment_gives_the_documented_defaults() {
         links: 128,
         attributes_per_event: 128,
         attributes_per_link: 128,
+        value_length: None,
     };
     assert_eq!(c.traces.limits, limits);
+    assert_eq!(c.logs.limits, LogLimits { attributes: 128, value_length: None });
     assert_eq!((c.metrics.interval, c.metrics.timeout), (ms(60_000), Some(ms(30_000))));
     assert_eq!(c.metrics.exemplar_filter, ExemplarFilter::TraceBased);
     assert_eq!(c.metrics.temporality, Temporality::Cumulative);
@@ -233,6 +235,10 @@ fn numbers_out_of_range_or_unreadable_fall_back_to_the_default() {
         ("OTEL_SPAN_LINK_COUNT_LIMIT", "128", false),
         ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "128", false),
         ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "128", false),
+        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "128", false),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "no limit", false),
+        ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "no limit", false),
+        ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "no limit", false),
         ("OTEL_METRIC_EXPORT_INTERVAL", "60000", true),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "30000", false),
         ("OTEL_EXPORTER_PROMETHEUS_PORT", "9464", false),
@@ -714,15 +720,7 @@ fn half_a_client_identity_is_a_mistake_and_not_used() {
 
 #[test]
 fn what_is_not_supported_is_said_once_and_has_no_effect() {
-    for name in [
-        "OTEL_CONFIG_FILE",
-        "OTEL_EXPERIMENTAL_CONFIG_FILE",
-        "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
-        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-        "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-        "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
-    ] {
+    for name in ["OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_EXPORTER_ZIPKIN_ENDPOINT"] {
         let (c, mistakes) = resolve(&[(name, "5")]);
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         let line = &mistakes[0];

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     config::{MetricsConfig, Signal, Temporality},
     diagnostics,
+    redaction::Redactor,
 };
 
 /// A reader shared by whoever collects.
@@ -64,6 +65,7 @@ impl MetricReader for SharedReader {
 pub(crate) struct MetricSource {
     reader: SharedReader,
     exemplars: Option<Arc<ExemplarStore>>,
+    redactor: Redactor,
 }
 
 impl MetricSource {
@@ -81,6 +83,7 @@ impl MetricSource {
                 exemplars.attach(scope.scope(), &mut converted.metrics, take);
             }
         }
+        self.redactor.metrics(&mut request);
         Ok(request)
     }
 }
@@ -100,6 +103,7 @@ pub(super) fn provider(
     resource: &Resource,
     views: &Arc<Views>,
     exemplars: Option<Arc<ExemplarStore>>,
+    redactor: &Redactor,
 ) -> Meters {
     let reader =
         |temporality| SharedReader(Arc::new(ManualReader::builder().with_temporality(temporality).build()));
@@ -122,7 +126,7 @@ pub(super) fn provider(
     }
     let views = Arc::clone(views);
     let provider = builder.with_view(move |instrument| views.sdk_stream(instrument)).build();
-    let source = |reader| MetricSource { reader, exemplars: exemplars.clone() };
+    let source = |reader| MetricSource { reader, exemplars: exemplars.clone(), redactor: redactor.clone() };
     Meters { provider, push: source(push), pull: source(pull) }
 }
 

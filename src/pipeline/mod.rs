@@ -17,6 +17,7 @@ pub(crate) mod openmetrics;
 mod otlp;
 mod propagation;
 mod queue;
+mod scrub;
 mod signal;
 mod subscriber;
 mod traces;
@@ -52,6 +53,7 @@ use self::{
     metrics::{MetricExport, PointAccount},
     otlp::Lane,
     queue::Queue,
+    scrub::Scrub,
     signal::SignalStatus,
     traces::SpanExport,
     transport::Transport,
@@ -66,6 +68,7 @@ use crate::{
         Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Protocol, Signal,
     },
     lines::LineWriter,
+    redaction::Redactor,
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
@@ -77,6 +80,8 @@ pub(crate) struct Additions {
     pub(crate) span_processors: Vec<Box<dyn SpanProcessor>>,
     pub(crate) log_processors: Vec<Box<dyn LogProcessor>>,
     pub(crate) views: Vec<View>,
+    /// What must not be seen.
+    pub(crate) redactor: Redactor,
     /// No line on stdout, whatever the configuration says.
     pub(crate) silent: bool,
 }
@@ -98,6 +103,7 @@ pub(crate) struct Pipeline {
     exporter: Option<ExporterThread>,
     disabled: bool,
     filter: String,
+    log_scrub: Scrub,
 }
 
 impl Pipeline {
@@ -122,9 +128,17 @@ impl Pipeline {
             Views::new(additions.views, config.metrics.histogram == HistogramAggregation::Base2Exponential);
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
-        let meters = metrics::provider(&config.metrics, resource, &views, exemplars.clone());
+        let meters =
+            metrics::provider(&config.metrics, resource, &views, exemplars.clone(), &additions.redactor);
         let meter_provider = shared_meters(&meters.provider, exemplars, &views, live);
 
+        let redactor = additions.redactor;
+        let log_limits = config.logs.limits;
+        let log_scrub = Scrub {
+            redactor: redactor.clone(),
+            value_length: log_limits.value_length,
+            attributes: log_limits.attributes,
+        };
         let log_processors = !additions.log_processors.is_empty();
         let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
             additions
@@ -132,7 +146,8 @@ impl Pipeline {
                 .into_iter()
                 .fold(builder, |builder, added| builder.with_span_processor(Added(added)))
         });
-        let logger_provider = logs::provider(resource, log_queue.clone(), additions.log_processors);
+        let logger_provider =
+            logs::provider(resource, log_queue.clone(), additions.log_processors, log_scrub.clone());
 
         let statuses = [
             status(&config.traces.exporters, &config.traces.otlp, span_queue.clone(), live),
@@ -146,6 +161,7 @@ impl Pipeline {
             logs: log_queue.clone(),
             metrics: sent(&config.metrics.exporters).then_some((meters.push, points)),
             statuses: statuses.clone(),
+            redactor,
         };
         let exporter = wanted.start()?;
         let lines = (!additions.silent).then(|| lines(config.logs.format));
@@ -162,7 +178,13 @@ impl Pipeline {
             exporter,
             disabled: config.disabled,
             filter: config.logs.filter.clone(),
+            log_scrub,
         })
+    }
+
+    /// What must not be seen.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.log_scrub.redactor
     }
 
     /// The propagator of the configuration; it works even when the SDK is disabled.
@@ -184,7 +206,7 @@ impl Pipeline {
         } else {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
-        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone());
+        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone());
         subscriber::layers(tracer, Some(layer), &self.filter, LevelFilter::INFO)
     }
 
@@ -261,6 +283,7 @@ struct Wanted {
     logs: Option<Arc<Queue<ScopedRecord>>>,
     metrics: Option<(MetricSource, Arc<PointAccount>)>,
     statuses: [Arc<SignalStatus>; 3],
+    redactor: Redactor,
 }
 
 impl Wanted {
@@ -284,7 +307,13 @@ impl Wanted {
             let json = config.otlp.protocol == Protocol::HttpJson;
             let lane = connect(Signal::Traces, &config.exporters, &config.otlp, trace_status, &mut problems)
                 .map(|transport| lane(Signal::Traces, queue, transport, &config.batch));
-            match lane.map(|lane| SpanExport::new(lane, &self.resource, json)) {
+            let limits = config.limits;
+            let scrub = Scrub {
+                redactor: self.redactor,
+                value_length: limits.value_length,
+                attributes: limits.attributes,
+            };
+            match lane.map(|lane| SpanExport::new(lane, &self.resource, json, scrub)) {
                 Some(Ok(export)) => tasks.spawn(Signal::Traces, export),
                 Some(Err(problem)) => problems.push(problem),
                 None => {}

@@ -9,7 +9,7 @@ use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_semantic_conventions::{SCHEMA_URL, resource as names};
 
-use crate::config::ResourceConfig;
+use crate::{config::ResourceConfig, redaction::Redactor};
 
 /// What the program says about itself.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Identity {
 }
 
 /// The resource of this process.
-pub(crate) fn resource(config: &ResourceConfig, identity: &Identity) -> Resource {
+pub(crate) fn resource(config: &ResourceConfig, identity: &Identity, redactor: &Redactor) -> Resource {
     let mut attributes: Vec<KeyValue> = vec![
         KeyValue::new(names::TELEMETRY_SDK_NAME, "opentelemetry"),
         KeyValue::new(names::TELEMETRY_SDK_LANGUAGE, "rust"),
@@ -39,6 +39,7 @@ pub(crate) fn resource(config: &ResourceConfig, identity: &Identity) -> Resource
     attributes.extend(config.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
     attributes.extend(identity.attributes.iter().cloned());
     attributes.push(KeyValue::new(names::SERVICE_NAME, service_name(config, identity)));
+    attributes.iter_mut().for_each(|attribute| redactor.attribute(attribute));
     Resource::builder_empty().with_schema_url(attributes, SCHEMA_URL).build()
 }
 
@@ -69,7 +70,9 @@ mod tests {
     fn the_service_name_is_code_then_environment_then_default_then_the_executable() {
         let mut config = ResourceConfig::default();
         let mut identity = Identity::default();
-        let name = |config: &_, identity: &_| get(&resource(config, identity), "service.name").unwrap();
+        let name = |config: &_, identity: &_| {
+            get(&resource(config, identity, &Redactor::new()), "service.name").unwrap()
+        };
         assert!(name(&config, &identity).starts_with("unknown_service:"));
         identity.default_service_name = Some("default".into());
         assert_eq!(name(&config, &identity), "default");
@@ -86,7 +89,7 @@ mod tests {
             ..ResourceConfig::default()
         };
         let identity = Identity { attributes: vec![KeyValue::new("team", "code")], ..Identity::default() };
-        let resource = resource(&config, &identity);
+        let resource = resource(&config, &identity, &Redactor::new());
         assert_eq!(get(&resource, "host.name").as_deref(), Some("from-env"));
         assert_eq!(get(&resource, "team").as_deref(), Some("code"));
         assert_eq!(get(&resource, "telemetry.distro.name").as_deref(), Some("tracewell"));

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, error::Error, fmt};
 
+use crate::redaction::Redactor;
+
 /// What stands where a secret was.
 const HIDDEN: &str = "******";
 
@@ -31,7 +33,8 @@ impl Mistake {
         problem: impl Into<String>,
         used: impl Into<String>,
     ) -> Self {
-        let value = Some(shortened(&redacted(value)).into_owned());
+        let value = Redactor::default().owned_text(redacted(value).into_owned());
+        let value = Some(shortened(&value).into_owned());
         Self { variable: variable.into(), value, problem: problem.into(), used: used.into() }
     }
 

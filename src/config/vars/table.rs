@@ -76,6 +76,7 @@ const fn var(
 
 const BOOL: &str = "true or false";
 const COUNT: &str = "a whole number from 0 to 2147483647";
+const LENGTH: &str = "a number of characters from 0 to 2147483647";
 const SIZE: &str = "a whole number from 1 to 2147483647";
 const DELAY: &str = "milliseconds, a whole number from 0 to 2147483647";
 const TIMEOUT: &str = "milliseconds, a whole number from 0 (= no limit) to 2147483647";
@@ -142,6 +143,14 @@ table! {
     EVENT_ATTRIBUTE_COUNT_LIMIT = var("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "(as OTEL_ATTRIBUTE_COUNT_LIMIT)", COUNT, "attributes per span event");
     LINK_ATTRIBUTE_COUNT_LIMIT = var("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "(as OTEL_ATTRIBUTE_COUNT_LIMIT)", COUNT, "attributes per span link");
 
+    ATTRIBUTE_VALUE_LENGTH_LIMIT = var("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "(no limit)", LENGTH, "the default of the other value length limits");
+    SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT = var("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "(as OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT)", LENGTH,
+        "length of a text attribute of a span, its events and links; what is longer is cut");
+    LOGRECORD_ATTRIBUTE_COUNT_LIMIT = var("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "(as OTEL_ATTRIBUTE_COUNT_LIMIT)", COUNT,
+        "attributes per log record; otel.dropped_attributes_count says how many did not fit");
+    LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT = var("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "(as OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT)", LENGTH,
+        "length of a text attribute of a log record; what is longer is cut");
+
     METRICS_TEMPORALITY = var("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative", "cumulative, delta or lowmemory",
         "whether metrics are totals or changes");
     METRICS_HISTOGRAM = var("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram",
@@ -201,10 +210,6 @@ pub(super) static UNSUPPORTED: &[(&str, &str)] = &[
     ("OTEL_EXPORTER_ZIPKIN_TIMEOUT", "deprecated and not supported; accepted is OTEL_EXPORTER_OTLP_TIMEOUT"),
     ("OTEL_EXPORTER_OTLP_SPAN_INSECURE", "obsolete; accepted is OTEL_EXPORTER_OTLP_TRACES_INSECURE"),
     ("OTEL_EXPORTER_OTLP_METRIC_INSECURE", "obsolete; accepted is OTEL_EXPORTER_OTLP_METRICS_INSECURE"),
-    ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "not supported yet; values are sent whole"),
-    ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "not supported yet; values are sent whole"),
-    ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "not supported yet; values are sent whole"),
-    ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "not supported yet; all attributes are sent"),
 ];
 
 /// Every variable that is read, in the order of the documentation.
