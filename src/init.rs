@@ -341,7 +341,9 @@ impl Builder {
         if !problems.is_empty() {
             return Err(InitError::Unusable(problems));
         }
-        let resource = resource::resource(&config.resource, &self.identity, &self.additions.redactor);
+        diagnostics::set_level(config.log_level);
+        let resource =
+            resource::resource(&config.resource, &self.identity, &source, &self.additions.redactor);
         let pipeline = Pipeline::start(&config, &resource, self.additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
         let telemetry = Telemetry::new(config, resource, pipeline, registry);

@@ -15,8 +15,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub use self::{
     source::Source,
     values::{
-        AccessLog, Compression, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange,
-        LogFormat, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal, Temporality,
+        AccessLog, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
+        IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal,
+        Temporality,
     },
     vars::{Variable, table as variables},
 };
@@ -29,6 +30,8 @@ pub struct Config {
     pub disabled: bool,
     /// `TRACEWELL_STRICT`: configuration mistakes become an error of `init`.
     pub strict: bool,
+    /// `OTEL_LOG_LEVEL`: what of our own voice is heard.
+    pub log_level: LogLevel,
     /// `TRACEWELL_PRESET`.
     pub preset: Preset,
     /// Who this service is.
@@ -50,7 +53,7 @@ pub struct Config {
 }
 
 /// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ResourceConfig {
     /// The name the operator chose: `OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES`.
@@ -58,6 +61,15 @@ pub struct ResourceConfig {
     pub service_name: Option<String>,
     /// `OTEL_RESOURCE_ATTRIBUTES`, percent-decoded, without `service.name`; empty when any pair was malformed.
     pub attributes: Vec<(String, String)>,
+    /// `OTEL_RUST_RESOURCE_DETECTORS`; empty = `none`.
+    pub detectors: Vec<Detector>,
+}
+
+impl Default for ResourceConfig {
+    fn default() -> Self {
+        let detectors = <Detector as values::Word>::ALL.to_vec();
+        Self { service_name: None, attributes: Vec::new(), detectors }
+    }
 }
 
 /// Where one signal's OTLP requests go and how.

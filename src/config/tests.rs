@@ -366,11 +366,16 @@ fn propagators_keep_their_order_without_duplicates() {
     let set = |value| accepted(&[("OTEL_PROPAGATORS", value)]).propagators;
     assert_eq!(set("Baggage,tracecontext,baggage"), [Propagator::Baggage, Propagator::TraceContext]);
     assert_eq!(set("none"), []);
-    for name in ["b3", "b3multi", "jaeger", "xray", "ottrace"] {
+    assert_eq!(set("b3,B3MULTI,b3"), [Propagator::B3, Propagator::B3Multi]);
+    for (name, why) in [
+        ("jaeger", "is deprecated and not supported"),
+        ("xray", "is not supported yet"),
+        ("ottrace", "is deprecated and not supported"),
+    ] {
         let value = format!("{name},tracecontext");
         let line = format!(
-            "OTEL_PROPAGATORS={value:?}: {name:?} is not supported yet; \
-             accepted is a list of tracecontext, baggage; or none; using tracecontext"
+            "OTEL_PROPAGATORS={value:?}: {name:?} {why}; \
+             accepted is a list of tracecontext, baggage, b3, b3multi; or none; using tracecontext"
         );
         assert_eq!(mistaken(&[("OTEL_PROPAGATORS", &value)], &line).propagators, [Propagator::TraceContext]);
     }

@@ -12,14 +12,14 @@ use self::{
         ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT,
         ATTRIBUTE_VALUE_LENGTH_LIMIT, BLRP_EXPORT_TIMEOUT, BLRP_MAX_EXPORT_BATCH_SIZE, BLRP_MAX_QUEUE_SIZE,
         BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE, BSP_MAX_QUEUE_SIZE,
-        BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT, HTTP_KNOWN_METHODS,
-        LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOGRECORD_ATTRIBUTE_COUNT_LIMIT,
-        LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_EXPORTER, METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT,
-        METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER, METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP,
-        PROMETHEUS_HOST, PROMETHEUS_PORT, PROPAGATORS, RESOURCE_ATTRIBUTES, RUST_LOG, SDK_DISABLED,
-        SERVICE_NAME, SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT,
-        SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT, TRACES_EXPORTER, TRACES_SAMPLER,
-        TRACES_SAMPLER_ARG, UNSUPPORTED,
+        BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT, EXCEPTION_SIGNAL,
+        HTTP_KNOWN_METHODS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL,
+        LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_EXPORTER,
+        METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER,
+        METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST, PROMETHEUS_PORT,
+        PROPAGATORS, RESOURCE_ATTRIBUTES, RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED, SERVICE_NAME, SHUTDOWN,
+        SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, SPAN_EVENT_COUNT_LIMIT,
+        SPAN_LINK_COUNT_LIMIT, STRICT, TRACES_EXPORTER, TRACES_SAMPLER, TRACES_SAMPLER_ARG, UNSUPPORTED,
     },
 };
 use super::{
@@ -37,9 +37,12 @@ pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
     let mut reader = Reader::new(source);
     let r = &mut reader;
     r.preset = r.get(&PRESET, parse::word);
+    // nothing to choose: exceptions are log records
+    r.get(&EXCEPTION_SIGNAL, parse::exception_signal);
     let config = Config {
         disabled: r.get(&SDK_DISABLED, parse::boolean),
         strict: r.get(&STRICT, parse::boolean),
+        log_level: r.get(&LOG_LEVEL, parse::word),
         preset: r.preset,
         resource: resource(r),
         propagators: r.get(&PROPAGATORS, parse::propagators),
@@ -66,7 +69,11 @@ fn resource(r: &mut Reader<'_>) -> ResourceConfig {
     let mut attributes = r.optional(&RESOURCE_ATTRIBUTES, parse::attributes).unwrap_or_default();
     let place = attributes.iter().position(|(key, _)| key == SERVICE_NAME_ATTRIBUTE);
     let name = place.map(|place| attributes.remove(place).1).filter(|name| !name.trim().is_empty());
-    ResourceConfig { service_name: r.optional(&SERVICE_NAME, parse::text).or(name), attributes }
+    ResourceConfig {
+        service_name: r.optional(&SERVICE_NAME, parse::text).or(name),
+        attributes,
+        detectors: r.get(&RESOURCE_DETECTORS, parse::detectors),
+    }
 }
 
 fn traces(r: &mut Reader<'_>) -> TracesConfig {

@@ -115,7 +115,11 @@ table! {
     SERVICE_NAME = var("OTEL_SERVICE_NAME", "(detected)", "text", "the service's name; wins over service.name in OTEL_RESOURCE_ATTRIBUTES");
     RESOURCE_ATTRIBUTES = var("OTEL_RESOURCE_ATTRIBUTES", "", "key=value,key=value with \",\", \"=\" and \"%\" percent-encoded",
         "attributes of everything sent; one malformed pair and none is used");
-    PROPAGATORS = var("OTEL_PROPAGATORS", "tracecontext,baggage", "a list of tracecontext, baggage; or none",
+    RESOURCE_DETECTORS = var("OTEL_RUST_RESOURCE_DETECTORS", "host,os,process,container,kubernetes",
+        "a list of host, os, process, container, kubernetes; or none", "what tells where the service runs");
+    LOG_LEVEL = var("OTEL_LOG_LEVEL", "info", "none, error, warn, info, debug or trace",
+        "what telemetry says of itself on stderr; the service's own levels are RUST_LOG's");
+    PROPAGATORS = var("OTEL_PROPAGATORS", "tracecontext,baggage", "a list of tracecontext, baggage, b3, b3multi; or none",
         "how context travels between services");
 
     TRACES_EXPORTER = var("OTEL_TRACES_EXPORTER", "otlp", EXPORTERS, "where spans go");
@@ -165,6 +169,7 @@ table! {
 
     HTTP_KNOWN_METHODS = var("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,HEAD,POST,PUT,DELETE,CONNECT,OPTIONS,TRACE,PATCH,QUERY",
         "a list of HTTP methods, case-sensitive", "replaces the list of known methods; any other is recorded as _OTHER");
+    EXCEPTION_SIGNAL = var("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "logs", "logs", "exceptions are log records, never span events");
     RUST_LOG = var("RUST_LOG", "info", "directives of tracing's EnvFilter such as info,my_crate=debug", "which log events are kept");
 
     PRESET = var("TRACEWELL_PRESET", "production", "production, development or test", "a set of defaults; explicit settings win over it");
@@ -201,7 +206,6 @@ otlp! {
 pub(super) static UNSUPPORTED: &[(&str, &str)] = &[
     ("OTEL_CONFIG_FILE", "not supported yet; accepted are the single variables"),
     ("OTEL_EXPERIMENTAL_CONFIG_FILE", "deprecated and not supported; accepted are the single variables"),
-    ("OTEL_LOG_LEVEL", "not supported yet; RUST_LOG has the levels"),
     ("OTEL_ENTITIES", "not supported yet; accepted is OTEL_RESOURCE_ATTRIBUTES"),
     (
         "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
