@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     panic::Location,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,8 +13,8 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry, layer::SubscriberEx
 
 use crate::{
     config::{
-        AccessLog, Config, Endpoint, ExemplarFilter, LogFormat, Mistake, Otlp, Protocol, Sampler, Signal,
-        Source,
+        self, AccessLog, Config, Endpoint, ExemplarFilter, Explanation, LogFormat, Mistake, Otlp, Protocol,
+        Sampler, Signal, Source,
     },
     diagnostics::{self, Severity},
     error::InitError,
@@ -311,6 +311,7 @@ impl Builder {
         let early = http::instruments_made();
         let (telemetry, mistakes, layers) = self.start()?;
         set_globals(&telemetry, layers)?;
+        config::installed(Arc::clone(&telemetry.inner().explanation));
         *installed = Some(here);
         drop(installed);
         if panic_hook {
@@ -335,6 +336,7 @@ impl Builder {
         if config.strict && !mistakes.is_empty() {
             return Err(InitError::Mistakes(mistakes));
         }
+        let resolved = config.clone();
         let views = self.additions.views.iter().filter_map(|view| view.validate().err());
         let mut problems: Vec<String> = views.collect();
         problems.extend(self.changes.into_iter().filter_map(|change| change(&mut config).err()));
@@ -342,11 +344,15 @@ impl Builder {
             return Err(InitError::Unusable(problems));
         }
         diagnostics::set_level(config.log_level);
+        if let Some(name) = &self.identity.service_name {
+            config.resource.service_name = Some(name.clone());
+        }
+        let explanation = Explanation::new(&source, &resolved, &config, &mistakes, &self.additions.redactor);
         let resource =
             resource::resource(&config.resource, &self.identity, &source, &self.additions.redactor);
         let pipeline = Pipeline::start(&config, &resource, self.additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
-        let telemetry = Telemetry::new(config, resource, pipeline, registry);
+        let telemetry = Telemetry::new(config, explanation, resource, pipeline, registry);
         #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
         Ok((telemetry, mistakes, self.layers))

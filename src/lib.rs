@@ -123,6 +123,9 @@ const OPENTELEMETRY_VERSION: &str = "0.33.1";
 pub mod guide {
     //! What is longer than an item's documentation.
 
+    #[doc = include_str!("docs/configuration.md")]
+    pub mod configuration {}
+
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
 }

@@ -14,7 +14,7 @@ use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use crate::{
-    config::{Config, Signal},
+    config::{Config, Explanation, Signal},
     error::ShutdownError,
     health::Health,
     http::{ServerLayer, Settings},
@@ -33,6 +33,7 @@ pub struct Telemetry {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    pub(crate) explanation: Arc<Explanation>,
     pub(crate) resource: Resource,
     pub(crate) pipeline: Pipeline,
     pub(crate) registry: Registry,
@@ -85,10 +86,17 @@ fn lost(report: &SignalReport) -> u64 {
 }
 
 impl Telemetry {
-    pub(crate) fn new(config: Config, resource: Resource, pipeline: Pipeline, registry: Registry) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        explanation: Explanation,
+        resource: Resource,
+        pipeline: Pipeline,
+        registry: Registry,
+    ) -> Self {
         let health = Health::new(config.admin.liveness_stall);
         let inner = Inner {
             config,
+            explanation: Arc::new(explanation),
             resource,
             pipeline,
             registry,
@@ -108,6 +116,12 @@ impl Telemetry {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// The configuration in use, each value with where it comes from; secrets are hidden.
+    #[must_use]
+    pub fn explain(&self) -> &Explanation {
+        &self.inner.explanation
     }
 
     /// Who this service says it is, on every span, point and record.

@@ -4,6 +4,9 @@
 //! Every mistake found on the way is collected as a [`Mistake`]; an invalid value never stops the service unless
 //! `TRACEWELL_STRICT` is set.
 
+#[cfg(test)]
+mod documentation;
+mod explain;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -12,7 +15,9 @@ mod vars;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub(crate) use self::explain::installed;
 pub use self::{
+    explain::{Explanation, Origin, Setting, explain},
     source::Source,
     values::{
         AccessLog, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
@@ -34,6 +39,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// `TRACEWELL_PRESET`.
     pub preset: Preset,
+    /// `OTEL_ATTRIBUTE_COUNT_LIMIT` and `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, already in the limits of the signals.
+    pub attribute_limits: (u32, Option<u32>),
     /// Who this service is.
     pub resource: ResourceConfig,
     /// `OTEL_PROPAGATORS`, in order, without duplicates.

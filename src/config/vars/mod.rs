@@ -44,6 +44,10 @@ pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
         strict: r.get(&STRICT, parse::boolean),
         log_level: r.get(&LOG_LEVEL, parse::word),
         preset: r.preset,
+        attribute_limits: (
+            r.get(&ATTRIBUTE_COUNT_LIMIT, parse::count),
+            r.read(&ATTRIBUTE_VALUE_LENGTH_LIMIT, "no limit", parse::count),
+        ),
         resource: resource(r),
         propagators: r.get(&PROPAGATORS, parse::propagators),
         traces: traces(r),
