@@ -194,6 +194,13 @@ impl Telemetry {
         &self.inner.pipeline.logger_provider
     }
 
+    /// What `OTEL_PROPAGATORS` says, for context that the program passes on itself. After `install` it is the global
+    /// propagator.
+    #[must_use]
+    pub fn propagator(&self) -> opentelemetry::propagation::TextMapCompositePropagator {
+        Pipeline::propagator(&self.inner.config)
+    }
+
     /// A server layer that records into this telemetry, whether or not it is the installed one.
     #[must_use]
     pub fn server_layer(&self) -> ServerLayer {

@@ -13,7 +13,7 @@ mod tests;
 mod values;
 mod vars;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub(crate) use self::explain::installed;
 pub use self::{
@@ -60,7 +60,7 @@ pub struct Config {
 }
 
 /// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ResourceConfig {
     /// The name the operator chose: `OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES`.
@@ -70,6 +70,19 @@ pub struct ResourceConfig {
     pub attributes: Vec<(String, String)>,
     /// `OTEL_RUST_RESOURCE_DETECTORS`; empty = `none`.
     pub detectors: Vec<Detector>,
+}
+
+// an attribute's value may be a secret
+impl fmt::Debug for ResourceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let redactor = crate::redaction::Redactor::default();
+        let seen = |(key, value): &(String, String)| (key.clone(), redactor.value(key, value).into_owned());
+        f.debug_struct("ResourceConfig")
+            .field("service_name", &self.service_name)
+            .field("attributes", &self.attributes.iter().map(seen).collect::<Vec<_>>())
+            .field("detectors", &self.detectors)
+            .finish()
+    }
 }
 
 impl Default for ResourceConfig {

@@ -497,7 +497,7 @@ fn one_malformed_pair_discards_all_resource_attributes_with_one_mistake() {
     ] {
         let line = format!(
             "OTEL_RESOURCE_ATTRIBUTES={value:?}: {why}, so none is used; \
-             accepted is key=value,key=value with \",\", \"=\" and \"%\" percent-encoded; ignored"
+             accepted is name=value,name=value with \",\", \"=\" and \"%\" percent-encoded; ignored"
         );
         let c = mistaken(&[("OTEL_RESOURCE_ATTRIBUTES", value)], &line);
         assert_eq!((c.resource.service_name, c.resource.attributes.len()), (None, 0));

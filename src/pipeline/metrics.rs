@@ -102,7 +102,7 @@ pub(super) fn provider(
     config: &MetricsConfig,
     resource: &Resource,
     views: &Arc<Views>,
-    exemplars: Option<Arc<ExemplarStore>>,
+    exemplars: Option<&Arc<ExemplarStore>>,
     redactor: &Redactor,
 ) -> Meters {
     let reader =
@@ -126,7 +126,7 @@ pub(super) fn provider(
     }
     let views = Arc::clone(views);
     let provider = builder.with_view(move |instrument| views.sdk_stream(instrument)).build();
-    let source = |reader| MetricSource { reader, exemplars: exemplars.clone(), redactor: redactor.clone() };
+    let source = |reader| MetricSource { reader, exemplars: exemplars.cloned(), redactor: redactor.clone() };
     Meters { provider, push: source(push), pull: source(pull) }
 }
 

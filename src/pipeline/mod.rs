@@ -129,16 +129,10 @@ impl Pipeline {
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
         let meters =
-            metrics::provider(&config.metrics, resource, &views, exemplars.clone(), &additions.redactor);
+            metrics::provider(&config.metrics, resource, &views, exemplars.as_ref(), &additions.redactor);
         let meter_provider = shared_meters(&meters.provider, exemplars, &views, live);
 
-        let redactor = additions.redactor;
-        let log_limits = config.logs.limits;
-        let log_scrub = Scrub {
-            redactor: redactor.clone(),
-            value_length: log_limits.value_length,
-            attributes: log_limits.attributes,
-        };
+        let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
         let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
             additions
@@ -161,7 +155,7 @@ impl Pipeline {
             logs: log_queue.clone(),
             metrics: sent(&config.metrics.exporters).then_some((meters.push, points)),
             statuses: statuses.clone(),
-            redactor,
+            redactor: additions.redactor,
         };
         let exporter = wanted.start()?;
         let lines = (!additions.silent).then(|| lines(config.logs.format));
@@ -307,12 +301,7 @@ impl Wanted {
             let json = config.otlp.protocol == Protocol::HttpJson;
             let lane = connect(Signal::Traces, &config.exporters, &config.otlp, trace_status, &mut problems)
                 .map(|transport| lane(Signal::Traces, queue, transport, &config.batch));
-            let limits = config.limits;
-            let scrub = Scrub {
-                redactor: self.redactor,
-                value_length: limits.value_length,
-                attributes: limits.attributes,
-            };
+            let scrub = Scrub::of_spans(config.limits, &self.redactor);
             match lane.map(|lane| SpanExport::new(lane, &self.resource, json, scrub)) {
                 Some(Ok(export)) => tasks.spawn(Signal::Traces, export),
                 Some(Err(problem)) => problems.push(problem),

@@ -9,7 +9,10 @@ use opentelemetry_sdk::{
     trace::SpanData,
 };
 
-use crate::redaction::Redactor;
+use crate::{
+    config::{LogLimits, SpanLimits},
+    redaction::Redactor,
+};
 
 /// Says how many attributes a log record lost to its limit: the SDK's conversion has no place for OTLP's own field
 /// (the name is that of the specification's common/mapping-to-non-otlp.md).
@@ -26,6 +29,14 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
+    pub(super) fn of_spans(limits: SpanLimits, redactor: &Redactor) -> Self {
+        Self { redactor: redactor.clone(), value_length: limits.value_length, attributes: limits.attributes }
+    }
+
+    pub(super) fn of_logs(limits: LogLimits, redactor: &Redactor) -> Self {
+        Self { redactor: redactor.clone(), value_length: limits.value_length, attributes: limits.attributes }
+    }
+
     pub(super) fn span(&self, span: &mut SpanData) {
         self.redactor.span(span);
         let Some(limit) = self.value_length else { return };

@@ -113,7 +113,7 @@ table! {
     SDK_DISABLED = var("OTEL_SDK_DISABLED", "false", BOOL,
         "true: no exporter, no thread, no socket; propagation and stdout logs keep working");
     SERVICE_NAME = var("OTEL_SERVICE_NAME", "(detected)", "text", "the service's name; wins over service.name in OTEL_RESOURCE_ATTRIBUTES");
-    RESOURCE_ATTRIBUTES = var("OTEL_RESOURCE_ATTRIBUTES", "", "key=value,key=value with \",\", \"=\" and \"%\" percent-encoded",
+    RESOURCE_ATTRIBUTES = var("OTEL_RESOURCE_ATTRIBUTES", "", "name=value,name=value with \",\", \"=\" and \"%\" percent-encoded",
         "attributes of everything sent; one malformed pair and none is used");
     RESOURCE_DETECTORS = var("OTEL_RUST_RESOURCE_DETECTORS", "host,os,process,container,kubernetes",
         "a list of host, os, process, container, kubernetes; or none", "what tells where the service runs");
