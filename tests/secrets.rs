@@ -1,7 +1,6 @@
 //! Secrets are planted in every signal and every setting, in a process of its own with a real environment; none may
 //! leave it, on the wire, on stdout or on stderr.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "what a process prints is looked at")]
 
 use std::process::{Command, Output};
 

@@ -142,8 +142,43 @@ fn each_word(name: &str, mut each: impl FnMut(Word) -> bool) {
     }
 }
 
+/// The beginnings of every secret word: most names hold none, and are not taken apart.
+const STEMS: [[u8; 3]; 12] = [
+    *b"key", *b"tok", *b"pas", *b"pwd", *b"sec", *b"aut", *b"coo", *b"cre", *b"dsn", *b"ses", *b"jwt",
+    *b"bea",
+];
+
+/// For each of three places in a row, the stems that have a byte there.
+static PLACES: [[u16; 256]; 3] = places();
+
+const fn places() -> [[u16; 256]; 3] {
+    let mut places = [[0; 256]; 3];
+    let mut stem = 0;
+    while stem < STEMS.len() {
+        let mut place = 0;
+        while place < 3 {
+            let letter = STEMS[stem][place];
+            places[place][letter as usize] |= 1 << stem;
+            places[place][letter.to_ascii_uppercase() as usize] |= 1 << stem;
+            place += 1;
+        }
+        stem += 1;
+    }
+    places
+}
+
+fn holds_stem(name: &str) -> bool {
+    name.as_bytes().windows(3).any(|three| {
+        let at = |place: usize| PLACES[place][usize::from(three[place])];
+        at(0) & at(1) & at(2) != 0
+    })
+}
+
 /// Whether a built-in word makes values of this name secret.
 pub(super) fn is_secret(name: &str) -> bool {
+    if !holds_stem(name) {
+        return false;
+    }
     let (mut before, mut pending, mut secret) = (None::<Word>, false, false);
     each_word(name, |word| {
         let about = ABOUT.contains(&word.as_bytes());
