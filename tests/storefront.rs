@@ -82,7 +82,8 @@ async fn without_a_collector_it_says_so_once_per_signal_and_serves() {
 fn settings_that_cannot_be_used_are_named_with_what_is_accepted() {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let taken = listener.local_addr().unwrap().to_string();
-    let cases: [(&[&str], &[(&str, &str)], i32, &[&str]); 7] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], i32, &'a [&'a str]);
+    let cases: [Case<'_>; 8] = [
         (&["--visitors", "many"], &[], 2, &["--visitors", "\"many\"", "0 to 100"]),
         (&["--visitors=-1"], &[], 2, &["--visitors", "\"-1\"", "0 to 100"]),
         (&["--visitors"], &[], 2, &["--visitors", "0 to 100"]),
@@ -90,6 +91,12 @@ fn settings_that_cannot_be_used_are_named_with_what_is_accepted() {
         (&[], &[("STOREFRONT_ADDR", "localhost")], 2, &["STOREFRONT_ADDR", "localhost", "127.0.0.1:8080"]),
         (&[], &[("PAYMENTS_ADDR", "127.0.0.1:x")], 2, &["PAYMENTS_ADDR", "127.0.0.1:x", "port 0"]),
         (&["--visitors=0"], &[("PAYMENTS_ADDR", &taken)], 1, &["PAYMENTS_ADDR", &taken, "in use"]),
+        (
+            &["--visitors=0"],
+            &[("TRACEWELL_ADMIN_ADDR", &taken)],
+            1,
+            &["TRACEWELL_ADMIN_ADDR", &taken, "in use"],
+        ),
     ];
     for (arguments, variables, code, named) in cases {
         let output = command(arguments, variables).output().unwrap();

@@ -36,7 +36,8 @@ async fn main() -> ExitCode {
     let settings = match settings::read() {
         Ok(Wish::Serve(settings)) => settings,
         Ok(Wish::Help) => {
-            say(format_args!("{}", settings::HELP));
+            // a closed stdout is no reason to fail
+            let _ = writeln!(std::io::stdout(), "{}", settings::HELP);
             return ExitCode::SUCCESS;
         }
         Err(problem) => {
@@ -56,15 +57,15 @@ async fn main() -> ExitCode {
 async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
     let (shop_listener, shop_address) = settings.storefront.listen().await?;
     let (payments_listener, payments_address) = settings.payments.listen().await?;
+    // before install(), whose complaints about OTEL_* would come first otherwise
+    say(format_args!("storefront listening on http://{shop_address}"));
+    say(format_args!("payments listening on http://{payments_address}"));
 
     // OTEL_* and TRACEWELL_* variables win over these defaults of the program's own
     let telemetry = Telemetry::builder()
         .default_service_name("storefront")
         .with_env_defaults([("TRACEWELL_PRESET", "development"), ("TRACEWELL_ADMIN_ADDR", "127.0.0.1:9470")])
         .install()?;
-
-    say(format_args!("storefront listening on http://{shop_address}"));
-    say(format_args!("payments listening on http://{payments_address}"));
     if let Some(admin) = telemetry.admin_address() {
         say(format_args!("admin listening on http://{admin}"));
     }

@@ -43,17 +43,17 @@ async fn pay(
     Json(charge): Json<Charge>,
 ) -> Response {
     let Some(key) = headers.get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok()) else {
-        return refuse(StatusCode::BAD_REQUEST, format!("the header {IDEMPOTENCY_KEY} is missing"));
+        return refuse(StatusCode::BAD_REQUEST, &format!("the header {IDEMPOTENCY_KEY} is missing"));
     };
     let failing = match failing(&headers) {
         Ok(failing) => failing,
-        Err(problem) => return refuse(StatusCode::BAD_REQUEST, problem),
+        Err(problem) => return refuse(StatusCode::BAD_REQUEST, &problem),
     };
     let asked = book.lock().unwrap_or_else(PoisonError::into_inner).ask(key, failing);
     match asked {
         Asked::Refused { attempt } => {
             tracing::warn!(order = charge.order, attempt, "payment refused");
-            refuse(StatusCode::SERVICE_UNAVAILABLE, format!("attempt {attempt} is refused, as asked"))
+            refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("attempt {attempt} is refused, as asked"))
         }
         Asked::Charged => {
             tracing::info!(order = charge.order, cents = charge.cents, "payment taken");
@@ -66,7 +66,7 @@ async fn pay(
     }
 }
 
-fn refuse(code: StatusCode, problem: String) -> Response {
+fn refuse(code: StatusCode, problem: &str) -> Response {
     (code, Json(json!({ "error": problem }))).into_response()
 }
 
