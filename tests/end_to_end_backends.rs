@@ -15,21 +15,20 @@ mod common {
 
 use std::{
     fs,
+    net::TcpListener,
     panic::{self, AssertUnwindSafe},
-    process::{Command, ExitCode},
+    process::ExitCode,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use libtest_mimic::{Arguments, Trial};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::test_kill_process;
 
 use self::common::backends::{
-    Backends, Binaries, Received, config_dir, require_or_skip,
+    Backends, Ports, Received, config_dir, require_or_skip, run,
     sample::{DURATION, Sample},
-    wait_until,
 };
 
 fn main() -> ExitCode {
@@ -38,20 +37,27 @@ fn main() -> ExitCode {
     let backends = Arc::new(Shared::default());
     let shared = |name: &str, test: fn(&Backends)| {
         let backends = Arc::clone(&backends);
-        Trial::test(name, move || Ok(test(backends.get())))
+        trial(name, move || test(backends.get()))
     };
-    let own = |name: &str, test: fn()| Trial::test(name, move || Ok(test()));
     let trials = vec![
         shared("one_trace_id_leads_from_exemplar_to_trace_to_log_line", one_trace_id),
         shared("both_endpoints_of_the_collector_take_otlp", both_endpoints),
         shared("the_queries_for_grafana_answer", grafana_queries),
-        own("a_killed_collector_comes_back_on_the_same_ports", collector_restart),
-        own("a_panicking_test_leaves_no_process_behind", no_process_left),
-        own("the_programs_accept_their_files", files_accepted),
+        trial("a_killed_collector_comes_back_on_the_same_ports", collector_restart),
+        trial("a_port_that_is_taken_meanwhile_is_replaced", port_taken),
+        trial("a_panicking_test_leaves_no_process_behind", no_process_left),
+        trial("the_programs_accept_their_files", files_accepted),
     ];
     let trials = trials.into_iter().map(|trial| trial.with_ignored_flag(ignored)).collect();
     // the last reference to the shared backends is dropped here: they stop before the process ends
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
 }
 
 /// Started by the first trial that needs it; a filtered run that needs none starts nothing.
@@ -180,20 +186,30 @@ fn collector_restart() {
     assert_eq!((spans_of(&received, &before), spans_of(&received, &lost)), (2, 0));
 }
 
+fn port_taken() {
+    let mut taken = Vec::new();
+    let backends = Backends::collector_only_on(|| {
+        let ports = Ports::free()?;
+        if taken.is_empty() {
+            taken.push(TcpListener::bind(("127.0.0.1", ports.otlp_http))?);
+        }
+        Ok(ports)
+    });
+    let backends = backends.unwrap();
+    let sample = send(&backends);
+    backends.wait_received("the trace", |received| spans_of(received, &sample) == 2);
+}
+
 fn no_process_left() {
     let mut ids = Vec::new();
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
         let backends = Backends::collector_only().unwrap();
         ids = backends.process_ids();
-        assert!(ids.iter().all(|id| exists(*id)));
+        assert!(ids.iter().all(|id| test_kill_process(*id).is_ok()));
         panic::resume_unwind(Box::new("the test fails")); // as a panic, without its message
     }));
     panicked.unwrap_err();
-    assert!(!ids.is_empty() && !ids.iter().any(|id| exists(*id)), "{ids:?}");
-}
-
-fn exists(id: u32) -> bool {
-    test_kill_process(Pid::from_raw(id.cast_signed()).unwrap()).is_ok()
+    assert!(!ids.is_empty() && ids.iter().all(|id| test_kill_process(*id).is_err()), "{ids:?}");
 }
 
 /// Prometheus has no such check of its own: that it starts with its file shows as much.
@@ -211,20 +227,10 @@ fn files_accepted() {
     for files in overlays {
         let paths =
             files.iter().flat_map(|file| ["--config".to_owned(), dir.join(file).display().to_string()]);
-        accepted("otelcol", ["validate".to_owned()].into_iter().chain(paths).collect());
+        run("otelcol", ["validate".to_owned()].into_iter().chain(paths).collect()).unwrap();
     }
-    accepted(
-        "jaeger",
-        vec!["validate".to_owned(), "--config".to_owned(), dir.join("jaeger.yaml").display().to_string()],
-    );
+    let jaeger = dir.join("jaeger.yaml").display().to_string();
+    run("jaeger", vec!["validate".to_owned(), "--config".to_owned(), jaeger]).unwrap();
     let loki = format!("-config.file={}", dir.join("loki.yaml").display());
-    accepted("loki", vec![loki, "-config.expand-env=true".to_owned(), "-verify-config".to_owned()]);
-}
-
-fn accepted(program: &str, arguments: Vec<String>) {
-    let binary = Binaries::find().unwrap().path(program);
-    let mut child = Command::new(binary).args(&arguments).env_clear().spawn().unwrap();
-    let status = wait_until(Duration::from_secs(30), || child.try_wait().unwrap());
-    let _ = child.kill(); // fails for one that has ended
-    assert!(status.is_some_and(|status| status.success()), "{program} {}: {status:?}", arguments.join(" "));
+    run("loki", vec![loki, "-config.expand-env=true".to_owned(), "-verify-config".to_owned()]).unwrap();
 }

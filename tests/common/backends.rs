@@ -21,21 +21,23 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use rustix::process::Pid;
 use serde_json::Value;
 
 pub(crate) use self::{
     answers::{Exemplar, LokiLine, Received, Sample},
-    programs::{Binaries, config_dir},
+    programs::{Ports, config_dir},
 };
 use self::{
     http::Http,
     process::{Process, Program},
-    programs::Ports,
+    programs::Binaries,
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const PORTS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a start is tried with new ports when somebody took one of them first.
 const STARTS: usize = 3;
 
@@ -67,6 +69,23 @@ pub(crate) fn wait_until<T>(timeout: Duration, mut attempt: impl FnMut() -> Opti
     }
 }
 
+/// Runs one of the programs to its end, which its arguments make a short one.
+///
+/// # Errors
+/// It is missing, fails, or takes longer than 30 s; with the end of its output.
+pub(crate) fn run(name: &'static str, args: Vec<String>) -> Result<(), String> {
+    let dir = Dir::new().map_err(|error| error.to_string())?;
+    let binary = Binaries::find()?.path(name);
+    let program = Program { name, binary, args, env: Vec::new(), ready_url: String::new() };
+    let mut process = Process::start(program, &dir.0).map_err(|error| format!("{name}: {error}"))?;
+    match wait_until(ANSWER_TIMEOUT, || process.exit_status()) {
+        Some(status) if status.success() => Ok(()),
+        status => {
+            Err(format!("{name} {}: {status:?}\n{}", process.program.args.join(" "), process.log_tail()))
+        }
+    }
+}
+
 /// The running programs. Dropping it stops them and removes their data.
 pub(crate) struct Backends {
     http: Http,
@@ -82,7 +101,7 @@ impl Backends {
     /// # Errors
     /// A program is missing, ends at once or is not ready within 60 s; with the end of its log.
     pub(crate) fn start() -> Result<Self, String> {
-        Self::start_programs(|binaries, ports, dir| {
+        Self::start_programs(Ports::free, |binaries, ports, dir| {
             vec![
                 programs::otelcol(binaries, ports, dir, "otelcol-file.yaml"),
                 programs::jaeger(binaries, ports),
@@ -97,17 +116,28 @@ impl Backends {
     /// # Errors
     /// As [`start`](Self::start).
     pub(crate) fn collector_only() -> Result<Self, String> {
-        Self::start_programs(|binaries, ports, dir| {
+        Self::collector_only_on(Ports::free)
+    }
+
+    /// The same on chosen ports; `ports` is asked again when one of them turns out to be taken.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn collector_only_on(ports: impl FnMut() -> io::Result<Ports>) -> Result<Self, String> {
+        Self::start_programs(ports, |binaries, ports, dir| {
             vec![programs::otelcol(binaries, ports, dir, "otelcol-file-only.yaml")]
         })
     }
 
-    fn start_programs(programs: impl Fn(&Binaries, &Ports, &Path) -> Vec<Program>) -> Result<Self, String> {
+    fn start_programs(
+        mut ports: impl FnMut() -> io::Result<Ports>,
+        programs: impl Fn(&Binaries, &Ports, &Path) -> Vec<Program>,
+    ) -> Result<Self, String> {
         let binaries = Binaries::find()?;
         let mut tries = 1;
         loop {
             let dir = Dir::new().map_err(|error| format!("no folder for the backends: {error}"))?;
-            let ports = Ports::free().map_err(|error| format!("no free ports: {error}"))?;
+            let ports = ports().map_err(|error| format!("no free ports: {error}"))?;
             let programs = programs(&binaries, &ports, &dir.0);
             let backends = Self { http: Http::new(), ports, processes: Mutex::default(), dir };
             match backends.start_all(programs) {
@@ -131,7 +161,7 @@ impl Backends {
     fn wait_ready(&self, index: usize) -> Result<(), String> {
         let url = self.lock()[index].program.ready_url.clone();
         let ready = wait_until(START_TIMEOUT, || {
-            if self.lock()[index].has_exited() {
+            if self.lock()[index].exit_status().is_some() {
                 return Some(Err("ended at its start"));
             }
             matches!(self.http.get(&url, &[]), Ok((200, _))).then_some(Ok(()))
@@ -151,7 +181,7 @@ impl Backends {
     }
 
     /// The ids of the running programs.
-    pub(crate) fn process_ids(&self) -> Vec<u32> {
+    pub(crate) fn process_ids(&self) -> Vec<Pid> {
         self.lock().iter().filter_map(Process::id).collect()
     }
 
@@ -180,10 +210,16 @@ impl Backends {
     /// Starts the Collector again on the same ports and waits until it is ready.
     ///
     /// # Errors
-    /// It ends at once or is not ready within 60 s.
+    /// It ends at once, is not ready within 60 s, or somebody else has one of its ports for 10 s.
     pub(crate) fn restart_collector(&self) -> Result<(), String> {
-        self.lock()[0].spawn().map_err(|error| format!("otelcol: {error}"))?;
-        self.wait_ready(0)
+        let restarted = wait_until(PORTS_TIMEOUT, || {
+            let spawned = self.lock()[0].spawn().map_err(|error| format!("otelcol: {error}"));
+            match spawned.and_then(|()| self.wait_ready(0)) {
+                Err(_) if self.lock()[0].lost_a_port() => None,
+                result => Some(result),
+            }
+        });
+        restarted.unwrap_or_else(|| Err("another process has taken a port of the Collector".to_owned()))
     }
 
     /// The trace as Jaeger has it now: `{"traceID", "spans": […], "processes": {…}}`.

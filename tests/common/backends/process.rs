@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -51,13 +51,13 @@ impl Process {
         Ok(())
     }
 
-    pub(crate) fn id(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+    pub(crate) fn id(&self) -> Option<Pid> {
+        self.child.as_ref().map(Pid::from_child)
     }
 
-    /// Whether it ended without having been asked to.
-    pub(crate) fn has_exited(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
+    /// Set once it has ended by itself.
+    pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().ok()?
     }
 
     pub(crate) fn lost_a_port(&self) -> bool {
@@ -74,14 +74,14 @@ impl Process {
     /// Asks for an orderly stop; does not wait for it.
     pub(crate) fn terminate(&self) {
         // the id is ours until the child has been waited for; an error means that it ended by itself
-        if let Some(pid) = self.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        if let Some(pid) = self.id() {
             let _ = kill_process(pid, Signal::TERM);
         }
     }
 
     /// Waits for the end that was asked for, at most `timeout`, then kills.
     pub(crate) fn wait_or_kill(&mut self, timeout: Duration) {
-        let _ = wait_until(timeout, || self.has_exited().then_some(()));
+        let _ = wait_until(timeout, || self.exit_status());
         self.kill();
     }
 
