@@ -70,6 +70,11 @@ impl Shared {
     }
 }
 
+/// As `unwrap`, with the lines of a log as lines.
+fn started<T>(result: Result<T, String>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn send(backends: &Backends) -> Sample {
     let sample = Sample::new();
     backends.send_json("traces", &sample.traces).unwrap();
@@ -171,7 +176,7 @@ fn grafana_queries(backends: &Backends) {
 }
 
 fn collector_restart() {
-    let backends = Backends::collector_only().unwrap();
+    let backends = started(Backends::collector_only());
     let before = send(&backends);
     backends.wait_received("the trace before the kill", |received| spans_of(received, &before) == 2);
 
@@ -179,7 +184,7 @@ fn collector_restart() {
     let lost = Sample::new();
     backends.send_json("traces", &lost.traces).unwrap_err();
 
-    backends.restart_collector().unwrap();
+    started(backends.restart_collector());
     let after = send(&backends);
     let received =
         backends.wait_received("the trace after the restart", |received| spans_of(received, &after) == 2);
@@ -195,7 +200,7 @@ fn port_taken() {
         }
         Ok(ports)
     });
-    let backends = backends.unwrap();
+    let backends = started(backends);
     let sample = send(&backends);
     backends.wait_received("the trace", |received| spans_of(received, &sample) == 2);
 }
@@ -203,7 +208,7 @@ fn port_taken() {
 fn no_process_left() {
     let mut ids = Vec::new();
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
-        let backends = Backends::collector_only().unwrap();
+        let backends = started(Backends::collector_only());
         ids = backends.process_ids();
         assert!(ids.iter().all(|id| test_kill_process(*id).is_ok()));
         panic::resume_unwind(Box::new("the test fails")); // as a panic, without its message
@@ -227,10 +232,10 @@ fn files_accepted() {
     for files in overlays {
         let paths =
             files.iter().flat_map(|file| ["--config".to_owned(), dir.join(file).display().to_string()]);
-        run("otelcol", ["validate".to_owned()].into_iter().chain(paths).collect()).unwrap();
+        started(run("otelcol", ["validate".to_owned()].into_iter().chain(paths).collect()));
     }
     let jaeger = dir.join("jaeger.yaml").display().to_string();
-    run("jaeger", vec!["validate".to_owned(), "--config".to_owned(), jaeger]).unwrap();
+    started(run("jaeger", vec!["validate".to_owned(), "--config".to_owned(), jaeger]));
     let loki = format!("-config.file={}", dir.join("loki.yaml").display());
-    run("loki", vec![loki, "-config.expand-env=true".to_owned(), "-verify-config".to_owned()]).unwrap();
+    started(run("loki", vec![loki, "-config.expand-env=true".to_owned(), "-verify-config".to_owned()]));
 }

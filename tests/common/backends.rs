@@ -155,12 +155,13 @@ impl Backends {
             self.lock().push(process);
         }
         let count = self.lock().len(); // not held while they are waited for
-        (0..count).try_for_each(|index| self.wait_ready(index))
+        let deadline = Instant::now() + START_TIMEOUT; // one for all
+        (0..count).try_for_each(|index| self.wait_ready(index, deadline))
     }
 
-    fn wait_ready(&self, index: usize) -> Result<(), String> {
+    fn wait_ready(&self, index: usize, deadline: Instant) -> Result<(), String> {
         let url = self.lock()[index].program.ready_url.clone();
-        let ready = wait_until(START_TIMEOUT, || {
+        let ready = wait_until(deadline.saturating_duration_since(Instant::now()), || {
             if self.lock()[index].exit_status().is_some() {
                 return Some(Err("ended at its start"));
             }
@@ -214,7 +215,7 @@ impl Backends {
     pub(crate) fn restart_collector(&self) -> Result<(), String> {
         let restarted = wait_until(PORTS_TIMEOUT, || {
             let spawned = self.lock()[0].spawn().map_err(|error| format!("otelcol: {error}"));
-            match spawned.and_then(|()| self.wait_ready(0)) {
+            match spawned.and_then(|()| self.wait_ready(0, Instant::now() + START_TIMEOUT)) {
                 Err(_) if self.lock()[0].lost_a_port() => None,
                 result => Some(result),
             }
