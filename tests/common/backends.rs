@@ -4,6 +4,7 @@
 //! and the end of each program's log. Dropping [`Backends`] stops every program, also while a test panics.
 
 mod answers;
+mod dir;
 mod http;
 mod process;
 mod programs;
@@ -11,12 +12,8 @@ pub(crate) mod sample;
 
 use std::{
     env, fs, io,
-    path::{Path, PathBuf},
-    process::id,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -29,6 +26,7 @@ pub(crate) use self::{
     programs::{Ports, config_dir},
 };
 use self::{
+    dir::Dir,
     http::Http,
     process::{Process, Program},
     programs::Binaries,
@@ -77,7 +75,7 @@ pub(crate) fn run(name: &'static str, args: Vec<String>) -> Result<(), String> {
     let dir = Dir::new().map_err(|error| error.to_string())?;
     let binary = Binaries::find()?.path(name);
     let program = Program { name, binary, args, env: Vec::new(), ready_url: String::new() };
-    let mut process = Process::start(program, &dir.0).map_err(|error| format!("{name}: {error}"))?;
+    let mut process = Process::start(program, dir.path()).map_err(|error| format!("{name}: {error}"))?;
     match wait_until(ANSWER_TIMEOUT, || process.exit_status()) {
         Some(status) if status.success() => Ok(()),
         status => {
@@ -138,7 +136,7 @@ impl Backends {
         loop {
             let dir = Dir::new().map_err(|error| format!("no folder for the backends: {error}"))?;
             let ports = ports().map_err(|error| format!("no free ports: {error}"))?;
-            let programs = programs(&binaries, &ports, &dir.0);
+            let programs = programs(&binaries, &ports, dir.path());
             let backends = Self { http: Http::new(), ports, processes: Mutex::default(), dir };
             match backends.start_all(programs) {
                 Ok(()) => return Ok(backends),
@@ -151,7 +149,8 @@ impl Backends {
     fn start_all(&self, programs: Vec<Program>) -> Result<(), String> {
         for program in programs {
             let name = program.name;
-            let process = Process::start(program, &self.dir.0).map_err(|error| format!("{name}: {error}"))?;
+            let process =
+                Process::start(program, self.dir.path()).map_err(|error| format!("{name}: {error}"))?;
             self.lock().push(process);
         }
         let count = self.lock().len(); // not held while they are waited for
@@ -316,7 +315,7 @@ impl Backends {
     /// What reached the Collector so far; what it wrote before a crash is still there.
     pub(crate) fn received(&self) -> Received {
         let messages = |file, head| {
-            let text = fs::read_to_string(self.dir.0.join(file)).unwrap_or_default();
+            let text = fs::read_to_string(self.dir.path().join(file)).unwrap_or_default();
             // a message that a crash cut off stands in one line with the next; the last one may be half written
             let whole = |line: &str| serde_json::from_str(&line[line.rfind(head).unwrap_or(0)..]).ok();
             text.lines().filter_map(whole).collect()
@@ -367,26 +366,6 @@ impl Drop for Backends {
         for process in processes.iter_mut() {
             process.wait_or_kill(deadline.saturating_duration_since(Instant::now()));
         }
-    }
-}
-
-/// A new folder, removed when dropped.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new() -> io::Result<Self> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("backends-{}-{}", id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&dir); // left by a killed run whose process id came again
-        fs::create_dir_all(&dir)?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
