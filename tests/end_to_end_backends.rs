@@ -11,6 +11,7 @@
 
 mod common {
     pub(crate) mod backends;
+    pub(crate) mod storefront;
 }
 
 use std::{
@@ -26,9 +27,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use rustix::process::test_kill_process;
 
-use self::common::backends::{
-    Backends, Ports, Received, config_dir, require_or_skip, run,
-    sample::{DURATION, Sample},
+use self::common::{
+    backends::{
+        Backends, Ports, Received, config_dir, require_or_skip, run,
+        sample::{DURATION, Sample},
+    },
+    storefront::Storefront,
 };
 
 fn main() -> ExitCode {
@@ -43,6 +47,15 @@ fn main() -> ExitCode {
         shared("one_trace_id_leads_from_exemplar_to_trace_to_log_line", one_trace_id),
         shared("both_endpoints_of_the_collector_take_otlp", both_endpoints),
         shared("the_queries_for_grafana_answer", grafana_queries),
+        shared("a_request_to_storefront_is_one_trace_id_everywhere_over_grpc", |backends| {
+            storefront(backends, "grpc", &backends.otlp_grpc_endpoint());
+        }),
+        shared("a_request_to_storefront_is_one_trace_id_everywhere_over_http_protobuf", |backends| {
+            storefront(backends, "http/protobuf", &backends.otlp_http_endpoint());
+        }),
+        shared("a_request_to_storefront_is_one_trace_id_everywhere_over_http_json", |backends| {
+            storefront(backends, "http/json", &backends.otlp_http_endpoint());
+        }),
         trial("a_killed_collector_comes_back_on_the_same_ports", collector_restart),
         trial("a_port_that_is_taken_meanwhile_is_replaced", port_taken),
         trial("a_panicking_test_leaves_no_process_behind", no_process_left),
@@ -81,6 +94,54 @@ fn send(backends: &Backends) -> Sample {
     backends.send_json("logs", &sample.logs).unwrap();
     backends.send_json("metrics", &sample.metrics).unwrap();
     sample
+}
+
+/// An order in the example shop, found by its trace id in all three backends; and every exemplar leads to a trace.
+fn storefront(backends: &Backends, protocol: &str, endpoint: &str) {
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
+    let mut shop = Storefront::start(&protocol.replace('/', "-"), &variables);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let trace_id = runtime.block_on(order_and_browse(&shop.shop));
+
+    // the order, the call to payments, payments' side of it
+    let trace = backends.wait_jaeger_trace(&trace_id, 3);
+    let names: Vec<_> =
+        trace["spans"].as_array().unwrap().iter().map(|span| &span["operationName"]).collect();
+    assert!(names.iter().any(|name| *name == "POST /orders"), "{names:?}");
+    let lines = backends.wait_loki_lines("storefront", &trace_id, 1);
+    assert!(lines.iter().all(|line| line.metadata["trace_id"] == trace_id), "{lines:?}");
+
+    let selector =
+        "http_server_request_duration_seconds_bucket{service_name=\"storefront\",http_route=\"/orders\"}";
+    backends
+        .wait_prometheus_exemplars(selector, |found| found.iter().any(|found| found.trace_id == trace_id));
+    // a counter that a plain `opentelemetry::global::meter` made has them too
+    let logins = backends
+        .wait_prometheus_exemplars("logins_total{service_name=\"storefront\"}", |found| !found.is_empty());
+    let selector = "{__name__=~\".+\",service_name=\"storefront\"}";
+    let all = backends.wait_prometheus_exemplars(selector, |found| found.len() >= logins.len());
+    for exemplar in &all {
+        backends.wait_jaeger_trace(&exemplar.trace_id, 1);
+    }
+
+    let status = shop.terminate();
+    assert!(status.success(), "{status}: {}", shop.said());
+    assert!(!shop.said().contains("lost"), "{}", shop.said());
+}
+
+/// The trace id of the order.
+async fn order_and_browse(shop: &str) -> String {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for product in 1..=5 {
+        client.get(format!("{shop}/products/{product}")).send().await.unwrap().error_for_status().unwrap();
+    }
+    let login = client.post(format!("{shop}/login")).json(&serde_json::json!({ "user": "a" }));
+    login.send().await.unwrap().error_for_status().unwrap();
+    let order = serde_json::json!({ "product": 1, "quantity": 2 });
+    let answer = client.post(format!("{shop}/orders")).json(&order).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    let traceparent = answer.headers()["traceparent"].to_str().unwrap();
+    traceparent.split('-').nth(1).unwrap().to_owned()
 }
 
 fn one_trace_id(backends: &Backends) {
