@@ -269,7 +269,7 @@ impl Builder {
         self
     }
 
-    fn change(mut self, change: impl FnOnce(&mut Config) -> Result<(), String> + 'static) -> Self {
+    pub(crate) fn change(mut self, change: impl FnOnce(&mut Config) -> Result<(), String> + 'static) -> Self {
         self.changes.push(Box::new(change));
         self
     }
