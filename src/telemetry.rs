@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::Resource;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
@@ -154,6 +155,24 @@ impl Telemetry {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         self.inner.pipeline.layers()
+    }
+
+    /// The meter provider of this telemetry, whether or not it is the installed one: its counters and histograms have
+    /// exemplars.
+    ///
+    /// ```
+    /// use tracewell::otel::api::metrics::MeterProvider as _;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let telemetry = tracewell::Telemetry::builder().with_env([("OTEL_SDK_DISABLED", "true")]).build()?;
+    /// let logins = telemetry.meter_provider().meter("shop").u64_counter("logins").build();
+    /// logins.add(1, &[]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn meter_provider(&self) -> impl MeterProvider + Clone + fmt::Debug + Send + Sync + use<> {
+        self.inner.pipeline.meter_provider.clone()
     }
 
     /// A server layer that records into this telemetry, whether or not it is the installed one.
