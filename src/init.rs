@@ -355,8 +355,10 @@ static INSTALLED: Mutex<Option<&'static Location<'static>>> = Mutex::new(None);
 /// The subscriber first: it is the only one that can refuse.
 fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), InitError> {
     let inner = telemetry.inner();
-    let mut layers = telemetry.layers::<TracingRegistry>();
-    layers.extend(added);
+    // one on the other, not as a `Vec`, which would not tell them about their subscriber
+    let layers = added
+        .into_iter()
+        .fold(telemetry.layers::<TracingRegistry>(), |layers, added| layers.and_then(added).boxed());
     let subscriber = TracingRegistry::default().with(layers);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     http::configure(http::Settings::new(&inner.config.http, inner.config.logs.access_log));

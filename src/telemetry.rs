@@ -150,7 +150,7 @@ impl Telemetry {
     /// # }
     /// ```
     #[must_use]
-    pub fn layers<S>(&self) -> Vec<Box<dyn Layer<S> + Send + Sync>>
+    pub fn layers<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
