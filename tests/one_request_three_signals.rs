@@ -127,6 +127,11 @@ fn servers(spans: &[SpanRecord]) -> HashMap<i64, &SpanRecord> {
     spans.iter().filter_map(|span| Some((number(span)?, span))).collect()
 }
 
+/// The field `n` of a child span.
+fn number(span: &SpanRecord) -> Option<i64> {
+    span.attribute("n")?.parse().ok()
+}
+
 fn assert_traces(spans: &[SpanRecord]) {
     let servers = servers(spans);
     assert_eq!(servers.len() as u64, REQUESTS);
@@ -139,8 +144,7 @@ fn assert_traces(spans: &[SpanRecord]) {
             assert_eq!(server.parent_span_id(), "", "request {n}");
         }
         for child in ["select", "job"] {
-            let is_child =
-                |span: &&SpanRecord| span.name() == child && span.attributes().i64("n") == Some(n as i64);
+            let is_child = |span: &&SpanRecord| span.name() == child && number(span) == Some(n as i64);
             let child = spans.iter().find(is_child).unwrap();
             assert_eq!(child.parent_span_id(), server.span_id(), "request {n}");
         }
@@ -154,7 +158,7 @@ fn assert_logs(spans: &[SpanRecord], logs: &[LogRecord]) {
     for log in logs.iter().filter(|log| log.attributes().i64("n").is_some()) {
         let n = log.attributes().i64("n").unwrap();
         let own = |name: &str| {
-            let own = |span: &&SpanRecord| span.name() == name && span.attributes().i64("n") == Some(n);
+            let own = |span: &&SpanRecord| span.name() == name && number(span) == Some(n);
             spans.iter().find(own).unwrap().span_id()
         };
         let (level, span) = match &*log.body() {
