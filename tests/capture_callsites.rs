@@ -1,7 +1,6 @@
 //! The only capture of a process sees events that a thread without it reached first.
 //!
 //! In a process of its own: `tracing` has the trap only as long as there is a single subscriber.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use tracewell::testing::Capture;
 
