@@ -447,10 +447,7 @@ impl CaptureBuilder {
             .with_stdout(false)
             .with_span_processor(sink.clone())
             .with_log_processor(sink.clone())
-            .change(|config| {
-                keep_inside(config);
-                Ok(())
-            })
+            .change(inside)
             .build();
         let telemetry = match telemetry {
             Ok(telemetry) => telemetry,
@@ -463,18 +460,26 @@ impl CaptureBuilder {
 }
 
 /// Nothing leaves the process, and nothing listens.
-fn keep_inside(config: &mut Config) {
+fn inside(config: &mut Config) -> Result<(), String> {
     config.traces.exporters.clear();
     config.metrics.exporters.clear();
     config.logs.exporters.clear();
     config.admin.addr = None;
+    Ok(())
 }
 
 /// Keeps a second subscriber alive for good.
 ///
 /// With a single one `tracing` asks the current thread's subscriber alone whether a new callsite matters, and remembers
 /// the answer: a callsite first reached on a thread without the capture would be lost to the capture as well.
+///
+/// It also has every callsite of a pipeline's end registered: another test's thread may drop the last reference to a
+/// subscriber while it holds `tracing`'s list of subscribers, and registering a callsite locks that list again.
 fn keep_callsites_shared() {
     static OTHER: OnceLock<Dispatch> = OnceLock::new();
-    OTHER.get_or_init(|| Dispatch::new(NoSubscriber::default()));
+    OTHER.get_or_init(|| {
+        let other = Dispatch::new(NoSubscriber::default());
+        drop(Telemetry::builder().with_env::<String, String>([]).with_stdout(false).change(inside).build());
+        other
+    });
 }
