@@ -80,11 +80,15 @@ pub(crate) fn limited(severity: Severity, key: &'static str, message: fmt::Argum
 
 /// Waits until everything said so far is on stderr, at most for `limit`.
 pub(crate) fn flush(limit: Duration) {
-    stderr().flush(limit);
+    // whoever said nothing needs no thread for it
+    if let Some(stderr) = STDERR.get() {
+        stderr.flush(limit);
+    }
 }
 
+static STDERR: OnceLock<LineWriter> = OnceLock::new();
+
 fn stderr() -> &'static LineWriter {
-    static STDERR: OnceLock<LineWriter> = OnceLock::new();
     STDERR.get_or_init(LineWriter::stderr)
 }
 

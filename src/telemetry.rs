@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::Resource;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
@@ -149,26 +150,38 @@ impl Telemetry {
     /// # }
     /// ```
     #[must_use]
-    pub fn layers<S>(&self) -> Vec<Box<dyn Layer<S> + Send + Sync>>
+    pub fn layers<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         self.inner.pipeline.layers()
     }
 
-    /// The meter provider, whose counters and histograms have exemplars. After `install` it is the global one.
+    /// The meter provider of this telemetry, whether or not it is the installed one: its counters and histograms have
+    /// exemplars.
+    ///
+    /// ```
+    /// use tracewell::otel::api::metrics::MeterProvider as _;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let telemetry = tracewell::Telemetry::builder().with_env([("OTEL_SDK_DISABLED", "true")]).build()?;
+    /// let logins = telemetry.meter_provider().meter("shop").u64_counter("logins").build();
+    /// logins.add(1, &[]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn meter_provider(&self) -> &(dyn opentelemetry::metrics::MeterProvider + Send + Sync) {
-        &self.inner.pipeline.meter_provider
+    pub fn meter_provider(&self) -> impl MeterProvider + Clone + fmt::Debug + Send + Sync + use<> {
+        self.inner.pipeline.meter_provider.clone()
     }
 
-    /// The tracer provider. After `install` it is the global one.
+    /// The tracer provider of this telemetry. After `install` it is the global one.
     #[must_use]
     pub fn tracer_provider(&self) -> &opentelemetry_sdk::trace::SdkTracerProvider {
         &self.inner.pipeline.tracer_provider
     }
 
-    /// The logger provider, for instrumentation that uses OpenTelemetry's log API directly.
+    /// The logger provider of this telemetry, for instrumentation that uses OpenTelemetry's log API directly.
     #[must_use]
     pub fn logger_provider(&self) -> &opentelemetry_sdk::logs::SdkLoggerProvider {
         &self.inner.pipeline.logger_provider
@@ -181,6 +194,7 @@ impl Telemetry {
         ServerLayer::new()
             .with_registry(self.inner.registry.clone())
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
+            .with_propagator(Pipeline::propagator(config))
             .with_settings(Settings::new(&config.http, config.logs.access_log))
     }
 

@@ -171,7 +171,7 @@ impl Pipeline {
     }
 
     /// Layers for a subscriber: spans to OpenTelemetry, events to log records and stdout.
-    pub(crate) fn layers<S>(&self) -> Vec<Box<dyn Layer<S> + Send + Sync>>
+    pub(crate) fn layers<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
@@ -185,7 +185,7 @@ impl Pipeline {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
         let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone());
-        subscriber::layers(tracer, Some(layer), &self.filter, LevelFilter::INFO)
+        subscriber::layers(tracer, layer, &self.filter, LevelFilter::INFO)
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.

@@ -9,6 +9,7 @@ use std::{
 use http::{Request, Response, StatusCode, Version, header};
 use opentelemetry::{
     Context as OtelContext, KeyValue,
+    propagation::TextMapPropagator,
     trace::{SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
@@ -99,7 +100,7 @@ impl Exchange {
             attributes.extend(semconv::unremembered_route(route));
         }
         let seed = SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes };
-        let (span, context, attach) = start_span(seed, request.headers());
+        let (span, context, attach) = start_span(seed, shared.caller(request.headers()));
         let entry =
             shared.registry.start(new_entry(request, method, template, &context, (started, started_at)));
         shared.instruments.add_active(method, scheme, 1);
@@ -270,13 +271,23 @@ impl Drop for Exchange {
     }
 }
 
+impl Resolved {
+    /// The context that the caller sent.
+    fn caller(&self, headers: &http::HeaderMap) -> Option<OtelContext> {
+        let extract = |propagator: &dyn TextMapPropagator| {
+            // most callers send nothing, and an extraction that finds nothing is not free
+            let sent = propagator.fields().any(|field| headers.contains_key(field));
+            sent.then(|| propagator.extract(&HeaderExtractor(headers)))
+        };
+        match &self.propagator {
+            Some(propagator) => extract(&**propagator),
+            None => opentelemetry::global::get_text_map_propagator(extract),
+        }
+    }
+}
+
 /// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span.
-fn start_span(seed: SpanSeed, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
-    let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
-        // most callers send nothing, and an extraction that finds nothing is not free
-        let sent = propagator.fields().any(|field| headers.contains_key(field));
-        sent.then(|| propagator.extract(&HeaderExtractor(headers)))
-    });
+fn start_span(seed: SpanSeed, parent: Option<OtelContext>) -> (Span, OtelContext, bool) {
     let _parent = parent.clone().map(OtelContext::attach);
     seed.around(|| {
         let span = tracing::info_span!(target: "tracewell::http", "HTTP request");

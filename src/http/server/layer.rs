@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use opentelemetry::metrics::MeterProvider;
+use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
 use tower_layer::Layer;
 
 use super::service::ServerService;
@@ -43,6 +43,7 @@ pub struct ServerLayer {
 pub(super) struct Options {
     registry: Option<Registry>,
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
+    propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
     settings: Option<Arc<Settings>>,
     pub(super) unobserved: Option<Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>>,
 }
@@ -77,6 +78,13 @@ impl ServerLayer {
     #[must_use]
     pub fn with_meter_provider(mut self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
         self.options.meters = Some(Arc::new(provider));
+        self
+    }
+
+    /// Reads the caller's trace context and baggage with this propagator instead of the global one.
+    #[must_use]
+    pub fn with_propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
+        self.options.propagator = Some(Arc::new(propagator));
         self
     }
 
@@ -120,6 +128,8 @@ pub(super) struct Shared {
 pub(super) struct Resolved {
     pub(super) instruments: Instruments,
     pub(super) registry: Registry,
+    /// `None` = the global one.
+    pub(super) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
     pub(super) settings: Arc<Settings>,
 }
 
@@ -133,7 +143,8 @@ impl Shared {
             };
             let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
             let settings = options.settings.clone().unwrap_or_else(Settings::global);
-            Arc::new(Resolved { instruments, registry, settings })
+            let propagator = options.propagator.clone();
+            Arc::new(Resolved { instruments, registry, propagator, settings })
         })
     }
 }
