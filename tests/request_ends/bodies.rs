@@ -176,6 +176,14 @@ fn head_with_the_length_of_what_is_not_sent() {
 }
 
 #[test]
+fn head_is_head_also_where_it_is_no_known_method() {
+    let world = World::with(&[("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET")]);
+    let address = serve(&world, || Response::new(Script::new([Step::Panic])));
+    assert!(fetch(&world, address, "HEAD").starts_with("HTTP/1.1 200"));
+    world.assert_one(&Expected::completed(200).method("_OTHER").without_route());
+}
+
+#[test]
 fn trailers_arrive_and_are_the_end() {
     let world = World::new();
     let response = || {

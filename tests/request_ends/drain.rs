@@ -38,12 +38,12 @@ fn a_running_request_finishes_and_a_stream_is_not_waited_for() {
     let mut server = world.serve_to_the_end(app(&finish));
     let (address, registry) = (server.address, world.registry.clone());
     let served = world.run(async move {
-        assert_eq!(server.health.phase(), Phase::Ready);
+        let health = server.health.clone();
+        until("it is ready", || health.phase() == Phase::Ready).await;
         let mut slow = Http1::get(address, "/slow").await;
         let mut events = Http1::get(address, "/events").await;
         events.read_until("data: 1\n\n").await;
         until("both are active", || registry.active_count() == 2).await;
-        let health = server.health.clone();
         server.stop();
         until("it is unready", || health.phase() == Phase::Draining).await;
         until_refused(address).await;
@@ -102,6 +102,7 @@ fn the_time_before_the_drain_belongs_to_the_requests_too() {
     let address = server.address;
     world.run(async move {
         let health = server.health.clone();
+        until("it is ready", || health.phase() == Phase::Ready).await;
         let start = Instant::now();
         server.stop();
         until("it is unready", || health.phase() == Phase::Draining).await;

@@ -14,7 +14,7 @@ where
     F: Fn() -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<Body>> + Send + 'static,
 {
-    Router::new().route("/", any(move || handler()))
+    Router::new().route("/", any(handler))
 }
 
 fn waiting() -> Router {
@@ -251,7 +251,9 @@ fn a_panic_in_a_drop_of_the_handler_that_is_left() {
 
 #[test]
 fn a_panic_in_the_drop_of_a_future_that_is_ready() {
-    struct Ready(#[expect(dead_code, reason = "it is for its drop")] Bomb);
+    struct Ready {
+        _bomb: Bomb,
+    }
     impl Future for Ready {
         type Output = Result<Response<Body>, std::convert::Infallible>;
         fn poll(
@@ -262,7 +264,8 @@ fn a_panic_in_the_drop_of_a_future_that_is_ready() {
         }
     }
     let world = World::new();
-    let address = world.serve_service(world.layer.layer(tower::service_fn(|_: Request| Ready(Bomb))));
+    let address =
+        world.serve_service(world.layer.layer(tower::service_fn(|_: Request| Ready { _bomb: Bomb })));
     assert_eq!(answer_to(&world, address, "GET / HTTP/1.1\r\n\r\n"), "");
     world.assert_one(&Expected::panicked(None).without_route());
 }
@@ -328,12 +331,11 @@ fn the_runtime_ends() {
 fn dropped_on_a_thread_that_knows_nothing() {
     let world = World::new();
     let response = world.layer.layer(waiting()).oneshot(Request::new(Body::empty()));
-    let polled = world.run(async move {
+    world.run(async move {
         let mut response = Box::pin(response);
         assert!(futures_util::poll!(&mut response).is_pending());
-        response
+        std::thread::spawn(move || drop(response)).join().unwrap();
     });
-    std::thread::spawn(move || drop(polled)).join().unwrap();
     // events go to the thread's subscriber, and this one has only the process's
     world.assert_one(&Expected::cancelled().without_route().unlogged());
 }
@@ -381,6 +383,36 @@ fn a_subscriber_that_panics_at_the_end_costs_nothing_else() {
     assert_eq!((world.totals().cancelled, world.server_spans().len()), (1, 1));
     let metrics = world.metrics();
     assert_eq!((metrics.count(harness::DURATION), metrics.active()), (1, 0));
+}
+
+#[test]
+fn a_propagator_that_panics_costs_the_observation_and_not_the_request() {
+    #[derive(Debug)]
+    struct Broken;
+    impl opentelemetry::propagation::TextMapPropagator for Broken {
+        fn inject_context(
+            &self,
+            _: &opentelemetry::Context,
+            _: &mut dyn opentelemetry::propagation::Injector,
+        ) {
+        }
+        fn extract_with_context(
+            &self,
+            _: &opentelemetry::Context,
+            _: &dyn opentelemetry::propagation::Extractor,
+        ) -> opentelemetry::Context {
+            panic!("a broken propagator")
+        }
+        fn fields(&self) -> opentelemetry::propagation::text_map_propagator::FieldIter<'_> {
+            panic!("a broken propagator")
+        }
+    }
+    let mut world = World::new();
+    world.layer = world.layer.clone().with_propagator(Broken);
+    let address = world.serve_app(status(200));
+    assert!(answer_to(&world, address, "GET / HTTP/1.1\r\n\r\n").ends_with("text"));
+    let metrics = world.metrics();
+    assert_eq!((world.totals().started, metrics.count(harness::DURATION), metrics.active()), (0, 0, 0));
 }
 
 #[test]

@@ -29,6 +29,7 @@ use crate::{
 };
 
 /// How an exchange can end.
+#[derive(Clone, Copy)]
 pub(super) enum End<'a> {
     /// The last frame was handed over, or there was nothing to send.
     Delivered,
@@ -220,11 +221,11 @@ impl Exchange {
 
     /// Ends the exchange.
     pub(super) fn end(mut self, end: End<'_>) {
-        self.finish(&end);
+        self.finish(end);
     }
 
     /// Every part on its own, so that a panic in one (a processor or layer of the user's) costs no other.
-    fn finish(&mut self, end: &End<'_>) {
+    fn finish(&mut self, end: End<'_>) {
         if self.entry.is_none() {
             return;
         }
@@ -247,7 +248,7 @@ impl Exchange {
         }
     }
 
-    fn ending(&self, end: &End<'_>) -> Ending {
+    fn ending(&self, end: End<'_>) -> Ending {
         match (end, self.status) {
             (End::Delivered, _) => Ending::Answered,
             (End::Panicked, _) => Ending::Panicked,
@@ -300,7 +301,7 @@ impl Exchange {
     }
 
     /// What a person should read about the end, inside the request's span and entry.
-    fn log(&mut self, end: &End<'_>, ending: Ending, duration: Duration) {
+    fn log(&mut self, end: End<'_>, ending: Ending, duration: Duration) {
         let access = self.shared.settings.access_log;
         if access.is_none() && matches!(end, End::Delivered | End::Panicked) {
             return;
@@ -332,7 +333,7 @@ fn quietly(record: impl FnOnce()) {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.finish(&End::Left);
+        self.finish(End::Left);
     }
 }
 

@@ -38,6 +38,7 @@ pub struct ServerLayer {
     options: Options,
 }
 
+type Unobserved = Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>;
 type Propagator = Arc<dyn TextMapPropagator + Send + Sync>;
 
 /// What a layer was told.
@@ -47,7 +48,7 @@ pub(super) struct Options {
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
     propagator: Option<Propagator>,
     settings: Option<Arc<Settings>>,
-    pub(super) unobserved: Option<Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>>,
+    pub(super) unobserved: Option<Unobserved>,
 }
 
 impl fmt::Debug for ServerLayer {
