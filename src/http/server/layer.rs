@@ -38,14 +38,17 @@ pub struct ServerLayer {
     options: Options,
 }
 
+type Unobserved = Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>;
+type Propagator = Arc<dyn TextMapPropagator + Send + Sync>;
+
 /// What a layer was told.
 #[derive(Clone, Default)]
 pub(super) struct Options {
     registry: Option<Registry>,
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
-    propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
+    propagator: Option<Propagator>,
     settings: Option<Arc<Settings>>,
-    pub(super) unobserved: Option<Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>>,
+    pub(super) unobserved: Option<Unobserved>,
 }
 
 impl fmt::Debug for ServerLayer {
@@ -81,7 +84,7 @@ impl ServerLayer {
         self
     }
 
-    /// Reads the caller's trace context and baggage with this propagator instead of the global one.
+    /// Finds the caller's trace with this propagator instead of the global one.
     #[must_use]
     pub fn with_propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
         self.options.propagator = Some(Arc::new(propagator));
@@ -128,9 +131,18 @@ pub(super) struct Shared {
 pub(super) struct Resolved {
     pub(super) instruments: Instruments,
     pub(super) registry: Registry,
-    /// `None` = the global one.
-    pub(super) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
     pub(super) settings: Arc<Settings>,
+    propagator: Option<Propagator>,
+}
+
+impl Resolved {
+    /// Asks the layer's propagator, or the global one.
+    pub(super) fn propagated<T>(&self, mut ask: impl FnMut(&dyn TextMapPropagator) -> T) -> T {
+        match &self.propagator {
+            Some(propagator) => ask(&**propagator),
+            None => opentelemetry::global::get_text_map_propagator(ask),
+        }
+    }
 }
 
 impl Shared {
@@ -144,7 +156,7 @@ impl Shared {
             let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
             let settings = options.settings.clone().unwrap_or_else(Settings::global);
             let propagator = options.propagator.clone();
-            Arc::new(Resolved { instruments, registry, propagator, settings })
+            Arc::new(Resolved { instruments, registry, settings, propagator })
         })
     }
 }
