@@ -15,13 +15,13 @@ mod retry;
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use opentelemetry_http::{HttpClient, HttpError};
 
-pub(super) use self::retry::Patience;
+pub(super) use self::retry::{Hurry, Patience};
 use crate::{
     config::{Exporter, Otlp, Protocol, Signal},
     lines::LineWriter,
@@ -49,6 +49,8 @@ pub(crate) struct SendError {
 pub(crate) enum SendErrorKind {
     /// It may be taken later, after this pause if the collector asked for one.
     Retryable(Option<Duration>),
+    /// It may have been taken, but no answer says so.
+    Unreadable,
     /// It will never be taken.
     Rejected,
     /// Too large for one request.
@@ -115,7 +117,7 @@ impl Transport {
         let console = exporters
             .contains(&Exporter::Console)
             .then(|| console::ConsoleWire { signal, lines: LineWriter::stdout() });
-        let patience = Patience::new();
+        let patience = Patience::default();
         let last = Mutex::default();
         Ok(Arc::new(Self { signal, console, wire, timeout: otlp.timeout, status, patience, last }))
     }
@@ -135,33 +137,40 @@ impl Transport {
         &self.patience
     }
 
-    /// Sends, and repeats what may be repeated until it is taken or patience ends.
+    /// Sends, and repeats what may be repeated until it is taken, patience ends, or the request is outdated at `until`.
     ///
     /// Cancel safe in that a request dropped in flight may or may not have arrived.
-    pub(crate) async fn send(&self, payload: Payload) -> Result<Accepted, SendError> {
+    pub(crate) async fn send(&self, payload: Payload, until: Option<Instant>) -> Result<Accepted, SendError> {
         if let Some(console) = &self.console {
             console.print(&payload)?;
         }
         let Some(wire) = &self.wire else { return Ok(Accepted::default()) };
-        let mut attempts = self.patience.attempts();
+        let mut attempts = self.patience.attempts(until);
         loop {
-            let error = match self.attempt(wire, &payload).await {
+            let began = Instant::now();
+            let error = match self.attempt(wire, &payload, until).await {
                 Ok(accepted) => {
                     self.status.succeeded(self.signal);
                     return Ok(accepted);
                 }
                 Err(error) => error,
             };
-            self.status.failed(self.signal, &error.cause);
-            let SendErrorKind::Retryable(after) = error.kind else { return Err(error) };
-            match attempts.next_pause(after) {
-                Some(pause) => self.patience.pause(pause).await,
-                None => return Err(error),
+            let retryable = matches!(error.kind, SendErrorKind::Retryable(_));
+            self.status.failed(self.signal, &error.cause, retryable, began);
+            match error.kind {
+                SendErrorKind::Retryable(after) if attempts.again(after).await => {}
+                _ => return Err(error),
             }
         }
     }
 
-    async fn attempt(&self, wire: &Wire, payload: &Payload) -> Result<Accepted, SendError> {
+    async fn attempt(
+        &self,
+        wire: &Wire,
+        payload: &Payload,
+        until: Option<Instant>,
+    ) -> Result<Accepted, SendError> {
+        let mut unanswered = Unanswered { transport: self, since: Some(Instant::now()) };
         let attempt = async {
             match wire {
                 #[cfg(feature = "otlp-http")]
@@ -172,17 +181,41 @@ impl Transport {
                 _ => Err(SendError::rejected(format!("no OTLP feature for {payload:?}"))),
             }
         };
-        match self.timeout {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let result = match self.timeout.into_iter().chain(left).min() {
             None => attempt.await,
             Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
                 Err(SendError::retryable(format!("no answer within {} ms", limit.as_millis())))
             }),
-        }
+        };
+        unanswered.since = None;
+        result
+    }
+
+    /// The items of the last request are lost: says so, unless a line has said it already.
+    pub(crate) fn lost(&self) {
+        self.status.lost_items(self.signal);
     }
 
     /// What became of the request that opentelemetry-otlp just made.
     pub(crate) fn take_outcome(&self) -> Option<Result<Accepted, SendError>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// An attempt under way; dropped in flight, the shutdown's deadline has passed.
+struct Unanswered<'a> {
+    transport: &'a Transport,
+    since: Option<Instant>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(since) = self.since {
+            let waited = since.elapsed().as_millis();
+            let cause = format!("no answer within {waited} ms, when the shutdown's deadline passed");
+            self.transport.status.failed(self.transport.signal, &cause, true, since);
+        }
     }
 }
 
@@ -207,7 +240,7 @@ impl HttpClient for EncodedRequests {
         let compressed = header("content-encoding") == Some("gzip");
         // another crate may have switched opentelemetry-otlp's own compression on: what goes over the wire is ours to say
         let body = if compressed { gunzip(request.body())? } else { request.into_body() };
-        let outcome = self.0.send(Payload { body, json }).await;
+        let outcome = self.0.send(Payload { body, json }, None).await;
         let error = outcome.as_ref().err().map(|error| error.cause.clone());
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         match error {
