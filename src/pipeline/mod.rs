@@ -324,7 +324,8 @@ impl Wanted {
         if let Some(queue) = self.spans {
             let config = &self.config.traces;
             let json = config.otlp.protocol == Protocol::HttpJson;
-            let lane = connect(Signal::Traces, &config.exporters, &config.otlp, trace_status, &mut problems)
+            let otlp = limited(&config.otlp, &config.batch);
+            let lane = connect(Signal::Traces, &config.exporters, &otlp, trace_status, &mut problems)
                 .map(|transport| lane(Signal::Traces, queue, transport, &config.batch));
             match lane.map(|lane| SpanExport::new(lane, &self.resource, json)) {
                 Some(Ok(export)) => tasks.spawn(Signal::Traces, export),
@@ -356,7 +357,8 @@ impl Wanted {
         if let Some(queue) = self.logs {
             let config = &self.config.logs;
             let json = config.otlp.protocol == Protocol::HttpJson;
-            let lane = connect(Signal::Logs, &config.exporters, &config.otlp, log_status, &mut problems)
+            let otlp = limited(&config.otlp, &config.batch);
+            let lane = connect(Signal::Logs, &config.exporters, &otlp, log_status, &mut problems)
                 .map(|transport| lane(Signal::Logs, queue, transport, &config.batch));
             match lane.map(|lane| LogExport::new(lane, &self.resource, json)) {
                 Some(Ok(export)) => tasks.spawn(Signal::Logs, export),
@@ -366,6 +368,12 @@ impl Wanted {
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
+}
+
+/// The processor's limit of an export bounds an attempt as the exporter's own does.
+fn limited(otlp: &Otlp, batch: &Batch) -> Otlp {
+    let timeout = otlp.timeout.into_iter().chain(batch.export_timeout).min();
+    Otlp { timeout, ..otlp.clone() }
 }
 
 fn connect(

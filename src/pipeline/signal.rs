@@ -93,6 +93,8 @@ struct State {
     last_error: Option<(SystemTime, String)>,
     last_success: Option<SystemTime>,
     outage: Option<Outage>,
+    /// Items lost by the last success.
+    lost_before: u64,
     /// Start of the current minute of down lines, and how many it has seen.
     said: (Instant, u32),
     /// When a line last spoke of items that did not fit, and how many had not by then.
@@ -103,8 +105,6 @@ struct State {
 #[derive(Debug)]
 struct Outage {
     since: Instant,
-    /// Items lost when it began.
-    lost_before: u64,
     retryable: bool,
     said: bool,
 }
@@ -124,6 +124,7 @@ impl SignalStatus {
             last_error: None,
             last_success: None,
             outage: None,
+            lost_before: 0,
             said: (Instant::now(), 0),
             full: (None, 0),
         };
@@ -137,16 +138,19 @@ impl SignalStatus {
         state.current = SignalState::Up;
         state.last_success = Some(SystemTime::now());
         let outage = state.outage.take().filter(|outage| outage.said);
+        let lost = account.dropped + account.failed;
+        let meanwhile = lost.saturating_sub(std::mem::replace(&mut state.lost_before, lost));
         let Some((endpoint, _)) = &self.endpoint else { return };
         let items = items(signal);
         let full = account.lost(Loss::QueueFull);
-        if let Some(outage) = outage {
+        if outage.is_some() {
             state.full.1 = full;
             drop(state);
-            let lost = (account.dropped + account.failed).saturating_sub(outage.lost_before);
             diagnostics::say(
                 Severity::Info,
-                format_args!("{signal}: {endpoint} takes them again; {lost} {items} were lost meanwhile"),
+                format_args!(
+                    "{signal}: {endpoint} takes them again; {meanwhile} {items} were lost meanwhile"
+                ),
             );
         } else if full > state.full.1 && state.full.0.is_none_or(|last| last.elapsed() >= MINUTE) {
             let lost = full - state.full.1;
@@ -164,12 +168,10 @@ impl SignalStatus {
 
     /// An attempt that `began` then failed.
     pub(crate) fn failed(&self, signal: Signal, cause: &str, retryable: bool, began: Instant) {
-        let lost = self.lost();
         let mut state = self.lock();
         state.current = SignalState::Down;
         state.last_error = Some((SystemTime::now(), cause.to_owned()));
-        let outage =
-            state.outage.get_or_insert(Outage { since: began, lost_before: lost, retryable, said: false });
+        let outage = state.outage.get_or_insert(Outage { since: began, retryable, said: false });
         outage.retryable = retryable;
         if outage.since.elapsed() >= TOLERATED {
             self.say_down(signal, state);
@@ -223,11 +225,6 @@ impl SignalStatus {
             last_error: state.last_error.clone(),
             last_success: state.last_success,
         }
-    }
-
-    fn lost(&self) -> u64 {
-        let account = self.account.account();
-        account.dropped + account.failed
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

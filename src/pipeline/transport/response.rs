@@ -161,13 +161,15 @@ pub(super) fn grpc_error(status: &tonic::Status) -> SendError {
     };
     let mut cause = format!("gRPC status {:?}", status.code());
     let message = shown(status.message());
-    if !message.is_empty() {
+    // tonic often takes the message from the source
+    let source = std::error::Error::source(status).map(root_cause);
+    let parts = match source {
+        Some(source) if source.starts_with(&message) => [String::new(), source],
+        source => [message, source.unwrap_or_default()],
+    };
+    for part in parts.iter().filter(|part| !part.is_empty()) {
         cause.push_str(": ");
-        cause.push_str(&message);
-    }
-    if let Some(source) = std::error::Error::source(status) {
-        cause.push_str(": ");
-        cause.push_str(&root_cause(source));
+        cause.push_str(part);
     }
     SendError { kind, cause }
 }
@@ -186,7 +188,8 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Parts of causes that name a symptom, and what is behind it.
-const HINTS: [(&str, &str); 5] = [
+const HINTS: [(&str, &str); 6] = [
+    ("BadSignature", "OTEL_EXPORTER_OTLP_CERTIFICATE names the authority to trust"),
     ("UnknownIssuer", "OTEL_EXPORTER_OTLP_CERTIFICATE names the authority to trust"),
     ("InvalidContentType", "the server does not speak TLS: http:// rather than https://?"),
     ("CertificateRequired", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _KEY name a client certificate"),
