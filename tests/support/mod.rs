@@ -45,30 +45,13 @@ impl Service {
 
     /// One request: a span, a log record and points of metrics.
     pub(crate) fn request(&self) {
-        let layer = self.telemetry.server_layer();
-        tracing::dispatcher::with_default(&self.dispatch, || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
-                let handler = get(|| async { tracing::info!("handled") });
-                let request = http::Request::get("/").body(axum::body::Body::empty()).unwrap();
-                let response = Router::new().route("/", handler).layer(layer).oneshot(request).await.unwrap();
-                let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
-                drop(body);
-            });
-        });
+        let dispatch = self.dispatch.clone();
+        handle(self.telemetry.server_layer(), dispatch);
     }
 
     /// Points of metrics, without a span or a log record that would be counted.
     pub(crate) fn request_without_span(&self) {
-        let layer = self.telemetry.server_layer();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let request = http::Request::get("/").body(axum::body::Body::empty()).unwrap();
-            let response =
-                Router::new().route("/", get(|| async {})).layer(layer).oneshot(request).await.unwrap();
-            let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
-            drop(body);
-        });
+        handle(self.telemetry.server_layer(), tracing::Dispatch::none());
     }
 
     /// A signal's report, which must add up.
@@ -91,6 +74,22 @@ impl Service {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// One request through a layer, on a thread of its own: the caller may be inside a runtime.
+fn handle(layer: tracewell::http::ServerLayer, dispatch: tracing::Dispatch) {
+    let request = move || {
+        let _default = tracing::dispatcher::set_default(&dispatch);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let handler = get(|| async { tracing::info!("handled") });
+            let request = http::Request::get("/").body(axum::body::Body::empty()).unwrap();
+            let response = Router::new().route("/", handler).layer(layer).oneshot(request).await.unwrap();
+            let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+            drop(body);
+        });
+    };
+    std::thread::spawn(request).join().unwrap();
 }
 
 pub(crate) fn builder(endpoint: &str, protocol: &str, variables: &[(&str, &str)]) -> tracewell::Builder {
