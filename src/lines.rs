@@ -222,10 +222,13 @@ mod tests {
 
     #[test]
     fn what_was_written_before_the_last_handle_went_is_written_and_the_thread_ends() {
-        struct Sink(Arc<Mutex<Vec<u8>>>, mpsc::Sender<()>);
+        struct Sink {
+            output: Arc<Mutex<Vec<u8>>>,
+            _alive: mpsc::Sender<()>,
+        }
         impl Write for Sink {
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().unwrap().extend_from_slice(bytes);
+                self.output.lock().unwrap().extend_from_slice(bytes);
                 Ok(bytes.len())
             }
             fn flush(&mut self) -> std::io::Result<()> {
@@ -235,7 +238,8 @@ mod tests {
         for _ in 0..200 {
             let output = Arc::new(Mutex::new(Vec::new()));
             let (alive, ended) = mpsc::channel();
-            let lines = LineWriter::new("test-lines", Sink(Arc::clone(&output), alive), |_| ());
+            let lines =
+                LineWriter::new("test-lines", Sink { output: Arc::clone(&output), _alive: alive }, |_| ());
             lines.clone().write(b"last words\n");
             drop(lines);
             // the sink is dropped by the ending thread

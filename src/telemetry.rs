@@ -195,7 +195,8 @@ impl Telemetry {
         let begun = self.inner.begin_end(limit);
         self.inner.pipeline.flush(begun.deadline, true).await;
         self.inner.pipeline.flush_lines(begun.deadline.max(Instant::now() + LINES)).await;
-        self.inner.finish_end(&begun)
+        let report = self.inner.finish_end(&begun);
+        if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
     }
 }
 
@@ -229,14 +230,13 @@ impl Inner {
         Begun { deadline: begun.deadline.min(deadline(now, limit)), ..begun }
     }
 
-    fn finish_end(&self, begun: &Begun) -> Result<ShutdownReport, ShutdownError> {
+    fn finish_end(&self, begun: &Begun) -> ShutdownReport {
         let report = self.report.get_or_init(|| ShutdownReport {
             signals: self.pipeline.reports(),
             elapsed: begun.at.elapsed(),
             lost_before: begun.lost,
         });
-        let report = report.clone();
-        if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
+        report.clone()
     }
 }
 
@@ -246,8 +246,9 @@ impl Drop for Telemetry {
         let begun = self.inner.begin_end(self.inner.config.shutdown.flush);
         // after a shutdown whose future was dropped this waits for what is left of it
         self.inner.pipeline.flush_blocking(begun.deadline, true);
-        if let (true, Err(error)) = (first, self.inner.finish_end(&begun)) {
-            crate::diagnostics::warn("shutdown", format_args!("{error}"));
+        let report = self.inner.finish_end(&begun);
+        if first && !report.is_complete() {
+            crate::diagnostics::warn("shutdown", format_args!("{}", ShutdownError { report }));
         }
         self.inner.pipeline.flush_lines_blocking(begun.deadline.max(Instant::now() + LINES));
     }

@@ -228,8 +228,8 @@ fn end(shape: Shape, started: impl Fn() -> Service) -> Ended {
                 let service = started();
                 let watch = watch();
                 let begun = Instant::now();
-                let task = tokio::task::spawn_blocking(move || by_hand(service.telemetry.shutdown()));
-                let result = Some(task.await.unwrap());
+                let task = tokio::task::spawn_blocking(move || Some(by_hand(service.telemetry.shutdown())));
+                let result = task.await.unwrap();
                 Ended { took: begun.elapsed(), longest_pause: watch.longest(), result }
             })
         }

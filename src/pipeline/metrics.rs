@@ -101,7 +101,7 @@ pub(super) fn provider(
     config: &MetricsConfig,
     resource: &Resource,
     views: &Arc<Views>,
-    exemplars: Option<Arc<ExemplarStore>>,
+    exemplars: Option<&Arc<ExemplarStore>>,
 ) -> Meters {
     let reader =
         |temporality| SharedReader(Arc::new(ManualReader::builder().with_temporality(temporality).build()));
@@ -124,7 +124,7 @@ pub(super) fn provider(
     }
     let views = Arc::clone(views);
     let provider = builder.with_view(move |instrument| views.sdk_stream(instrument)).build();
-    let source = |reader| MetricSource { reader, exemplars: exemplars.clone() };
+    let source = |reader| MetricSource { reader, exemplars: exemplars.cloned() };
     Meters { provider, push: source(push), pull: source(pull) }
 }
 

@@ -69,6 +69,7 @@ use crate::{
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 const USER_AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33.1");
 
 /// What a program adds to the pipeline in code.
@@ -123,7 +124,7 @@ impl Pipeline {
             Views::new(additions.views, config.metrics.histogram == HistogramAggregation::Base2Exponential);
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
-        let meters = metrics::provider(&config.metrics, resource, &views, exemplars.clone());
+        let meters = metrics::provider(&config.metrics, resource, &views, exemplars.as_ref());
         let meter_provider = shared_meters(&meters.provider, exemplars, &views, live);
 
         let log_processors = !additions.log_processors.is_empty();

@@ -9,6 +9,7 @@ mod console;
 mod grpc;
 #[cfg(feature = "otlp-http")]
 mod http;
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod response;
 mod retry;
 
@@ -46,6 +47,7 @@ pub(crate) struct SendError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "otlp-http"), allow(dead_code, reason = "only HTTP has a status for each"))]
 pub(crate) enum SendErrorKind {
     /// It may be taken later, after this pause if the collector asked for one.
     Retryable(Option<Duration>),
@@ -97,9 +99,9 @@ pub(crate) struct Transport {
 #[derive(Debug)]
 enum Wire {
     #[cfg(feature = "otlp-http")]
-    Http(http::HttpWire),
+    Http(Box<http::HttpWire>),
     #[cfg(feature = "otlp-grpc")]
-    Grpc(grpc::GrpcWire),
+    Grpc(Box<grpc::GrpcWire>),
 }
 
 impl Transport {
@@ -122,15 +124,21 @@ impl Transport {
         Ok(Arc::new(Self { signal, console, wire, timeout: otlp.timeout, status, patience, last }))
     }
 
+    #[cfg_attr(
+        not(any(feature = "otlp-http", feature = "otlp-grpc")),
+        expect(unused_variables, reason = "there is no wire without a protocol")
+    )]
     fn wire(signal: Signal, otlp: &Otlp) -> Result<Wire, String> {
-        Ok(match otlp.protocol {
+        match otlp.protocol {
             #[cfg(feature = "otlp-http")]
-            Protocol::HttpProtobuf | Protocol::HttpJson => Wire::Http(http::HttpWire::new(signal, otlp)?),
+            Protocol::HttpProtobuf | Protocol::HttpJson => {
+                Ok(Wire::Http(Box::new(http::HttpWire::new(signal, otlp)?)))
+            }
             #[cfg(feature = "otlp-grpc")]
-            Protocol::Grpc => Wire::Grpc(grpc::GrpcWire::new(signal, otlp)?),
+            Protocol::Grpc => Ok(Wire::Grpc(Box::new(grpc::GrpcWire::new(signal, otlp)?))),
             #[allow(unreachable_patterns, reason = "reached when a protocol's feature is off")]
-            other => return Err(missing_feature(other)),
-        })
+            other => Err(missing_feature(other)),
+        }
     }
 
     pub(crate) fn patience(&self) -> &Patience {

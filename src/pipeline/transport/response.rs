@@ -1,7 +1,5 @@
 //! What a collector's answer means (OTLP specification, "OTLP/HTTP Response" and "OTLP/gRPC Response").
 
-use std::time::Duration;
-
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
     trace::v1::ExportTraceServiceResponse,
@@ -15,6 +13,7 @@ use crate::config::Signal;
 const MAX_MESSAGE: usize = 200;
 
 /// What a body is made of.
+#[cfg_attr(not(feature = "otlp-http"), allow(dead_code, reason = "gRPC is protobuf"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     Protobuf,
@@ -133,8 +132,8 @@ fn error_message(body: &[u8], encoding: Encoding) -> String {
 
 /// `Retry-After` in seconds. Its other form, a date, is rare and would trust the collector's clock: our own pause serves.
 #[cfg(feature = "otlp-http")]
-fn seconds(value: &str) -> Option<Duration> {
-    value.trim().parse().ok().map(Duration::from_secs)
+fn seconds(value: &str) -> Option<std::time::Duration> {
+    value.trim().parse().ok().map(std::time::Duration::from_secs)
 }
 
 /// Reads a gRPC status that is not OK.
@@ -205,6 +204,9 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "otlp-http")]
+    use std::time::Duration;
+
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
 
     use super::*;
