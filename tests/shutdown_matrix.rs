@@ -20,7 +20,7 @@ use std::{
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::{Builder, Runtime};
 use tracewell::{
-    ShutdownError, ShutdownReport, SignalReport, SignalState,
+    Loss, ShutdownError, ShutdownReport, SignalReport, SignalState,
     testing::{Collector, Fault},
 };
 
@@ -392,6 +392,9 @@ fn check_state(behaviour: Behaviour, signal: &SignalReport) {
         Behaviour::AsksForTime => "scripted by the test",
         Behaviour::TlsFails => "invalid peer certificate",
     };
+    if behaviour == Behaviour::NeverAnswers {
+        assert!(signal.account.lost(Loss::Unanswered) > 0, "it may have arrived: {signal:?}");
+    }
     assert_eq!(signal.state, SignalState::Down, "{signal:?}");
     assert!(cause.contains(expected), "{signal:?}");
 }

@@ -24,6 +24,7 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// By the media type; without one it is what the request was made of.
+    #[cfg(feature = "otlp-http")]
     pub(super) fn of(media_type: Option<&str>, sent_json: bool) -> Self {
         match media_type.map(|text| text.split(';').next().unwrap_or(text).trim()) {
             None if sent_json => Self::Json,
