@@ -39,10 +39,10 @@ impl Severity {
 pub(crate) fn say(severity: Severity, message: fmt::Arguments<'_>) {
     let mut line = String::with_capacity(160);
     timestamp::rfc3339_micros(SystemTime::now(), &mut line);
-    // one line whatever the message holds: a line feed in foreign text must not forge another line
-    let text = message.to_string().replace(['\n', '\r'], " ");
+    // one line whatever the message holds: foreign text must neither forge another line nor steer the terminal
+    let text = message.to_string().replace(char::is_control, " ");
     line.push_str(&format!(" {} tracewell: {text}\n", severity.as_str()));
-    stderr().write(line.as_bytes());
+    LineWriter::stderr().write(line.as_bytes());
 }
 
 /// Says a line of the kind `key` unless that kind spoke within the last minute; the next one counts what was left out.
@@ -78,18 +78,14 @@ pub(crate) fn limited(severity: Severity, key: &'static str, message: fmt::Argum
     }
 }
 
-/// Waits until everything said so far is on stderr, at most for `limit`.
-pub(crate) fn flush(limit: Duration) {
-    // whoever said nothing needs no thread for it
-    if let Some(stderr) = STDERR.get() {
-        stderr.flush(limit);
-    }
+/// Waits until everything said so far is on stderr, until `deadline` at most.
+pub(crate) fn flush(deadline: Instant) {
+    LineWriter::stderr().flush(deadline);
 }
 
-static STDERR: OnceLock<LineWriter> = OnceLock::new();
-
-fn stderr() -> &'static LineWriter {
-    STDERR.get_or_init(LineWriter::stderr)
+/// Whether a [`flush`] has nothing to wait for.
+pub(crate) fn is_idle() -> bool {
+    LineWriter::stderr().is_idle()
 }
 
 /// The subscriber of threads whose work must not be recorded: it passes OpenTelemetry's own warnings on to stderr.
