@@ -115,6 +115,14 @@ pub mod otel {
 
 const OPENTELEMETRY_VERSION: &str = "0.33.1";
 
+#[cfg(any(doc, doctest))]
+pub mod guide {
+    //! What is longer than an item's documentation.
+
+    #[doc = include_str!("docs/dependencies.md")]
+    pub mod dependencies {}
+}
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

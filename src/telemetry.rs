@@ -38,7 +38,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) health: Health,
     #[cfg(feature = "admin")]
-    pub(crate) admin: std::sync::Mutex<Option<crate::admin::AdminServer>>,
+    pub(crate) admin: std::sync::Mutex<crate::admin::Servers>,
     ended: AtomicBool,
 }
 
@@ -154,6 +154,24 @@ impl Telemetry {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         self.inner.pipeline.layers()
+    }
+
+    /// The meter provider, whose counters and histograms have exemplars. After `install` it is the global one.
+    #[must_use]
+    pub fn meter_provider(&self) -> &(dyn opentelemetry::metrics::MeterProvider + Send + Sync) {
+        &self.inner.pipeline.meter_provider
+    }
+
+    /// The tracer provider. After `install` it is the global one.
+    #[must_use]
+    pub fn tracer_provider(&self) -> &opentelemetry_sdk::trace::SdkTracerProvider {
+        &self.inner.pipeline.tracer_provider
+    }
+
+    /// The logger provider, for instrumentation that uses OpenTelemetry's log API directly.
+    #[must_use]
+    pub fn logger_provider(&self) -> &opentelemetry_sdk::logs::SdkLoggerProvider {
+        &self.inner.pipeline.logger_provider
     }
 
     /// A server layer that records into this telemetry, whether or not it is the installed one.

@@ -44,6 +44,11 @@ pub(super) fn router(window: Window) -> Router {
         .with_state(window)
 }
 
+/// `/metrics` alone, for whoever scrapes: what `OTEL_METRICS_EXPORTER=prometheus` serves.
+pub(super) fn scraped(window: Window) -> Router {
+    Router::new().route("/metrics", get(metrics)).layer(middleware::map_response(harden)).with_state(window)
+}
+
 async fn refuse_strangers(State(window): State<Window>, request: Request, next: Next) -> Response {
     if window.access.trusts(&request) {
         return next.run(request).await;

@@ -18,13 +18,15 @@ mod endpoints;
 mod page;
 mod server;
 
-use std::sync::{Arc, PoisonError, Weak};
+use std::{
+    net::ToSocketAddrs as _,
+    sync::{Arc, PoisonError, Weak},
+};
 
 use axum::Router;
 
-use self::access::Access;
-pub(crate) use self::server::AdminServer;
-use crate::{Telemetry, telemetry::Inner};
+use self::{access::Access, server::AdminServer};
+use crate::{Telemetry, config::Exporter, telemetry::Inner};
 
 /// What every endpoint sees: the telemetry, as long as it lives.
 #[derive(Clone)]
@@ -36,30 +38,63 @@ pub(super) struct Window {
 /// The endpoints, to be merged into a router of the program's own.
 ///
 /// Serve it with `ConnectInfo<SocketAddr>`: where a caller's address is unknown, only the token makes it trusted.
-#[must_use]
 pub fn router(telemetry: &Telemetry) -> Router {
     let inner = telemetry.inner();
     let access = Arc::new(Access::new(&inner.config.admin));
     endpoints::router(Window { telemetry: Arc::downgrade(inner), access })
 }
 
-/// Starts the server of `TRACEWELL_ADMIN_ADDR`, if there is one.
+/// Starts the server of `TRACEWELL_ADMIN_ADDR`, if there is one, and the one of the Prometheus exporter, if it is chosen
+/// and has another address.
 ///
 /// # Errors
-/// The sentence that says why the address cannot be served.
+/// The sentence that says why an address cannot be served.
 pub(crate) fn start(telemetry: &Telemetry) -> Result<(), String> {
     let inner = telemetry.inner();
-    let Some(address) = inner.config.admin.addr else { return Ok(()) };
-    let server = AdminServer::start(address, router(telemetry))
-        .map_err(|error| format!("TRACEWELL_ADMIN_ADDR {address}: {error}"))?;
-    *inner.admin.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    let mut servers = Servers::default();
+    let admin = inner.config.admin.addr;
+    if let Some(address) = admin {
+        let server = AdminServer::start(address, router(telemetry));
+        servers.admin = Some(server.map_err(|error| format!("TRACEWELL_ADMIN_ADDR {address}: {error}"))?);
+    }
+    let metrics = &inner.config.metrics;
+    if metrics.exporters.contains(&Exporter::Prometheus) && !inner.config.disabled {
+        let (host, port) = &metrics.prometheus;
+        let unusable = |error| {
+            format!("OTEL_EXPORTER_PROMETHEUS_HOST {host}, OTEL_EXPORTER_PROMETHEUS_PORT {port}: {error}")
+        };
+        let address = (host.as_str(), *port).to_socket_addrs().map_err(unusable)?.next();
+        if let Some(address) = address.filter(|address| Some(*address) != admin) {
+            let access = Arc::new(Access::new(&inner.config.admin));
+            let scraped = endpoints::scraped(Window { telemetry: Arc::downgrade(inner), access });
+            servers.scraped = Some(AdminServer::start(address, scraped).map_err(unusable)?);
+        }
+    }
+    *inner.admin.lock().unwrap_or_else(PoisonError::into_inner) = servers;
     Ok(())
+}
+
+/// The running servers.
+#[derive(Debug, Default)]
+pub(crate) struct Servers {
+    admin: Option<AdminServer>,
+    scraped: Option<AdminServer>,
 }
 
 impl Telemetry {
     /// Where the admin server listens; with port 0 in the configuration, the port it got.
     #[must_use]
     pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
-        self.inner().admin.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(AdminServer::address)
+        self.servers(|servers| servers.admin.as_ref().map(AdminServer::address))
+    }
+
+    /// Where the Prometheus exporter's own port is served, if `OTEL_METRICS_EXPORTER` has it.
+    #[must_use]
+    pub fn prometheus_address(&self) -> Option<std::net::SocketAddr> {
+        self.servers(|servers| servers.scraped.as_ref().map(AdminServer::address))
+    }
+
+    fn servers<T>(&self, read: impl FnOnce(&Servers) -> T) -> T {
+        read(&self.inner().admin.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

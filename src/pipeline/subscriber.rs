@@ -90,7 +90,7 @@ struct LogFilter {
 /// `RUST_LOG` as the cheapest filter that can express it.
 #[derive(Debug)]
 enum EventRule {
-    Targets(Targets),
+    Targets(Box<Targets>),
     /// Directives about spans and fields.
     Env(Box<EnvFilter>),
 }
@@ -102,7 +102,7 @@ impl EventRule {
             return Self::Env(Box::new(EnvFilter::new(filter)));
         }
         match filter.parse() {
-            Ok(targets) => Self::Targets(targets),
+            Ok(targets) => Self::Targets(Box::new(targets)),
             Err(_) => Self::Env(Box::new(EnvFilter::new(filter))),
         }
     }
@@ -147,7 +147,7 @@ where
             EventRule::Targets(targets) => {
                 let spans = self.spans.map_or(LevelFilter::OFF, |spans| spans.0);
                 // never below WARN: OpenTelemetry's warnings are always heard
-                Filter::<S>::max_level_hint(targets).map(|hint| hint.max(spans).max(LevelFilter::WARN))
+                Filter::<S>::max_level_hint(&**targets).map(|hint| hint.max(spans).max(LevelFilter::WARN))
             }
             EventRule::Env(filter) => {
                 Filter::<S>::max_level_hint(&**filter).map(|hint| hint.max(LevelFilter::WARN))

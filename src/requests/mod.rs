@@ -26,7 +26,8 @@
 //!     request.set_stage("waiting for stock");
 //!     request.annotate("product", 7);
 //! }
-//! assert_eq!(requests::active().active[0].stage.as_deref(), Some("waiting for stock"));
+//! let entry = requests::active().active.into_iter().find(|entry| entry.id == guard.handle().id());
+//! assert_eq!(entry.and_then(|entry| entry.stage).as_deref(), Some("waiting for stock"));
 //! ```
 //!
 //! [`spawn`], [`spawn_blocking`] and [`in_current`] carry the entry, the `tracing` span and the OpenTelemetry context
@@ -37,7 +38,9 @@ mod details;
 mod drain;
 mod entry;
 mod guard;
+mod handle;
 mod id;
+mod new_entry;
 mod outcome;
 mod registry;
 mod shard;
@@ -56,9 +59,10 @@ pub use self::{
     current::{Entered, Scope, current, enter},
     details::{Annotation, Stage},
     drain::{DrainReport, drain},
-    entry::{Current, Kind, NewEntry, STREAMING},
     guard::Guard,
+    handle::{Current, STREAMING},
     id::EntryId,
+    new_entry::{Kind, NewEntry},
     outcome::{EndDetails, Outcome},
     registry::Registry,
     snapshot::{ActiveEntry, RecentEntry, Snapshot, Totals},

@@ -1,6 +1,6 @@
 //! The bounded, sharded table of active entries.
 
-use std::{fmt, sync::OnceLock, time::Instant};
+use std::{fmt, sync::OnceLock};
 
 use super::{
     Current, Guard, Kind, NewEntry, Snapshot, Totals,
@@ -47,28 +47,25 @@ impl Registry {
 
     /// Lists a request or task until the guard is dropped.
     pub fn start(&self, new: NewEntry) -> Guard {
-        let shards = &self.inner.shards;
-        let home = thread_number() % shards.len();
-        let (before, from) = shards.split_at(home);
-        let mut entry = Entry::new(new, Arc::clone(&shards[home]));
-        for shard in from.iter().chain(before).filter(|shard| shard.has_room()) {
-            if !Arc::ptr_eq(&entry.shard, shard) {
-                entry.shard = Arc::clone(shard);
-            }
-            let shared = Arc::new(entry);
-            if let Some(place) = shard.insert(&shared) {
-                return Guard::new(Current(shared), place);
-            }
-            // the last room went to another thread since `has_room`
-            match Arc::try_unwrap(shared) {
-                Ok(back) => entry = back,
-                Err(shared) => return Self::unlisted(shared),
-            }
+        let shard = self.inner.with_room();
+        let entry = Entry::shared(new, shard);
+        match shard.insert(&entry) {
+            Some(place) => Guard::new(Current(entry), place),
+            None => self.start_crowded(entry),
         }
-        Self::unlisted(Arc::new(entry))
     }
 
-    fn unlisted(entry: Arc<Entry>) -> Guard {
+    /// The way of an entry whose shard is full: another shard, else counted only.
+    #[cold]
+    fn start_crowded(&self, mut entry: Arc<Entry>) -> Guard {
+        for shard in self.inner.shards.iter().filter(|shard| shard.has_room()) {
+            // nobody else has seen the entry yet
+            let Some(own) = Arc::get_mut(&mut entry) else { break };
+            own.shard = Arc::clone(shard);
+            if let Some(place) = shard.insert(&entry) {
+                return Guard::new(Current(entry), place);
+            }
+        }
         let place = entry.shard.insert_unlisted(entry.kind);
         Guard::new(Current(entry), place)
     }
@@ -156,6 +153,7 @@ impl fmt::Debug for Registry {
 }
 
 struct Shards {
+    /// A power of two of them.
     shards: Box<[Arc<Shard>]>,
     idle: Arc<IdleSignal>,
 }
@@ -166,12 +164,26 @@ impl Shards {
         let count =
             (threads.saturating_mul(4)).clamp(8, 64).max(capacity.div_ceil(SHARD_CAPACITY)).min(MAX_SHARDS);
         let count = count.next_power_of_two();
-        let (base, idle) = (Instant::now(), Arc::new(IdleSignal::new()));
+        let idle = Arc::new(IdleSignal::new());
         let shards = (0..count).map(|index| {
             let own = capacity / count + usize::from(index < capacity % count);
-            Arc::new(Shard::new(base, own, Arc::clone(&idle)))
+            Arc::new(Shard::new(own, Arc::clone(&idle)))
         });
-        Self { shards: shards.collect(), idle: Arc::clone(&idle) }
+        Self { shards: shards.collect(), idle }
+    }
+}
+
+impl Shards {
+    /// The thread's own shard, or the next one after it that seems to have room, or the own one when none has.
+    #[inline]
+    fn with_room(&self) -> &Arc<Shard> {
+        let home = thread_number() & (self.shards.len() - 1);
+        let own = &self.shards[home];
+        if own.has_room() {
+            return own;
+        }
+        let (before, from) = self.shards.split_at(home);
+        from.iter().chain(before).find(|shard| shard.has_room()).unwrap_or(own)
     }
 }
 

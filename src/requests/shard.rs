@@ -1,11 +1,11 @@
 //! One shard of the table: its entries, its totals and its ended entries, all under one lock.
 
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
 use super::{
-    EndDetails, Outcome, Totals,
+    EndDetails, Kind, Outcome, Totals,
     drain::IdleSignal,
-    entry::{ACTIVE, ENDED, Entry, IN_STREAM, Kind},
+    entry::{ACTIVE, ENDED, Entry, IN_STREAM},
     sync::{Arc, AtomicUsize, Mutex, Ordering, lock},
 };
 
@@ -21,7 +21,6 @@ const NONE: u32 = u32::MAX;
 /// Aligned so that two shards never share a cache line (or the pair of lines that is fetched together).
 #[repr(align(128))]
 pub(super) struct Shard {
-    base: Instant,
     capacity: usize,
     idle: Arc<IdleSignal>,
     /// `State::listed`, for looking for room without the lock. Written under it.
@@ -37,7 +36,9 @@ struct State {
     free: u32,
     listed: usize,
     tallies: [Tally; 2],
-    recent: VecDeque<Ended>,
+    /// A ring: `oldest` is the next one to be forgotten, once there are `RECENT`.
+    recent: Vec<Ended>,
+    oldest: usize,
     /// The registry is gone: nobody will look at ended entries again.
     closed: bool,
 }
@@ -95,7 +96,7 @@ pub(super) struct Ended {
 
 impl Ended {
     pub(super) fn at(&self) -> Option<Instant> {
-        self.entry.started().checked_add(self.details.duration)
+        self.entry.started.checked_add(self.details.duration)
     }
 }
 
@@ -104,12 +105,8 @@ impl Ended {
 pub(super) struct Place(u32);
 
 impl Shard {
-    pub(super) fn new(base: Instant, capacity: usize, idle: Arc<IdleSignal>) -> Self {
-        Self { base, capacity, idle, listed: AtomicUsize::new(0), state: Mutex::default() }
-    }
-
-    pub(super) fn base(&self) -> Instant {
-        self.base
+    pub(super) fn new(capacity: usize, idle: Arc<IdleSignal>) -> Self {
+        Self { capacity, idle, listed: AtomicUsize::new(0), state: Mutex::default() }
     }
 
     /// Whether there seems to be room. A hint: only `insert` knows.
@@ -118,6 +115,7 @@ impl Shard {
     }
 
     /// Lists and counts the entry; `None`, and nothing done, when the shard is full.
+    #[inline]
     pub(super) fn insert(&self, entry: &Arc<Entry>) -> Option<Place> {
         let mut state = lock(&self.state);
         if state.listed >= self.capacity {
@@ -141,6 +139,7 @@ impl Shard {
     }
 
     /// Takes the entry out and counts its outcome, in one step. Once per entry: the guard sees to that.
+    #[inline]
     pub(super) fn remove(&self, entry: &Arc<Entry>, place: Place, outcome: Outcome, details: EndDetails) {
         let tasks = entry.tasks();
         let mut state = lock(&self.state);
@@ -150,25 +149,29 @@ impl Shard {
             self.listed.store(state.listed, Ordering::Relaxed);
         }
         let tally = &mut state.tallies[entry.kind.index()];
-        let streamed = entry.phase.swap(ENDED, Ordering::Relaxed) == IN_STREAM;
+        // every change of the phase is under this lock: no need for a swap
+        let streamed = entry.phase.load(Ordering::Relaxed) == IN_STREAM;
+        entry.phase.store(ENDED, Ordering::Relaxed);
         tally.end(outcome, listed.is_some(), streamed);
         let quiet = entry.kind == Kind::Request && tally.only_streams();
         let ended = Ended { entry: listed.unwrap_or_else(|| Arc::clone(entry)), outcome, details, tasks };
         let evicted = state.remember(ended);
         drop(state);
-        // the memory of entries is given back outside of the lock
-        drop(evicted);
+        // memory is given back outside of the lock
+        if let Some(Ended { entry, .. }) = evicted {
+            Entry::keep_spare(entry);
+        }
         if quiet {
-            self.idle.ring();
+            self.ring();
         }
     }
 
-    /// Counts the entry as a stream, or no longer; nothing once it has ended.
-    pub(super) fn set_streaming(&self, entry: &Entry, streams: bool) {
+    /// Counts the entry as a stream, or no longer; nothing once it has ended. Whether to `ring` afterwards, without a lock.
+    pub(super) fn set_streaming(&self, entry: &Entry, streams: bool) -> bool {
         let mut state = lock(&self.state);
         let (from, to) = if streams { (ACTIVE, IN_STREAM) } else { (IN_STREAM, ACTIVE) };
         if entry.phase.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            return;
+            return false;
         }
         let tally = &mut state.tallies[entry.kind.index()];
         if streams {
@@ -177,11 +180,12 @@ impl Shard {
             tally.streams = tally.streams.saturating_sub(1);
             tally.unstreamed += 1;
         }
-        let quiet = entry.kind == Kind::Request && tally.only_streams();
-        drop(state);
-        if quiet {
-            self.idle.ring();
-        }
+        entry.kind == Kind::Request && tally.only_streams()
+    }
+
+    /// Wakes those who wait for idleness: foreign code, so no lock may be held.
+    pub(super) fn ring(&self) {
+        self.idle.ring();
     }
 
     pub(super) fn tally(&self, kind: Kind) -> Tally {
@@ -209,6 +213,13 @@ impl Shard {
         let recent = std::mem::take(&mut state.recent);
         drop(state);
         drop(recent);
+    }
+
+    /// How many slots and ended entries it has.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let state = lock(&self.state);
+        (state.slots.len(), state.recent.len())
     }
 
     /// Panics while holding the lock.
@@ -253,9 +264,13 @@ impl State {
         if self.closed {
             return Some(ended);
         }
-        let evicted = if self.recent.len() == RECENT { self.recent.pop_front() } else { None };
-        self.recent.push_back(ended);
-        evicted
+        if self.recent.len() < RECENT {
+            self.recent.push(ended);
+            return None;
+        }
+        let place = self.recent.get_mut(self.oldest)?;
+        self.oldest = (self.oldest + 1) % RECENT;
+        Some(std::mem::replace(place, ended))
     }
 }
 

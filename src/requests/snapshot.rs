@@ -46,7 +46,7 @@ impl Totals {
     /// How many are active: what was started and has not ended.
     #[must_use]
     pub const fn active(&self) -> u64 {
-        self.started - self.ended()
+        self.started.saturating_sub(self.ended())
     }
 
     /// How many ended this way.
@@ -166,7 +166,7 @@ pub struct RecentEntry {
 impl Snapshot {
     pub(super) fn new(mut active: Vec<Arc<Entry>>, mut recent: Vec<Ended>, tallies: [Tally; 2]) -> Self {
         let now = Instant::now();
-        active.sort_by_cached_key(|entry| (entry.started(), entry.id));
+        active.sort_by_cached_key(|entry| (entry.started, entry.id));
         recent.sort_by_cached_key(|ended| std::cmp::Reverse((ended.at(), ended.entry.id)));
         recent.truncate(RECENT);
         let [requests, tasks] = tallies;
@@ -197,8 +197,8 @@ impl ActiveEntry {
             trace_id: Some(entry.trace_id()).filter(|id| *id != TraceId::INVALID),
             span_id: Some(entry.span_id()).filter(|id| *id != SpanId::INVALID),
             sampled: entry.sampled,
-            started_at: entry.started_at(),
-            age: now.saturating_duration_since(entry.started()),
+            started_at: entry.started_at,
+            age: now.saturating_duration_since(entry.started),
             stage: stages.last().map(|stage| stage.name.clone()),
             stages,
             stages_dropped,
@@ -239,7 +239,7 @@ impl fmt::Display for ActiveEntry {
 
 impl RecentEntry {
     fn new(ended: &Ended) -> Self {
-        let end = ended.at().unwrap_or_else(|| ended.entry.started());
+        let end = ended.at().unwrap_or_else(|| ended.entry.started);
         Self {
             entry: ActiveEntry::new(&ended.entry, end),
             outcome: ended.outcome,

@@ -14,19 +14,24 @@ fn boundary(text: &str, max: usize) -> usize {
 }
 
 /// Cuts a text that is longer than `max` bytes.
+#[inline]
 pub(super) fn cut(text: Cow<'static, str>, max: usize) -> Cow<'static, str> {
+    if text.len() <= max { text } else { cut_long(text, max) }
+}
+
+#[cold]
+fn cut_long(text: Cow<'static, str>, max: usize) -> Cow<'static, str> {
     let end = boundary(&text, max);
     match text {
-        text if end == text.len() => text,
         Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
         Cow::Owned(text) => Cow::Owned(text[..end].to_owned()),
     }
 }
 
 /// Cuts a boxed text that is longer than `max` bytes.
+#[inline]
 pub(super) fn cut_box(text: Box<str>, max: usize) -> Box<str> {
-    let end = boundary(&text, max);
-    if end == text.len() { text } else { text[..end].into() }
+    if text.len() <= max { text } else { text[..boundary(&text, max)].into() }
 }
 
 /// Formats `value` and keeps its first `max` bytes; never holds more than these.

@@ -175,7 +175,7 @@ impl InstrumentExemplars {
                 }
             }
             exemplars.sort_by(|a, b| a.value.as_f64().total_cmp(&b.value.as_f64()));
-            exemplars.into_iter().map(to_otlp).collect::<Vec<_>>()
+            exemplars.iter().map(to_otlp).collect::<Vec<_>>()
         };
         match &mut metric.data {
             Some(otlp::metric::Data::Histogram(histogram)) => {
@@ -209,7 +209,7 @@ fn overflow_attribute() -> KeyValue {
     KeyValue::new("otel.metric.overflow", true)
 }
 
-fn to_otlp(exemplar: Exemplar) -> otlp::Exemplar {
+fn to_otlp(exemplar: &Exemplar) -> otlp::Exemplar {
     // an exemplar without a trace has empty ids, not zero ones (OTLP, metrics.proto)
     let (trace_id, span_id) = if exemplar.trace_id == TraceId::INVALID {
         (Vec::new(), Vec::new())

@@ -314,7 +314,8 @@ fn resource_becomes_target_info() {
     ];
     let metrics = vec![metric("target.info", "", gauge(vec![int(7, &[])]))];
     let request = with_resource(&resource, vec![scope("", metrics)]);
-    let labels = r#"{instance="i-1",job="shop/storefront",os_type="linux",service_instance_id="i-1",service_name="storefront",service_namespace="shop"}"#;
+    let labels =
+        r#"{os_type="linux",service_instance_id="i-1",service_name="storefront",service_namespace="shop"}"#;
     let (text, skipped) = page_of(&request, OPENMETRICS);
     assert_eq!(
         text,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, KeyValue, any_value::Value as Any},
+    common::v1::KeyValue,
     metrics::v1::{
         DataPointFlags, Exemplar, NumberDataPoint, ScopeMetrics, SummaryDataPoint, metric::Data,
         number_data_point::Value,
@@ -19,7 +19,7 @@ use super::{
     buckets::{self, Converted},
     exemplars,
     families::Family,
-    labels::{LabelSet, LabelValue, any},
+    labels::LabelSet,
     names::Kind,
     text::{push_float, push_help, push_label_value},
 };
@@ -53,23 +53,11 @@ impl<'a, 'out> Writer<'a, 'out> {
         }
     }
 
-    /// Writes the resource's attributes, all of them, and `job` and `instance` as Prometheus derives them from OTLP.
+    /// Writes the resource's attributes. Not `job` and `instance`: a scraper gives its targets labels of these names.
     pub(super) fn target_info(&mut self, resource: &'a Resource) {
         let (name, kind) = if self.openmetrics { ("target", "info") } else { ("target_info", "gauge") };
         let _ = writeln!(self.out, "# HELP {name} Target metadata\n# TYPE {name} {kind}");
-        let find = |key| resource.attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref();
-        let text = |key| match find(key).map(any) {
-            Some(LabelValue::Text(text)) => text,
-            _ => "",
-        };
-        let job = match (text("service.namespace"), text("service.name")) {
-            ("", name) => name.to_owned(),
-            (namespace, name) => format!("{namespace}/{name}"),
-        };
-        let job = AnyValue { value: Some(Any::StringValue(job)) };
         let mut labels = LabelSet::default();
-        labels.push("job", LabelValue::Any(&job));
-        labels.push("instance", LabelValue::Text(text("service.instance.id")));
         labels.push_attributes(&resource.attributes, "");
         render(&mut labels, &mut self.labels);
         self.series("target_info", "", None);

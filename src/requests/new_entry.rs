@@ -1,0 +1,149 @@
+//! What an entry is made from.
+
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use opentelemetry::{SpanId, TraceId};
+
+use super::EntryId;
+
+/// What an entry stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A request that came in.
+    Request,
+    /// Work that the service does by itself.
+    Task,
+}
+
+impl Kind {
+    /// The lower-case name used in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Task => "task",
+        }
+    }
+
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::Request => 0,
+            Self::Task => 1,
+        }
+    }
+}
+
+/// What is known of a request or task when it starts.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NewEntry {
+    /// Request or task.
+    pub kind: Kind,
+    /// The name to show; empty = method and route. At most 256 bytes are kept.
+    pub name: Cow<'static, str>,
+    /// The HTTP method; empty = none. At most 256 bytes are kept.
+    pub method: Cow<'static, str>,
+    /// The matched route (`/users/{id}`), if it is known already.
+    pub route: Option<Arc<str>>,
+    /// The path as the client sent it, without the query. At most 2048 bytes are kept.
+    pub path: Box<str>,
+    /// The trace; invalid = none.
+    pub trace_id: TraceId,
+    /// The span of this entry; invalid = none.
+    pub span_id: SpanId,
+    /// Whether the trace is sampled.
+    pub sampled: bool,
+    /// The entry this one was started from.
+    pub parent_id: Option<EntryId>,
+    /// The start on both clocks; `None` = when the entry is inserted. Saves two clock readings where the caller has them.
+    pub started: Option<(SystemTime, Instant)>,
+}
+
+impl NewEntry {
+    /// A request with this method.
+    #[must_use]
+    #[inline]
+    pub fn request(method: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Request, Cow::Borrowed(""), method.into())
+    }
+
+    /// A task with this name.
+    #[must_use]
+    #[inline]
+    pub fn task(name: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Task, name.into(), Cow::Borrowed(""))
+    }
+
+    #[inline]
+    fn new(kind: Kind, name: Cow<'static, str>, method: Cow<'static, str>) -> Self {
+        Self {
+            kind,
+            name,
+            method,
+            route: None,
+            path: Box::default(),
+            trace_id: TraceId::INVALID,
+            span_id: SpanId::INVALID,
+            sampled: false,
+            parent_id: None,
+            started: None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn start(&self) -> (SystemTime, Instant) {
+        self.started.unwrap_or_else(|| (SystemTime::now(), Instant::now()))
+    }
+
+    /// Sets the name to show.
+    #[must_use]
+    #[inline]
+    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the matched route.
+    #[must_use]
+    #[inline]
+    pub fn with_route(mut self, route: impl Into<Arc<str>>) -> Self {
+        self.route = Some(route.into());
+        self
+    }
+
+    /// Sets the path; without the query, which may hold secrets.
+    #[must_use]
+    #[inline]
+    pub fn with_path(mut self, path: impl Into<Box<str>>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Sets the ids of the entry's span.
+    #[must_use]
+    #[inline]
+    pub fn with_span(mut self, trace_id: TraceId, span_id: SpanId, sampled: bool) -> Self {
+        (self.trace_id, self.span_id, self.sampled) = (trace_id, span_id, sampled);
+        self
+    }
+
+    /// Sets the entry this one was started from.
+    #[must_use]
+    #[inline]
+    pub fn with_parent(mut self, parent: EntryId) -> Self {
+        self.parent_id = Some(parent);
+        self
+    }
+
+    /// Sets the start, as read by the caller from both clocks.
+    #[must_use]
+    #[inline]
+    pub fn with_start(mut self, wall: SystemTime, monotonic: Instant) -> Self {
+        self.started = Some((wall, monotonic));
+        self
+    }
+}
