@@ -181,6 +181,7 @@ impl Telemetry {
         ServerLayer::new()
             .with_registry(self.inner.registry.clone())
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
+            .with_propagator(Pipeline::propagator(config))
             .with_settings(Settings::new(&config.http, config.logs.access_log))
     }
 

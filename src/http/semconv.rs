@@ -77,9 +77,11 @@ pub(super) struct Method {
 }
 
 impl Methods {
-    /// The first [`METHODS_MAX`] − 1 of these names; made once per process, so that they may live as long.
+    /// The first [`METHODS_MAX`] − 1 of these names. What is not among the usual ones lives as long as the process.
     pub(super) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let known = names.into_iter().take(METHODS_MAX - 1).map(|name| &*Box::leak(Box::<str>::from(name)));
+        let usual = |name: &str| KNOWN.into_iter().find(|known| *known == name);
+        let known = names.into_iter().take(METHODS_MAX - 1);
+        let known = known.map(|name| usual(name).unwrap_or_else(|| Box::leak(Box::<str>::from(name))));
         Self(known.chain([OTHER]).collect())
     }
 
@@ -92,13 +94,13 @@ impl Methods {
 
 impl Default for Methods {
     fn default() -> Self {
-        // RFC 9110, PATCH (RFC 5789) and QUERY
-        Self(vec![
-            "GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "CONNECT", "TRACE", "QUERY", OTHER,
-        ])
+        Self::new(KNOWN)
     }
 }
 
+/// RFC 9110, PATCH (RFC 5789) and QUERY.
+const KNOWN: [&str; 10] =
+    ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "CONNECT", "TRACE", "QUERY"];
 const OTHER: &str = "_OTHER";
 
 impl Method {
@@ -250,8 +252,8 @@ pub(super) fn start<B>(
 }
 
 /// The route of a span whose route is not remembered.
-pub(super) fn unremembered_route(route: &str) -> Option<KeyValue> {
-    Some(KeyValue::new(ROUTE, route.to_owned()))
+pub(super) fn unremembered_route(route: &str) -> KeyValue {
+    KeyValue::new(ROUTE, route.to_owned())
 }
 
 /// The event of an error that ended a request (exceptions/exceptions-logs.md).

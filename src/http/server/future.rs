@@ -30,7 +30,7 @@ pin_project! {
     impl<F> PinnedDrop for ResponseFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let Some(exchange) = this.exchange.take() else { return };
+            let Some(mut exchange) = this.exchange.take() else { return };
             let dropped = {
                 let _entered = exchange.enter();
                 catch_unwind(AssertUnwindSafe(|| this.inner.set(None)))
@@ -73,7 +73,7 @@ where
             // polled after it was ready, or after a panic: as `async` blocks do, but without another panic
             return Poll::Pending;
         };
-        let Some(exchange) = this.exchange.as_ref() else {
+        let Some(exchange) = this.exchange.as_mut() else {
             return inner.poll(cx).map_ok(|response| response.map(ResponseBody::unobserved));
         };
         let polled = {
@@ -89,7 +89,7 @@ where
                 resume_unwind(panic)
             }
         };
-        let Some(exchange) = this.exchange.take() else { return Poll::Pending };
+        let Some(mut exchange) = this.exchange.take() else { return Poll::Pending };
         // the service's own state goes while its span is entered
         {
             let _entered = exchange.enter();
