@@ -297,9 +297,6 @@ impl Builder {
         if let Some(at) = *installed {
             return Err(InitError::AlreadyInstalled { at });
         }
-        if tracing::dispatcher::has_been_set() {
-            return Err(InitError::SubscriberAlreadySet);
-        }
         let panic_hook = self.panic_hook.unwrap_or(true);
         let early = http::instruments_made();
         let (telemetry, mistakes, layers) = self.start()?;
