@@ -338,7 +338,8 @@ impl Drop for Exchange {
 fn start_span(seed: SpanSeed, shared: &Resolved, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
     let parent = shared.propagated(|propagator| {
         // most callers send nothing, and an extraction that finds nothing is not free
-        let sent = propagator.fields().any(|field| headers.contains_key(field));
+        let named = |field: &str| headers.keys().any(|name| name.as_str().eq_ignore_ascii_case(field));
+        let sent = propagator.fields().any(named);
         sent.then(|| propagator.extract(&HeaderExtractor(headers)))
     });
     let _parent = parent.clone().map(OtelContext::attach);

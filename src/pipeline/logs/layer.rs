@@ -179,7 +179,10 @@ pub(crate) fn is_transport(target: &str) -> bool {
 /// An event's name, if a person gave it one: `tracing` makes up `event src/file.rs:12` otherwise.
 fn given_name(metadata: &'static Metadata<'static>) -> Option<&'static str> {
     let name = metadata.name();
-    let made_up = name.strip_prefix("event ").is_some_and(|place| place.contains(".rs:"));
+    let made_up = match (name.strip_prefix("event "), metadata.file()) {
+        (Some(place), Some(file)) => place.starts_with(file),
+        _ => false,
+    };
     let from_log = name == "log event";
     (!made_up && !from_log).then_some(name)
 }
