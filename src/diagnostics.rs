@@ -125,6 +125,25 @@ impl tracing::field::Visit for Words<'_> {
 }
 
 impl tracing::Subscriber for Listener {
+    /// For what is not heard, the answer of the subscriber that is current here: `tracing` asks all subscribers of the
+    /// process and keeps one answer per call site, and where they differ every span and event of the service would have to
+    /// ask its own again.
+    fn register_callsite(
+        &self,
+        metadata: &'static tracing::Metadata<'static>,
+    ) -> tracing::subscriber::Interest {
+        if metadata.is_event() && Self::hears(metadata) {
+            return tracing::subscriber::Interest::always();
+        }
+        tracing::dispatcher::get_default(|current| {
+            if current.is::<Self>() {
+                tracing::subscriber::Interest::never()
+            } else {
+                current.register_callsite(metadata)
+            }
+        })
+    }
+
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         metadata.is_event() && Self::hears(metadata)
     }
@@ -142,7 +161,10 @@ impl tracing::Subscriber for Listener {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        Self::relay(event);
+        // a call site that the service always wants does not ask whether this thread does
+        if Self::hears(event.metadata()) {
+            Self::relay(event);
+        }
     }
 
     fn enter(&self, _: &tracing::span::Id) {}

@@ -361,6 +361,8 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
         .fold(telemetry.layers::<TracingRegistry>(), |layers, added| layers.and_then(added).boxed());
     let subscriber = TracingRegistry::default().with(layers);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
+    // for call sites passed before this; see `diagnostics::Listener`
+    tracing::callsite::rebuild_interest_cache();
     http::configure(http::Settings::new(&inner.config.http, inner.config.logs.access_log));
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {

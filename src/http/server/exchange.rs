@@ -10,7 +10,7 @@ use std::{
 
 use http::{Request, Response, StatusCode, Version, header};
 use opentelemetry::{
-    Context as OtelContext, KeyValue,
+    Context as OtelContext,
     trace::{SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
@@ -291,9 +291,7 @@ impl Exchange {
         if self.attach || !span.is_recording() {
             return;
         }
-        let mut attributes: Vec<KeyValue> = Vec::with_capacity(3);
-        semconv::end(self.status, ending, &mut attributes);
-        span.set_attributes(attributes);
+        span.set_attributes(semconv::end(self.status, ending));
         if semconv::error_type(self.status, ending).is_some() {
             span.set_status(Status::error(""));
         }
@@ -341,7 +339,8 @@ impl Drop for Exchange {
 fn start_span(seed: SpanSeed, shared: &Resolved, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
     let parent = shared.propagated(|propagator| {
         // most callers send nothing, and an extraction that finds nothing is not free
-        let sent = propagator.fields().any(|field| headers.contains_key(field));
+        let named = |field: &str| headers.keys().any(|name| name.as_str().eq_ignore_ascii_case(field));
+        let sent = propagator.fields().any(named);
         sent.then(|| propagator.extract(&HeaderExtractor(headers)))
     });
     let _parent = parent.clone().map(OtelContext::attach);
@@ -375,9 +374,13 @@ fn announced_length(headers: &http::HeaderMap) -> Option<u64> {
 }
 
 fn is_event_stream<B>(response: &Response<B>) -> bool {
+    const EVENT_STREAM: &str = "text/event-stream";
     let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    media_type.is_some_and(|media_type| {
-        let essence = media_type.split(';').next().unwrap_or(media_type).trim();
-        essence.eq_ignore_ascii_case("text/event-stream")
-    })
+    media_type.and_then(|media_type| media_type.split_at_checked(EVENT_STREAM.len())).is_some_and(
+        |(essence, parameters)| {
+            let parameters = parameters.trim_start();
+            essence.eq_ignore_ascii_case(EVENT_STREAM)
+                && (parameters.is_empty() || parameters.starts_with(';'))
+        },
+    )
 }
