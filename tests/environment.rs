@@ -6,6 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use opentelemetry::{
     Context, KeyValue, SpanId, TraceFlags, TraceId,
     logs::{LogRecord as _, Logger as _, LoggerProvider as _},
+    metrics::MeterProvider as _,
     propagation::TextMapPropagator as _,
     trace::{
         Link, Span as _, SpanContext, TraceContextExt as _, TraceState, Tracer as _, TracerProvider as _,

@@ -8,7 +8,7 @@ use opentelemetry::{
 };
 
 thread_local! {
-    static SEED: Cell<Option<Box<SpanSeed>>> = const { Cell::new(None) };
+    static SEED: Cell<Option<SpanSeed>> = const { Cell::new(None) };
 }
 
 /// Name, kind, start and attributes of the one span that this thread is about to start.
@@ -32,19 +32,19 @@ impl SpanSeed {
                 drop(SpanSeed::take());
             }
         }
-        SEED.set(Some(Box::new(self)));
+        SEED.set(Some(self));
         let _cleared = Cleared;
         start()
     }
 
     /// The seed of the span being started, once.
-    pub(crate) fn take() -> Option<Box<Self>> {
+    pub(crate) fn take() -> Option<Self> {
         SEED.take()
     }
 
     /// Makes the span what the seed says.
-    pub(crate) fn plant(self: Box<Self>, builder: &mut SpanBuilder) {
-        let Self { name, kind, start_time, attributes } = *self;
+    pub(crate) fn plant(self, builder: &mut SpanBuilder) {
+        let Self { name, kind, start_time, attributes } = self;
         builder.name = name;
         builder.span_kind = Some(kind);
         builder.start_time = Some(start_time);

@@ -46,6 +46,8 @@ mod registry;
 mod shard;
 mod snapshot;
 mod spawn;
+#[cfg(feature = "testing")]
+mod subscriber;
 mod sync;
 mod text;
 
@@ -55,6 +57,8 @@ mod json;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "testing")]
+pub(crate) use self::subscriber::CarriedSubscribers;
 pub use self::{
     current::{Entered, Scope, current, enter},
     details::{Annotation, Stage},
