@@ -378,6 +378,41 @@ fn certificates_open_the_connection() {
     let _ = std::fs::remove_dir_all(&directory);
 }
 
+#[test]
+fn changed_certificates_are_read_again_and_nothing_is_lost() {
+    let directory = std::env::temp_dir().join(format!("tracewell-renewed-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    for protocol in ["http/protobuf", "grpc"] {
+        let (collector, other) = (Collector::start_mutual_tls(), Collector::start_mutual_tls());
+        // the other's authority and client are strangers here
+        let files = other.write_tls_files(&directory).unwrap();
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let telemetry = build(
+            &collector,
+            &[
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", &path(&files.ca)),
+                ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &path(&files.client_certificate)),
+                ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &path(&files.client_key)),
+                ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+            ],
+        );
+        work(&telemetry);
+        let until = std::time::Instant::now() + PATIENCE;
+        while telemetry.status()[0].state != SignalState::Down {
+            assert!(std::time::Instant::now() < until, "{protocol}");
+            std::thread::yield_now();
+        }
+        // half of it cannot be used and changes nothing
+        std::fs::write(&files.client_key, "-----BEGIN PRIVATE KEY-----\n").unwrap();
+        collector.write_tls_files(&directory).unwrap();
+        assert!(collector.wait_for(PATIENCE, |recorded| recorded.accepted_items(Signal::Traces) == 1));
+        drop(telemetry);
+        assert_eq!(counts(&collector), [1, 2, 1], "{protocol}");
+    }
+    let _ = std::fs::remove_dir_all(&directory);
+}
+
 /// The values of `jobs` in two exports, of which the first counted 1 and the second 1 more.
 fn sums(preference: &str) -> Vec<i64> {
     use tracewell::testing::proto::metrics::v1::number_data_point::Value;
