@@ -361,7 +361,7 @@ fn check(behaviour: Behaviour, ended: &Ended, collector: &Collector) {
         let numbers =
             [signal.account.emitted, signal.account.exported, report.lost_in_shutdown(signal.signal)];
         check_numbers(behaviour, signal.signal, numbers, collector);
-        check_state(behaviour, signal);
+        check_state(behaviour, signal, ended.took);
     }
 }
 
@@ -390,7 +390,7 @@ fn check_numbers(
     }
 }
 
-fn check_state(behaviour: Behaviour, signal: &SignalReport) {
+fn check_state(behaviour: Behaviour, signal: &SignalReport, took: Duration) {
     let cause = signal.last_error.as_ref().map_or("", |(_, cause)| cause.as_str());
     let expected = match behaviour {
         Behaviour::Alive => return assert_eq!((signal.state, cause), (SignalState::Up, "")),
@@ -404,7 +404,9 @@ fn check_state(behaviour: Behaviour, signal: &SignalReport) {
         assert!(signal.account.lost(Loss::Unanswered) > 0, "it may have arrived: {signal:?}");
     }
     assert_eq!(signal.state, SignalState::Down, "{signal:?}");
-    assert!(cause.contains(expected), "{signal:?}");
+    // a machine so busy that not even the first attempt had ended by the deadline
+    let too_busy = took >= DEADLINE && cause.contains("no answer within");
+    assert!(cause.contains(expected) || too_busy, "{signal:?}");
 }
 
 /// This binary as a service in a process of its own, until SIGTERM.
