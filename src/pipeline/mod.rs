@@ -22,6 +22,7 @@ mod subscriber;
 mod traces;
 mod transport;
 mod views;
+mod wanted;
 
 use std::{
     io::IsTerminal as _,
@@ -48,13 +49,11 @@ pub(crate) use self::{exemplars::Take, logs::Lines, metrics::MetricSource, views
 use self::{
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
-    logs::{LogExport, LogLayer, ScopedRecord},
-    metrics::{MetricExport, PointAccount},
-    otlp::Lane,
+    logs::{LogLayer, ScopedRecord},
+    metrics::PointAccount,
     queue::Queue,
     signal::SignalStatus,
-    traces::SpanExport,
-    transport::Transport,
+    wanted::Wanted,
 };
 pub use self::{
     queue::{Account, Loss},
@@ -62,9 +61,7 @@ pub use self::{
     views::View,
 };
 use crate::{
-    config::{
-        Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Protocol, Signal,
-    },
+    config::{Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Signal},
     lines::LineWriter,
 };
 
@@ -294,107 +291,6 @@ fn lines(format: Option<LogFormat>) -> Lines {
     let terminal = std::io::stdout().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
     Lines { writer: LineWriter::stdout(), format, colour: terminal }
-}
-
-/// What the exporter's thread is to send.
-struct Wanted {
-    config: Config,
-    resource: Resource,
-    spans: Option<Arc<Queue<SpanData>>>,
-    logs: Option<Arc<Queue<ScopedRecord>>>,
-    metrics: Option<(MetricSource, Arc<PointAccount>)>,
-    statuses: [Arc<SignalStatus>; 3],
-}
-
-impl Wanted {
-    fn start(self) -> Result<Option<ExporterThread>, Vec<String>> {
-        if self.spans.is_none() && self.logs.is_none() && self.metrics.is_none() {
-            return Ok(None);
-        }
-        match ExporterThread::start(move |tasks| self.spawn(tasks)) {
-            Ok(Ok(exporter)) => Ok(Some(exporter)),
-            Ok(Err(problems)) => Err(problems),
-            Err(error) => Err(vec![format!("the exporter's thread could not be started: {error}")]),
-        }
-    }
-
-    /// Runs on the exporter's thread: connections belong to its runtime.
-    fn spawn(self, tasks: &mut exporter::Tasks) -> Result<(), Vec<String>> {
-        let mut problems = Vec::new();
-        let [trace_status, metric_status, log_status] = self.statuses;
-        if let Some(queue) = self.spans {
-            let config = &self.config.traces;
-            let json = config.otlp.protocol == Protocol::HttpJson;
-            let otlp = limited(&config.otlp, &config.batch);
-            let lane = connect(Signal::Traces, &config.exporters, &otlp, trace_status, &mut problems)
-                .map(|transport| lane(Signal::Traces, queue, transport, &config.batch));
-            match lane.map(|lane| SpanExport::new(lane, &self.resource, json)) {
-                Some(Ok(export)) => tasks.spawn(Signal::Traces, export),
-                Some(Err(problem)) => problems.push(problem),
-                None => {}
-            }
-        }
-        if let Some((source, account)) = self.metrics {
-            let config = &self.config.metrics;
-            let json = config.otlp.protocol == Protocol::HttpJson;
-            let transport =
-                connect(Signal::Metrics, &config.exporters, &config.otlp, metric_status, &mut problems);
-            if let Some(transport) = transport {
-                let (interval, timeout) = (config.interval, config.timeout);
-                let started = Instant::now();
-                let export = MetricExport {
-                    source,
-                    transport,
-                    account,
-                    interval,
-                    timeout,
-                    json,
-                    started,
-                    collecting: None,
-                };
-                tasks.spawn(Signal::Metrics, export);
-            }
-        }
-        if let Some(queue) = self.logs {
-            let config = &self.config.logs;
-            let json = config.otlp.protocol == Protocol::HttpJson;
-            let otlp = limited(&config.otlp, &config.batch);
-            let lane = connect(Signal::Logs, &config.exporters, &otlp, log_status, &mut problems)
-                .map(|transport| lane(Signal::Logs, queue, transport, &config.batch));
-            match lane.map(|lane| LogExport::new(lane, &self.resource, json)) {
-                Some(Ok(export)) => tasks.spawn(Signal::Logs, export),
-                Some(Err(problem)) => problems.push(problem),
-                None => {}
-            }
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
-}
-
-/// The processor's limit of an export bounds an attempt as the exporter's own does.
-fn limited(otlp: &Otlp, batch: &Batch) -> Otlp {
-    let timeout = otlp.timeout.into_iter().chain(batch.export_timeout).min();
-    Otlp { timeout, ..otlp.clone() }
-}
-
-fn connect(
-    signal: Signal,
-    exporters: &[Exporter],
-    otlp: &Otlp,
-    status: Arc<SignalStatus>,
-    problems: &mut Vec<String>,
-) -> Option<Arc<Transport>> {
-    match Transport::new(signal, exporters, otlp, status) {
-        Ok(transport) => Some(transport),
-        Err(problem) => {
-            problems.push(format!("{signal}: {problem}"));
-            None
-        }
-    }
-}
-
-fn lane<T>(signal: Signal, queue: Arc<Queue<T>>, transport: Arc<Transport>, batch: &Batch) -> Lane<T> {
-    Lane { signal, queue, transport, schedule_delay: batch.schedule_delay }
 }
 
 /// A processor of the user's behind ours.
