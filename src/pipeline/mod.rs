@@ -45,7 +45,8 @@ use opentelemetry_sdk::{
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-pub(crate) use self::{exemplars::Take, logs::Lines, metrics::MetricSource, views::Views};
+#[cfg(any(feature = "admin", feature = "testing"))]
+pub(crate) use self::exemplars::Take;
 use self::{
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
@@ -55,6 +56,7 @@ use self::{
     signal::SignalStatus,
     wanted::Wanted,
 };
+pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views};
 pub use self::{
     queue::{Account, Loss},
     signal::{SignalReport, SignalState},
@@ -86,6 +88,10 @@ pub(crate) struct Pipeline {
     pub(crate) meter_provider: SharedMeterProvider,
     pub(crate) logger_provider: SdkLoggerProvider,
     /// What `/metrics` shows.
+    #[cfg_attr(
+        not(any(feature = "admin", feature = "testing")),
+        expect(dead_code, reason = "read by the admin page and by captures only")
+    )]
     pub(crate) scrape: MetricSource,
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
@@ -342,10 +348,8 @@ fn shared_meters(
     live: bool,
 ) -> SharedMeterProvider {
     let sdk: Arc<dyn MeterProvider + Send + Sync> = Arc::new(sdk.clone());
-    SharedMeterProvider(match exemplars {
-        _ if !live => Arc::new(opentelemetry::metrics::NoopMeterProvider::new()),
-        Some(store) => Arc::new(ExemplarMeterProvider::new(sdk, store, Arc::clone(views))),
-        // without exemplars nothing stands between an instrument and the SDK
-        None => sdk,
-    })
+    if !live {
+        return SharedMeterProvider(Arc::new(opentelemetry::metrics::NoopMeterProvider::new()));
+    }
+    SharedMeterProvider(Arc::new(ExemplarMeterProvider::new(sdk, exemplars, Arc::clone(views))))
 }
