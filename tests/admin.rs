@@ -10,6 +10,7 @@ use std::{
 use axum::{body::Body, extract::ConnectInfo};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use opentelemetry::metrics::MeterProvider as _;
 use tower::ServiceExt as _;
 use tracewell::{
     Telemetry,
@@ -124,6 +125,18 @@ async fn active_requests_are_listed_oldest_first_and_filtered() {
     assert!(bad.status == StatusCode::BAD_REQUEST && bad.body.contains("request and task"), "{}", bad.body);
     let page = get(&telemetry, LOCAL, "/debug/requests", &[("accept", "text/html,*/*")]).await;
     assert!(page.content_type.starts_with("text/html") && page.body.contains("/slow"));
+}
+
+#[tokio::test]
+async fn secrets_in_a_request_are_not_shown() {
+    let telemetry = telemetry(&[]);
+    let entry = telemetry.requests().start(NewEntry::request("GET").with_path("/reset/token=hunter2"));
+    entry.handle().annotate("api_key", "hunter2");
+    entry.handle().annotate("user", "ada");
+    for kind in ["application/json", "text/html"] {
+        let shown = get(&telemetry, LOCAL, "/debug/requests", &[("accept", kind)]).await.body;
+        assert!(!shown.contains("hunter2") && shown.contains("ada") && shown.contains("/reset/"), "{shown}");
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use crate::{
     diagnostics,
     health::Phase,
     pipeline::{SignalReport, Take, openmetrics},
+    redaction::Redactor,
     requests::{Kind, Snapshot},
     telemetry::Inner,
     timestamp,
@@ -140,7 +141,8 @@ async fn requests(
             return (StatusCode::BAD_REQUEST, problem).into_response();
         }
     };
-    let snapshot = filtered(inner.registry.snapshot(), &wanted, kind);
+    let mut snapshot = filtered(inner.registry.snapshot(), &wanted, kind);
+    hide(&mut snapshot, inner.pipeline.redactor());
     let json = match wanted.format.as_deref() {
         Some("json") => true,
         Some("html") => false,
@@ -167,6 +169,18 @@ fn filtered(mut snapshot: Snapshot, wanted: &Wanted, kind: Option<Kind>) -> Snap
             && kind.is_none_or(|kind| recent.entry.kind == kind)
     });
     snapshot
+}
+
+/// What must not be seen: a path may hold a token, and an annotation anything.
+fn hide(snapshot: &mut Snapshot, redactor: &Redactor) {
+    let recent = snapshot.recent.iter_mut().map(|recent| &mut recent.entry);
+    for entry in snapshot.active.iter_mut().chain(recent) {
+        entry.path = redactor.owned_text(std::mem::take(&mut entry.path));
+        for annotation in &mut entry.annotations {
+            let seen = redactor.value(&annotation.key, annotation.reveal());
+            annotation.sensitive |= seen != annotation.reveal();
+        }
+    }
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {
