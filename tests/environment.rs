@@ -210,6 +210,18 @@ fn a_metric_interval_of_zero_is_refused_rather_than_a_busy_loop() {
     drop(telemetry);
 }
 
+/// How many of its five attributes a link keeps.
+fn link_attributes(pairs: Pairs<'_>) -> usize {
+    let collector = Collector::start();
+    let telemetry = build(&collector, pairs);
+    let to = SpanContext::new(TraceId::from(1), SpanId::from(1), TraceFlags::SAMPLED, true, TraceState::NONE);
+    let attributes = (0..5).map(|at| KeyValue::new(format!("a{at}"), at)).collect();
+    let tracer = telemetry.tracer_provider().tracer("test");
+    drop(tracer.build(tracer.span_builder("s").with_links(vec![Link::new(to, attributes, 0)])));
+    drop(telemetry);
+    collector.spans()[0].span.links[0].attributes.len()
+}
+
 #[test]
 fn count_limits_drop_and_say_how_many() {
     let pairs = [
@@ -220,6 +232,7 @@ fn count_limits_drop_and_say_how_many() {
         ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "1"),
         ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "1"),
     ];
+    assert_eq!(link_attributes(&[("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "1")]), 1);
     let collector = Collector::start();
     let telemetry = build(&collector, &pairs);
     work(&telemetry);
@@ -344,6 +357,57 @@ fn a_timeout_ends_an_export_and_zero_is_no_limit() {
     assert!(collector.wait_for(PATIENCE, |recorded| recorded.accepted_items(Signal::Logs) == 1));
     drop(telemetry);
     assert_eq!(collector.accepted_items(Signal::Traces), 0);
+}
+
+#[test]
+fn a_batch_processors_timeout_limits_its_exports() {
+    let collector = Collector::start();
+    collector.set_all(Fault::Hang);
+    let telemetry = build(
+        &collector,
+        &[
+            ("OTEL_BSP_EXPORT_TIMEOUT", "51"),
+            ("OTEL_BLRP_EXPORT_TIMEOUT", "52"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "1"),
+            ("TRACEWELL_SHUTDOWN_MS", "10"),
+        ],
+    );
+    work(&telemetry);
+    let until = std::time::Instant::now() + PATIENCE;
+    for (signal, limit) in [(0, "51 ms"), (2, "52 ms")] {
+        let cause = loop {
+            assert!(std::time::Instant::now() < until, "{limit}");
+            match telemetry.status()[signal].last_error.clone() {
+                Some((_, cause)) => break cause,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert!(cause.contains(limit), "{cause}");
+    }
+    drop(telemetry);
+}
+
+#[test]
+fn insecure_counts_for_grpc_without_a_scheme() {
+    for (insecure, expected) in [("true", [1, 2, 1]), ("false", [0, 0, 0])] {
+        let collector = Collector::start();
+        let address = collector.address().to_string();
+        let telemetry = build(
+            &collector,
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &address),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+                ("OTEL_EXPORTER_OTLP_INSECURE", insecure),
+                ("TRACEWELL_SHUTDOWN_MS", "3000"),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+            ],
+        );
+        work(&telemetry);
+        drop(telemetry);
+        assert_eq!(counts(&collector), expected, "{insecure}");
+    }
 }
 
 #[test]
