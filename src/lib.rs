@@ -97,6 +97,7 @@ mod telemetry;
 
 // small things without a station
 mod lines;
+mod span_seed;
 mod timestamp;
 
 pub use crate::{

@@ -20,10 +20,10 @@ use crate::{
     http::{
         metrics::Measured,
         route::{self, Route},
-        seed::SpanSeed,
         semconv::{self, Ending, Method, Point, Scheme},
     },
     requests::{self, EndDetails, NewEntry, Outcome},
+    span_seed::SpanSeed,
 };
 
 /// How an exchange can end.
@@ -98,7 +98,8 @@ impl Exchange {
         if let Some(route) = &unremembered {
             attributes.extend(semconv::unremembered_route(route));
         }
-        let seed = SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes };
+        let seed =
+            SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes, links: Vec::new() };
         let (span, context, attach) = start_span(seed, request.headers());
         let entry =
             shared.registry.start(new_entry(request, method, template, &context, (started, started_at)));
