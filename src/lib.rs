@@ -28,6 +28,7 @@
 //! | `pipeline` | configuration and resource become providers, layers, queues and an exporter |
 //! | [`http`] | a request comes in |
 //! | [`requests`] | who is in flight |
+//! | [`tasks`] | work in the background |
 //! | [`health`] | may traffic come |
 //! | `admin` | the operator's window (feature `admin`) |
 //! | [`shutdown`] | the way out |
@@ -71,6 +72,7 @@ pub mod http;
 
 // (5) who is in flight
 pub mod requests;
+pub mod tasks;
 
 // (6) may traffic come
 pub mod health;
