@@ -44,8 +44,8 @@ impl SpanSeed {
     }
 
     /// Makes the span what the seed says.
-    pub(crate) fn plant(self: Box<Self>, builder: &mut SpanBuilder) {
-        let Self { name, kind, start_time, attributes, links } = *self;
+    pub(crate) fn plant(self, builder: &mut SpanBuilder) {
+        let Self { name, kind, start_time, attributes, links } = self;
         builder.name = name;
         builder.span_kind = Some(kind);
         builder.start_time = Some(start_time);

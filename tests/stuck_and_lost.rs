@@ -43,7 +43,7 @@ fn what_hangs_and_what_is_lost() {
     let span = SpanId::from_hex("0102030405060708").unwrap();
 
     stuck_is_said_once(&registry, (trace, span));
-    let lost_at = runtime.block_on(context_is_lost(&registry));
+    let lost_at = context_is_lost(&registry, &runtime);
     runtime.block_on(context_is_kept(&registry));
     runtime.block_on(the_watch_finds_it_too(&registry));
     runtime.block_on(telemetry.shutdown()).unwrap();
@@ -123,7 +123,7 @@ async fn the_watch_finds_it_too(registry: &Registry) {
 }
 
 /// Two requests' contexts get mixed up, again and again, at one place; the line of that place.
-async fn context_is_lost(registry: &Registry) -> u32 {
+fn context_is_lost(registry: &Registry, runtime: &tokio::runtime::Runtime) -> u32 {
     let tasks = tracewell::tasks::Tasks::new(
         registry.clone(),
         &opentelemetry::metrics::noop::NoopMeterProvider::new(),
@@ -139,7 +139,7 @@ async fn context_is_lost(registry: &Registry) -> u32 {
         assert!(requests::current().is_some());
     }
     drop(mixed_up);
-    assert!(kept.await);
+    assert!(runtime.block_on(kept));
     requests::detect_lost_context(false);
     let _unseen = requests::enter(other.handle());
     assert!(requests::current().is_some());

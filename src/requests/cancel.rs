@@ -23,6 +23,7 @@ impl Registry {
     /// The entry ends as [`Cancelled`](super::Outcome::Cancelled) when its owner lets go, at its next poll, with the
     /// annotation `cancelled_by` = `operator`. Asking again changes nothing. Entries that are counted but not listed
     /// cannot be found. Looks at every entry: for operators, not for programs.
+    #[must_use = "false says that nothing is cancelled"]
     pub fn cancel(&self, id: EntryId) -> bool {
         let mut found = Vec::new();
         for shard in self.shards() {
@@ -35,6 +36,7 @@ impl Registry {
     }
 
     /// [`cancel`](Self::cancel) by the id's shown form.
+    #[must_use = "false says that nothing is cancelled"]
     pub fn cancel_by_text(&self, id: &str) -> bool {
         u64::from_str_radix(id, 16).ok().and_then(EntryId::from_u64).is_some_and(|id| self.cancel(id))
     }

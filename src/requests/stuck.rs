@@ -17,7 +17,7 @@ use opentelemetry::{
 
 use super::{
     ActiveEntry, Current, Kind, Registry,
-    entry::{ENDED, Entry, IN_STREAM, STUCK},
+    entry::{Entry, IN_STREAM, STUCK},
     sync::{Arc, Ordering},
 };
 
@@ -110,7 +110,7 @@ impl Registry {
     /// Each entry older than its threshold is, once: flagged ([`ActiveEntry::stuck`]) until it ends, logged at WARN
     /// (target `tracewell::requests`, in the entry's trace, with name, stage, age and stages so far) and counted
     /// (`tracewell.requests.stuck`, {request}, or `tracewell.tasks.stuck`, {task}; by `tracewell.name`, in the entry's
-    /// trace). Streams are never stuck.
+    /// trace). Streams are never stuck, and entries that are counted but not listed are not seen.
     ///
     /// A round holds one shard's lock at a time while it compares ages, and none while it logs. Cancel safe.
     /// Needs a tokio runtime with its timer enabled.
@@ -120,21 +120,24 @@ impl Registry {
             let Some(pause) = thresholds.pause() else { return std::future::pending().await };
             loop {
                 tokio::time::sleep(pause).await;
-                registry.flag_stuck(&thresholds);
+                for (done, entry) in registry.find_stuck(&thresholds).iter().enumerate() {
+                    flag(entry);
+                    // when everything hangs at once, others may go on between the lines
+                    if done % 64 == 63 {
+                        tokio::task::yield_now().await;
+                    }
+                }
             }
         }
     }
 
     /// One round of the [`watch`](Self::watch), for those without a runtime: how many entries became stuck.
+    #[expect(clippy::must_use_candidate, reason = "a round is run for what it says and counts")]
     pub fn flag_stuck(&self, thresholds: &Thresholds) -> usize {
-        let found = self.find_stuck(thresholds);
-        for entry in &found {
-            report(entry);
-        }
-        found.len()
+        self.find_stuck(thresholds).iter().filter(|entry| flag(entry)).count()
     }
 
-    /// Flags what is stuck and was not.
+    /// What is stuck and was not.
     fn find_stuck(&self, thresholds: &Thresholds) -> Vec<Current> {
         let now = Instant::now();
         let Some(latest) = thresholds.lowest().and_then(|age| now.checked_sub(age)) else {
@@ -151,9 +154,6 @@ impl Registry {
         }
         let is_stuck = |entry: &Current| {
             thresholds.of(entry).is_some_and(|age| now.saturating_duration_since(entry.0.started) >= age)
-                && entry.0.phase.load(Ordering::Relaxed) != ENDED
-                // two watches may meet here
-                && entry.0.set_flag(STUCK, true)
         };
         found.into_iter().map(Current).filter(is_stuck).collect()
     }
@@ -186,8 +186,12 @@ impl Instruments {
     }
 }
 
-/// Logs and counts a stuck entry, in its own trace.
-fn report(entry: &Current) {
+/// Flags, logs and counts a stuck entry, in its own trace; whether nobody did before.
+fn flag(entry: &Current) -> bool {
+    // it may have ended meanwhile, and two watches may meet here
+    if !entry.is_active() || !entry.0.set_flag(STUCK, true) {
+        return false;
+    }
     let flags = if entry.sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() };
     let ids = SpanContext::new(entry.trace_id(), entry.span_id(), flags, false, TraceState::default());
     let _in_its_trace = Context::new().with_remote_span_context(ids).attach();
@@ -215,4 +219,5 @@ fn report(entry: &Current) {
         tracewell.age_ms = u64::try_from(seen.age.as_millis()).unwrap_or(u64::MAX),
         "stuck: {seen}"
     );
+    true
 }

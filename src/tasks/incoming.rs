@@ -91,7 +91,7 @@ impl Incoming {
         self.tasks.states(self.key).has(State::Succeeded)
     }
 
-    /// Starts the task, for work that is no future. An error that its [`fail`](Running::fail) is not told of is none.
+    /// Starts the task, for work that is no future: the guard's methods say how it ended.
     pub fn start(self) -> Running {
         self.begin(false)
     }

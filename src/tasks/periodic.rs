@@ -205,7 +205,7 @@ impl Job {
             last_duration: state.last_duration,
             last_error: state.last_error.clone(),
             running: state.begun.is_some(),
-            overrun: if state.begun.is_some() { state.overrun || now > state.due } else { state.overrun },
+            overrun: state.overrun || (state.begun.is_some() && now > state.due),
             runs: state.runs,
             failures: state.failures,
             overruns: state.overruns,

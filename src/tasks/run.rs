@@ -35,8 +35,8 @@ pin_project! {
                 catch_unwind(AssertUnwindSafe(|| this.work.set(None)))
             };
             match dropped {
-                // the guard knows whether the thread is panicking
-                Ok(()) => drop(running),
+                // should the thread be panicking, it is not this work that did: its own panics end in `poll`
+                Ok(()) => running.end(&End::Cancelled),
                 Err(panic) => {
                     running.end(&End::Panicked);
                     // a second panic while the first one unwinds would abort the process
