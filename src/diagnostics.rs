@@ -39,10 +39,10 @@ impl Severity {
 pub(crate) fn say(severity: Severity, message: fmt::Arguments<'_>) {
     let mut line = String::with_capacity(160);
     timestamp::rfc3339_micros(SystemTime::now(), &mut line);
-    // one line whatever the message holds: a line feed in foreign text must not forge another line
-    let text = message.to_string().replace(['\n', '\r'], " ");
+    // one line whatever the message holds: foreign text must neither forge another line nor steer the terminal
+    let text = message.to_string().replace(char::is_control, " ");
     line.push_str(&format!(" {} tracewell: {text}\n", severity.as_str()));
-    stderr().write(line.as_bytes());
+    LineWriter::stderr().write(line.as_bytes());
 }
 
 /// Says a line of the kind `key` unless that kind spoke within the last minute; the next one counts what was left out.
@@ -78,14 +78,14 @@ pub(crate) fn limited(severity: Severity, key: &'static str, message: fmt::Argum
     }
 }
 
-/// Waits until everything said so far is on stderr, at most for `limit`.
-pub(crate) fn flush(limit: Duration) {
-    stderr().flush(limit);
+/// Waits until everything said so far is on stderr, until `deadline` at most.
+pub(crate) fn flush(deadline: Instant) {
+    LineWriter::stderr().flush(deadline);
 }
 
-fn stderr() -> &'static LineWriter {
-    static STDERR: OnceLock<LineWriter> = OnceLock::new();
-    STDERR.get_or_init(LineWriter::stderr)
+/// Whether a [`flush`] has nothing to wait for.
+pub(crate) fn is_idle() -> bool {
+    LineWriter::stderr().is_idle()
 }
 
 /// The subscriber of threads whose work must not be recorded: it passes OpenTelemetry's own warnings on to stderr.
@@ -125,6 +125,25 @@ impl tracing::field::Visit for Words<'_> {
 }
 
 impl tracing::Subscriber for Listener {
+    /// For what is not heard, the answer of the subscriber that is current here: `tracing` asks all subscribers of the
+    /// process and keeps one answer per call site, and where they differ every span and event of the service would have to
+    /// ask its own again.
+    fn register_callsite(
+        &self,
+        metadata: &'static tracing::Metadata<'static>,
+    ) -> tracing::subscriber::Interest {
+        if metadata.is_event() && Self::hears(metadata) {
+            return tracing::subscriber::Interest::always();
+        }
+        tracing::dispatcher::get_default(|current| {
+            if current.is::<Self>() {
+                tracing::subscriber::Interest::never()
+            } else {
+                current.register_callsite(metadata)
+            }
+        })
+    }
+
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         metadata.is_event() && Self::hears(metadata)
     }
@@ -142,7 +161,10 @@ impl tracing::Subscriber for Listener {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        Self::relay(event);
+        // a call site that the service always wants does not ask whether this thread does
+        if Self::hears(event.metadata()) {
+            Self::relay(event);
+        }
     }
 
     fn enter(&self, _: &tracing::span::Id) {}

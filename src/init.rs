@@ -269,7 +269,7 @@ impl Builder {
         self
     }
 
-    fn change(mut self, change: impl FnOnce(&mut Config) -> Result<(), String> + 'static) -> Self {
+    pub(crate) fn change(mut self, change: impl FnOnce(&mut Config) -> Result<(), String> + 'static) -> Self {
         self.changes.push(Box::new(change));
         self
     }
@@ -296,9 +296,6 @@ impl Builder {
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = *installed {
             return Err(InitError::AlreadyInstalled { at });
-        }
-        if tracing::dispatcher::has_been_set() {
-            return Err(InitError::SubscriberAlreadySet);
         }
         let panic_hook = self.panic_hook.unwrap_or(true);
         let early = http::instruments_made();
@@ -358,10 +355,14 @@ static INSTALLED: Mutex<Option<&'static Location<'static>>> = Mutex::new(None);
 /// The subscriber first: it is the only one that can refuse.
 fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), InitError> {
     let inner = telemetry.inner();
-    let mut layers = telemetry.layers::<TracingRegistry>();
-    layers.extend(added);
+    // one on the other, not as a `Vec`, which would not tell them about their subscriber
+    let layers = added
+        .into_iter()
+        .fold(telemetry.layers::<TracingRegistry>(), |layers, added| layers.and_then(added).boxed());
     let subscriber = TracingRegistry::default().with(layers);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
+    // for call sites passed before this; see `diagnostics::Listener`
+    tracing::callsite::rebuild_interest_cache();
     http::configure(http::Settings::new(&inner.config.http, inner.config.logs.access_log));
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {

@@ -8,7 +8,7 @@ use opentelemetry::{
 };
 
 thread_local! {
-    static SEED: Cell<Option<Box<SpanSeed>>> = const { Cell::new(None) };
+    static SEED: Cell<Option<SpanSeed>> = const { Cell::new(None) };
 }
 
 /// Name, kind, start, attributes and links of the one span that this thread is about to start.
@@ -33,13 +33,13 @@ impl SpanSeed {
                 drop(SpanSeed::take());
             }
         }
-        SEED.set(Some(Box::new(self)));
+        SEED.set(Some(self));
         let _cleared = Cleared;
         start()
     }
 
     /// The seed of the span being started, once.
-    pub(crate) fn take() -> Option<Box<Self>> {
+    pub(crate) fn take() -> Option<Self> {
         SEED.take()
     }
 

@@ -2,13 +2,11 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::Resource;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
@@ -39,7 +37,8 @@ pub(crate) struct Inner {
     pub(crate) health: Health,
     #[cfg(feature = "admin")]
     pub(crate) admin: std::sync::Mutex<crate::admin::Servers>,
-    ended: AtomicBool,
+    ended: OnceLock<Begun>,
+    report: OnceLock<ShutdownReport>,
 }
 
 impl fmt::Debug for Telemetry {
@@ -95,7 +94,8 @@ impl Telemetry {
             health,
             #[cfg(feature = "admin")]
             admin: std::sync::Mutex::default(),
-            ended: AtomicBool::new(false),
+            ended: OnceLock::new(),
+            report: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -149,26 +149,38 @@ impl Telemetry {
     /// # }
     /// ```
     #[must_use]
-    pub fn layers<S>(&self) -> Vec<Box<dyn Layer<S> + Send + Sync>>
+    pub fn layers<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         self.inner.pipeline.layers()
     }
 
-    /// The meter provider, whose counters and histograms have exemplars. After `install` it is the global one.
+    /// The meter provider of this telemetry, whether or not it is the installed one: its counters and histograms have
+    /// exemplars.
+    ///
+    /// ```
+    /// use tracewell::otel::api::metrics::MeterProvider as _;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let telemetry = tracewell::Telemetry::builder().with_env([("OTEL_SDK_DISABLED", "true")]).build()?;
+    /// let logins = telemetry.meter_provider().meter("shop").u64_counter("logins").build();
+    /// logins.add(1, &[]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn meter_provider(&self) -> &(dyn opentelemetry::metrics::MeterProvider + Send + Sync) {
-        &self.inner.pipeline.meter_provider
+    pub fn meter_provider(&self) -> impl MeterProvider + Clone + fmt::Debug + Send + Sync + use<> {
+        self.inner.pipeline.meter_provider.clone()
     }
 
-    /// The tracer provider. After `install` it is the global one.
+    /// The tracer provider of this telemetry. After `install` it is the global one.
     #[must_use]
     pub fn tracer_provider(&self) -> &opentelemetry_sdk::trace::SdkTracerProvider {
         &self.inner.pipeline.tracer_provider
     }
 
-    /// The logger provider, for instrumentation that uses OpenTelemetry's log API directly.
+    /// The logger provider of this telemetry, for instrumentation that uses OpenTelemetry's log API directly.
     #[must_use]
     pub fn logger_provider(&self) -> &opentelemetry_sdk::logs::SdkLoggerProvider {
         &self.inner.pipeline.logger_provider
@@ -181,20 +193,25 @@ impl Telemetry {
         ServerLayer::new()
             .with_registry(self.inner.registry.clone())
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
+            .with_propagator(Pipeline::propagator(config))
             .with_settings(Settings::new(&config.http, config.logs.access_log))
     }
 
     /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that
-    /// are frozen between two calls. Cancel safe.
+    /// are frozen between two calls.
+    ///
+    /// It gives nothing up: what the collector has not taken by then goes on waiting. It returns early when the collector
+    /// refuses. Cancel safe.
     pub async fn flush(&self, limit: Duration) {
-        self.inner.pipeline.flush(Instant::now() + limit, false).await;
+        self.inner.pipeline.flush(deadline(Instant::now(), limit), false).await;
     }
 
     /// Sends everything that waits within `TRACEWELL_SHUTDOWN_MS`, then ends telemetry; what is emitted later is
     /// dropped and counted.
     ///
-    /// One deadline for all signals, which are flushed at once. Works on any runtime, and blocks no worker. Cancel safe:
-    /// dropped, it goes on in the background. A second call returns the report again.
+    /// One deadline for all signals, which are flushed at once. A collector that refuses several times in a row is not
+    /// waited for. Works on any runtime or none, and blocks no worker. Cancel safe: dropped, it goes on in the background.
+    /// A second call waits for the first one's end and returns the report again.
     ///
     /// # Errors
     /// [`ShutdownError`] when something was lost meanwhile, with the report that says what.
@@ -207,49 +224,64 @@ impl Telemetry {
     /// # Errors
     /// As [`shutdown`](Self::shutdown).
     pub async fn shutdown_within(&self, limit: Duration) -> Result<ShutdownReport, ShutdownError> {
-        let begun = self.inner.begin_end();
-        if begun.first {
-            self.inner.pipeline.flush(begun.at + limit, true).await;
-            self.inner.pipeline.flush_lines(Duration::from_millis(100));
-        }
-        self.inner.finish_end(&begun)
+        let begun = self.inner.begin_end(limit);
+        self.inner.pipeline.flush(begun.deadline, true).await;
+        self.inner.pipeline.flush_lines(begun.deadline.max(Instant::now() + LINES)).await;
+        let report = self.inner.finish_end(&begun);
+        if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
     }
 }
 
-struct Begun {
-    first: bool,
+/// How long the lines given last may take to their readers when the deadline has passed.
+const LINES: Duration = Duration::from_millis(100);
+
+/// How the end began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun {
     at: Instant,
+    deadline: Instant,
+    /// Items lost before, in the order of the reports.
     lost: [u64; 3],
 }
 
+/// A limit may be longer than an `Instant` can hold.
+fn deadline(from: Instant, limit: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    from + limit.min(YEAR)
+}
+
 impl Inner {
-    fn begin_end(&self) -> Begun {
-        let first = !self.ended.swap(true, Ordering::SeqCst);
+    /// The end begins once; its deadline stands, unless a later caller has less time.
+    fn begin_end(&self, limit: Duration) -> Begun {
         self.health.set_draining();
-        let reports = self.pipeline.reports();
-        Begun { first, at: Instant::now(), lost: reports.each_ref().map(lost) }
+        let now = Instant::now();
+        let begun = *self.ended.get_or_init(|| {
+            let lost = self.pipeline.reports().each_ref().map(lost);
+            Begun { at: now, deadline: deadline(now, limit), lost }
+        });
+        Begun { deadline: begun.deadline.min(deadline(now, limit)), ..begun }
     }
 
-    fn finish_end(&self, begun: &Begun) -> Result<ShutdownReport, ShutdownError> {
-        let report = ShutdownReport {
+    fn finish_end(&self, begun: &Begun) -> ShutdownReport {
+        let report = self.report.get_or_init(|| ShutdownReport {
             signals: self.pipeline.reports(),
             elapsed: begun.at.elapsed(),
             lost_before: begun.lost,
-        };
-        if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
+        });
+        report.clone()
     }
 }
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        let begun = self.inner.begin_end();
-        if !begun.first {
-            return;
+        let first = self.inner.ended.get().is_none();
+        let begun = self.inner.begin_end(self.inner.config.shutdown.flush);
+        // after a shutdown whose future was dropped this waits for what is left of it
+        self.inner.pipeline.flush_blocking(begun.deadline, true);
+        let report = self.inner.finish_end(&begun);
+        if first && !report.is_complete() {
+            crate::diagnostics::warn("shutdown", format_args!("{}", ShutdownError { report }));
         }
-        self.inner.pipeline.flush_blocking(begun.at + self.inner.config.shutdown.flush, true);
-        if let Err(error) = self.inner.finish_end(&begun) {
-            crate::diagnostics::warn("shutdown", format_args!("{error}"));
-            crate::diagnostics::flush(Duration::from_millis(100));
-        }
+        self.inner.pipeline.flush_lines_blocking(begun.deadline.max(Instant::now() + LINES));
     }
 }

@@ -55,7 +55,7 @@ fn bench() -> Bench {
         .with_stdout(false)
         .build()
         .unwrap();
-    let tasks = Tasks::new(registry.clone(), telemetry.meter_provider());
+    let tasks = Tasks::new(registry.clone(), &telemetry.meter_provider());
     Bench { collector, telemetry, registry, tasks }
 }
 

@@ -12,7 +12,12 @@
 //! | the future is dropped: client gone, timeout outside | cancelled | unset, ends then | `tracewell.outcome`=`cancelled` |
 //! | a panic | panicked | Error, `error.type`=`panic` | with `error.type`; the panic goes on |
 //! | the body is dropped before its end, or fails | aborted | unset, or Error when it failed | code and outcome |
-//! | upgrade (101), `text/event-stream` | its stream's own end | ends at the headers | recorded at the headers |
+//! | upgrade (101, CONNECT), `text/event-stream` | its stream's own end | ends at the headers | recorded at the headers |
+//!
+//! Delivered means that the server took the last frame, or as many bytes as were announced; what the network loses
+//! behind it nobody here can see. A body that ends before the length it announced has failed (`body_truncated`). An
+//! upgraded request stays active until its connection closes, or its stream of HTTP/2, where the server keeps a
+//! [`ConnectionScope`]; elsewhere it ends at the headers.
 //!
 //! Metrics: `http.server.request.duration` (s, until the last byte of the body),
 //! `tracewell.http.server.time_to_first_byte` (s, until the headers), `http.server.active_requests` ({request}),

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     hash::BuildHasherDefault,
-    sync::{OnceLock, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use rustc_hash::FxHasher;
@@ -17,6 +17,8 @@ const MAX_ROUTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) template: &'static str,
+    /// The same, for entries.
+    pub(super) shared: Arc<str>,
     /// Distinguishes routes in a series' key; 0 is "no route".
     pub(super) id: u32,
     /// `GET /users/{id}`, by method.
@@ -52,7 +54,12 @@ pub(super) fn remembered(template: &str) -> Option<&'static Route> {
     }
     let id = u32::try_from(routes.len() + 1).unwrap_or(u32::MAX);
     let names = std::array::from_fn(|_| OnceLock::new());
-    let route: &'static Route = Box::leak(Box::new(Route { template: leak(template.to_owned()), id, names }));
+    let route: &'static Route = Box::leak(Box::new(Route {
+        template: leak(template.to_owned()),
+        shared: Arc::from(template),
+        id,
+        names,
+    }));
     routes.insert(route.template, route);
     Some(route)
 }

@@ -1,7 +1,12 @@
 //! Semantic conventions for HTTP, version 1.44: requests and responses into attributes. Pure, and the only file that
 //! knows names starting with `http.` and `url.`.
 
-use std::{borrow::Cow, net::SocketAddr, time::Duration};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderMap, StatusCode, Uri, Version, header};
 use opentelemetry::KeyValue;
@@ -77,9 +82,11 @@ pub(super) struct Method {
 }
 
 impl Methods {
-    /// The first [`METHODS_MAX`] − 1 of these names; made once per process, so that they may live as long.
+    /// The first [`METHODS_MAX`] − 1 of these names. What is not among the usual ones lives as long as the process.
     pub(super) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let known = names.into_iter().take(METHODS_MAX - 1).map(|name| &*Box::leak(Box::<str>::from(name)));
+        let usual = |name: &str| KNOWN.into_iter().find(|known| *known == name);
+        let known = names.into_iter().take(METHODS_MAX - 1);
+        let known = known.map(|name| usual(name).unwrap_or_else(|| Box::leak(Box::<str>::from(name))));
         Self(known.chain([OTHER]).collect())
     }
 
@@ -92,13 +99,13 @@ impl Methods {
 
 impl Default for Methods {
     fn default() -> Self {
-        // RFC 9110, PATCH (RFC 5789) and QUERY
-        Self(vec![
-            "GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "CONNECT", "TRACE", "QUERY", OTHER,
-        ])
+        Self::new(KNOWN)
     }
 }
 
+/// RFC 9110, PATCH (RFC 5789) and QUERY.
+const KNOWN: [&str; 10] =
+    ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "CONNECT", "TRACE", "QUERY"];
 const OTHER: &str = "_OTHER";
 
 impl Method {
@@ -169,7 +176,7 @@ pub(super) fn point(point: &Point<'_>) -> Vec<KeyValue> {
     if let Some(route) = point.route {
         attributes.push(KeyValue::new(ROUTE, route.to_owned()));
     }
-    end(point.status, point.ending, &mut attributes);
+    attributes.extend(end(point.status, point.ending));
     attributes
 }
 
@@ -179,20 +186,18 @@ pub(super) fn active(method: Method, scheme: Scheme) -> Vec<KeyValue> {
 }
 
 /// Attributes that are known at the end, the same for span and metrics.
-pub(super) fn end(status: Option<StatusCode>, ending: Ending, attributes: &mut Vec<KeyValue>) {
-    if let Some(status) = status {
-        attributes.push(KeyValue::new(STATUS, i64::from(status.as_u16())));
-    }
-    match error_type(status, ending) {
-        Some(Cow::Borrowed(error)) => attributes.push(KeyValue::new(ERROR_TYPE, error)),
-        Some(Cow::Owned(error)) => attributes.push(KeyValue::new(ERROR_TYPE, error)),
-        None => {}
-    }
-    match ending {
-        Ending::Cancelled => attributes.push(KeyValue::new(OUTCOME, "cancelled")),
-        Ending::Aborted | Ending::BodyError(_) => attributes.push(KeyValue::new(OUTCOME, "aborted")),
-        Ending::Answered | Ending::Error(_) | Ending::Panicked => {}
-    }
+pub(super) fn end(status: Option<StatusCode>, ending: Ending) -> impl Iterator<Item = KeyValue> {
+    let code = status.map(|status| KeyValue::new(STATUS, i64::from(status.as_u16())));
+    let error = error_type(status, ending).map(|error| match error {
+        Cow::Borrowed(error) => KeyValue::new(ERROR_TYPE, error),
+        Cow::Owned(error) => KeyValue::new(ERROR_TYPE, error),
+    });
+    let outcome = match ending {
+        Ending::Cancelled => Some(KeyValue::new(OUTCOME, "cancelled")),
+        Ending::Aborted | Ending::BodyError(_) => Some(KeyValue::new(OUTCOME, "aborted")),
+        Ending::Answered | Ending::Error(_) | Ending::Panicked => None,
+    };
+    [code, error, outcome].into_iter().flatten()
 }
 
 /// `error.type`; never on success, and a client that leaves is no error (http/http-spans.md "Status").
@@ -238,8 +243,8 @@ pub(super) fn start<B>(
     }
     if let Some(peer) = peer {
         // the same text twice: shared, not copied
-        let address = std::sync::Arc::<str>::from(peer.ip().to_canonical().to_string());
-        attributes.push(KeyValue::new("client.address", std::sync::Arc::clone(&address)));
+        let address = address_text(peer.ip().to_canonical());
+        attributes.push(KeyValue::new("client.address", Arc::clone(&address)));
         attributes.push(KeyValue::new("network.peer.address", address));
         attributes.push(KeyValue::new("network.peer.port", i64::from(peer.port())));
     }
@@ -249,9 +254,32 @@ pub(super) fn start<B>(
     attributes
 }
 
+/// An address as text. IPv4 without the formatting machinery, which would cost more than all other attributes together.
+fn address_text(address: IpAddr) -> Arc<str> {
+    let IpAddr::V4(address) = address else { return address.to_string().into() };
+    let (mut text, mut length) = ([0; "255.255.255.255".len()], 0);
+    let mut put = |byte| {
+        text[length] = byte;
+        length += 1;
+    };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            put(b'.');
+        }
+        if octet >= 100 {
+            put(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            put(b'0' + octet / 10 % 10);
+        }
+        put(b'0' + octet % 10);
+    }
+    std::str::from_utf8(&text[..length]).unwrap_or_default().into()
+}
+
 /// The route of a span whose route is not remembered.
-pub(super) fn unremembered_route(route: &str) -> Option<KeyValue> {
-    Some(KeyValue::new(ROUTE, route.to_owned()))
+pub(super) fn unremembered_route(route: &str) -> KeyValue {
+    KeyValue::new(ROUTE, route.to_owned())
 }
 
 /// The event of an error that ended a request (exceptions/exceptions-logs.md).
@@ -391,6 +419,13 @@ mod tests {
         assert_eq!(Methods::default().find(request.method()).span_name(), "HTTP");
         // case-sensitive, and a setting replaces the whole list
         assert_eq!(Methods::new(["get"]).find(&http::Method::GET).name(), "_OTHER");
+    }
+
+    #[test]
+    fn an_address_reads_as_its_display() {
+        for address in ["0.9.10.99", "100.109.200.255", "1.1.1.1", "::1", "2001:db8::ff00:42:8329"] {
+            assert_eq!(&*address_text(address.parse().unwrap()), address);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::{
     time::sleep_until,
 };
 
-use super::transport::{Patience, Transport};
+use super::transport::{Hurry, Patience, Transport};
 use crate::{config::Signal, diagnostics};
 
 /// What a signal's exporter can do; one task drives it.
@@ -25,24 +25,36 @@ pub(super) trait Export: Send + 'static {
     /// Resolves when there is something to send. Cancel safe.
     fn due(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Sends one request. When it is dropped in flight, its items are accounted as lost to the shutdown.
+    /// Sends one request. When it is dropped in flight, its items are accounted as unanswered.
     fn once(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Sends everything there is. Dropped in flight: as [`once`](Self::once).
     fn drain(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// No item is taken any more; what waits is lost.
+    /// No item is taken any more; what waits is lost to the shutdown.
     fn close(&mut self);
 
     /// Where it sends to.
     fn transport(&self) -> Arc<Transport>;
 }
 
+/// How long past its deadline an exporter may take to say what became of its items.
+const SLACK: Duration = Duration::from_millis(50);
+
 /// A wish of the service's.
 struct Command {
     deadline: Instant,
+    /// The exporter is to end afterwards.
     last: bool,
+    /// It was there when the current drain began.
+    begun: bool,
     done: Done,
+}
+
+impl Command {
+    fn new(deadline: Instant, last: bool, done: Done) -> Self {
+        Self { deadline, last, begun: false, done }
+    }
 }
 
 /// Told when a command was carried out; works for async and for plain threads.
@@ -136,57 +148,111 @@ impl ExporterThread {
     }
 }
 
-async fn run(mut export: impl Export, mut control: mpsc::UnboundedReceiver<Command>) {
-    let transport = export.transport();
-    let patience: &Patience = transport.patience();
-    let mut wishes: Vec<Command> = Vec::new();
+async fn run(export: impl Export, mut control: mpsc::UnboundedReceiver<Command>) {
+    let mut export = Closing(export);
+    let transport = export.0.transport();
+    let mut wishes = Wishes { waiting: Vec::new(), patience: transport.patience() };
     loop {
-        if wishes.is_empty() {
+        if wishes.waiting.is_empty() {
             tokio::select! {
                 command = control.recv() => match command {
-                    Some(command) => wish(patience, &mut wishes, command),
+                    Some(command) => wishes.add(command),
                     None => return,
                 },
-                () = export.due() => {}
+                () = export.0.due() => {}
             }
         }
-        let draining = !wishes.is_empty();
-        let in_time = {
-            let work = async { if draining { export.drain().await } else { export.once().await } };
+        let draining = wishes.begin();
+        let ended = {
+            let work = async { if draining { export.0.drain().await } else { export.0.once().await } };
             tokio::pin!(work);
             loop {
-                let deadline = wishes.iter().map(|wish| wish.deadline).min();
-                let give_up = async {
-                    match deadline {
-                        Some(deadline) => sleep_until(deadline.into()).await,
-                        None => std::future::pending().await,
-                    }
-                };
                 tokio::select! {
                     biased;
-                    () = &mut work => break true,
-                    Some(command) = control.recv() => wish(patience, &mut wishes, command),
-                    () = give_up => break false,
+                    () = &mut work => break wishes.fulfil(),
+                    Some(command) = control.recv() => wishes.add(command),
+                    () = transport.patience().futile() => wishes.disappoint(|_| true),
+                    () = wishes.deadline() => {
+                        let now = Instant::now();
+                        wishes.disappoint(|wish| wish.deadline <= now);
+                        if wishes.waiting.iter().any(|wish| wish.last && wish.deadline <= now) {
+                            break true;
+                        }
+                    }
                 }
             }
         };
-        if draining || !in_time {
-            patience.relax();
-            let last = wishes.iter().any(|wish| wish.last);
-            if last {
-                export.close();
-            }
-            wishes.drain(..).for_each(|wish| wish.done.tell());
-            if last {
-                return;
-            }
+        if ended {
+            drop(export);
+            wishes.waiting.drain(..).for_each(|wish| wish.done.tell());
+            return;
         }
     }
 }
 
-fn wish(patience: &Patience, wishes: &mut Vec<Command>, command: Command) {
-    patience.hurry(command.deadline);
-    wishes.push(command);
+/// Closes the export however its task ends, panics included: nothing waits in a queue that nobody empties.
+struct Closing<E: Export>(E);
+
+impl<E: Export> Drop for Closing<E> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Who waits for a drain.
+struct Wishes<'a> {
+    waiting: Vec<Command>,
+    patience: &'a Patience,
+}
+
+impl Wishes<'_> {
+    fn add(&mut self, command: Command) {
+        self.waiting.push(command);
+        self.changed();
+    }
+
+    /// The drain that begins now is what all who wait are waiting for; false when nobody is.
+    fn begin(&mut self) -> bool {
+        self.waiting.iter_mut().for_each(|wish| wish.begun = true);
+        !self.waiting.is_empty()
+    }
+
+    /// Tells those whose drain has ended. Whoever came in the middle of it waits for another one, which sends what
+    /// they emitted since. True when the exporter is to end.
+    fn fulfil(&mut self) -> bool {
+        if self.waiting.iter().any(|wish| wish.last && wish.begun) {
+            return true;
+        }
+        self.tell(|wish| wish.begun);
+        false
+    }
+
+    /// Tells flushes that they wait in vain. What they wait for goes on: a flush is no reason to lose anything.
+    fn disappoint(&mut self, which: impl Fn(&Command) -> bool) {
+        self.tell(|wish| !wish.last && which(wish));
+    }
+
+    fn tell(&mut self, which: impl Fn(&Command) -> bool) {
+        let (told, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(which);
+        self.waiting = waiting;
+        let told: Vec<Command> = told;
+        told.into_iter().for_each(|wish| wish.done.tell());
+        self.changed();
+    }
+
+    fn changed(&self) {
+        let deadlines =
+            |last| self.waiting.iter().filter(move |wish| wish.last == last).map(|wish| wish.deadline);
+        self.patience.set(Hurry { flush: deadlines(false).max(), end: deadlines(true).min() });
+    }
+
+    /// Resolves at the earliest deadline. Cancel safe.
+    async fn deadline(&self) {
+        match self.waiting.iter().map(|wish| wish.deadline).min() {
+            Some(deadline) => sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl ExporterThread {
@@ -199,7 +265,7 @@ impl ExporterThread {
             .iter()
             .filter_map(|control| {
                 let (done, told) = oneshot::channel();
-                control.0.send(Command { deadline, last, done: Done::Async(done) }).ok().map(|()| told)
+                control.0.send(Command::new(deadline, last, Done::Async(done))).ok().map(|()| told)
             })
             .collect();
         for told in done {
@@ -208,18 +274,18 @@ impl ExporterThread {
         }
     }
 
-    /// The same for a plain thread; blocks it until `deadline` and a little more at most.
+    /// The same for a plain thread; blocks it until `deadline` and [`SLACK`] at most.
     pub(crate) fn flush_blocking(&self, deadline: Instant, last: bool) {
         let (done, told) = std::sync::mpsc::channel();
         let mut waiting = 0;
         for control in &self.controls {
             let done = Done::Sync(done.clone());
-            waiting += usize::from(control.0.send(Command { deadline, last, done }).is_ok());
+            waiting += usize::from(control.0.send(Command::new(deadline, last, done)).is_ok());
         }
         drop(done);
         for _ in 0..waiting {
-            let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(100);
-            if told.recv_timeout(left).is_err() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if told.recv_timeout(left + SLACK).is_err() {
                 return;
             }
         }

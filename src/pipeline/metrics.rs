@@ -50,8 +50,10 @@ impl MetricReader for SharedReader {
         self.0.force_flush()
     }
 
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.shutdown_with_timeout(timeout)
+    // ManualReader's own waits for a collection under way, which a callback that hangs never ends, and the provider
+    // calls it when it is dropped. There is nothing to shut down: the provider's end is the end of its pipeline.
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
     }
 
     fn temporality(&self, kind: InstrumentKind) -> SdkTemporality {
@@ -99,7 +101,7 @@ pub(super) fn provider(
     config: &MetricsConfig,
     resource: &Resource,
     views: &Arc<Views>,
-    exemplars: Option<Arc<ExemplarStore>>,
+    exemplars: Option<&Arc<ExemplarStore>>,
 ) -> Meters {
     let reader =
         |temporality| SharedReader(Arc::new(ManualReader::builder().with_temporality(temporality).build()));
@@ -122,7 +124,7 @@ pub(super) fn provider(
     }
     let views = Arc::clone(views);
     let provider = builder.with_view(move |instrument| views.sdk_stream(instrument)).build();
-    let source = |reader| MetricSource { reader, exemplars: exemplars.clone() };
+    let source = |reader| MetricSource { reader, exemplars: exemplars.cloned() };
     Meters { provider, push: source(push), pull: source(pull) }
 }
 
@@ -153,42 +155,58 @@ pub(super) struct MetricExport {
     pub(super) timeout: Option<Duration>,
     pub(super) json: bool,
     pub(super) started: Instant,
+    /// A collection under way. Callbacks are the user's, and one that hangs holds up this one and no more.
+    pub(super) collecting: Option<Collecting>,
 }
 
+type Collecting = tokio::task::JoinHandle<Result<ExportMetricsServiceRequest, OTelSdkError>>;
+
 impl MetricExport {
-    async fn collect_and_send(&self) {
-        let source = self.source.clone();
-        // callbacks are the user's: one that blocks must not hold up spans and logs
-        let collected = tokio::task::spawn_blocking(move || {
-            let _quiet = tracing::subscriber::set_default(diagnostics::Listener);
-            let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
-            source.collect(Take::Fresh)
+    /// Cancel safe: a collection that was begun is the next call's.
+    async fn collect(&mut self) -> Option<ExportMetricsServiceRequest> {
+        let source = &self.source;
+        let collecting = self.collecting.get_or_insert_with(|| {
+            let source = source.clone();
+            tokio::task::spawn_blocking(move || {
+                let _quiet = tracing::subscriber::set_default(diagnostics::Listener);
+                let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+                source.collect(Take::Fresh)
+            })
         });
-        let request = match collected.await {
-            Ok(Ok(request)) => request,
+        let collected = collecting.await;
+        self.collecting = None;
+        match collected {
+            Ok(Ok(request)) => Some(request),
             Ok(Err(error)) => {
-                return diagnostics::warn("collect", format_args!("metrics: not collected: {error}"));
+                diagnostics::warn("collect", format_args!("metrics: not collected: {error}"));
+                None
             }
             Err(error) => {
-                return diagnostics::warn("collect", format_args!("metrics: the collection ended: {error}"));
+                diagnostics::warn("collect", format_args!("metrics: the collection ended: {error}"));
+                None
             }
-        };
+        }
+    }
+
+    async fn send(&self, request: ExportMetricsServiceRequest, until: Option<Instant>) {
         let points = count(&request);
         if points == 0 {
             return;
         }
-        let in_flight = PointsInFlight::new(&self.account, points);
+        let in_flight = PointsInFlight::new(self, points);
         let body = if self.json {
             match serde_json::to_vec(&request) {
                 Ok(body) => body,
                 Err(error) => {
-                    return diagnostics::warn("encode", format_args!("metrics: not encoded: {error}"));
+                    in_flight.settle(|account| account.lose(Loss::TooLarge, points));
+                    return otlp::unsent(Signal::Metrics, points, &error.to_string());
                 }
             }
         } else {
             request.encode_to_vec()
         };
-        match self.transport.send(Payload { body: Bytes::from(body), json: self.json }).await {
+        drop(request);
+        match self.transport.send(Payload { body: Bytes::from(body), json: self.json }, until).await {
             Ok(accepted) => {
                 otlp::remark(Signal::Metrics, &accepted);
                 in_flight.settle(|account| {
@@ -199,7 +217,7 @@ impl MetricExport {
             }
             Err(error) => {
                 in_flight.settle(|account| account.lose(otlp::loss(&error), points));
-                otlp::complain(Signal::Metrics, points, &error);
+                self.transport.lost();
             }
         }
     }
@@ -207,7 +225,8 @@ impl MetricExport {
 
 impl Export for MetricExport {
     async fn due(&mut self) {
-        tokio::time::sleep_until((self.started + self.interval).into()).await;
+        // not `sleep_until`: an interval may be longer than an `Instant` can hold
+        tokio::time::sleep(self.interval.saturating_sub(self.started.elapsed())).await;
     }
 
     async fn once(&mut self) {
@@ -218,12 +237,22 @@ impl Export for MetricExport {
             .timeout
             .map_or(self.interval, |timeout| timeout.min(self.interval))
             .max(Duration::from_secs(1));
-        let _ = tokio::time::timeout(limit, self.collect_and_send()).await;
+        let until = self.started.checked_add(limit);
+        match tokio::time::timeout(limit, self.collect()).await {
+            Ok(None) => {}
+            Ok(Some(request)) => self.send(request, until).await,
+            Err(_) => diagnostics::warn(
+                "collect",
+                format_args!("metrics: a callback has not returned for {limit:?}; no metrics until it does"),
+            ),
+        }
     }
 
     async fn drain(&mut self) {
         self.started = Instant::now();
-        self.collect_and_send().await;
+        if let Some(request) = self.collect().await {
+            self.send(request, None).await;
+        }
     }
 
     fn close(&mut self) {}
@@ -233,29 +262,30 @@ impl Export for MetricExport {
     }
 }
 
-/// Points that are being sent; dropped unsettled, they are given up.
+/// Points that are being sent; dropped unsettled, they went unanswered.
 struct PointsInFlight<'a> {
-    account: &'a PointAccount,
+    export: &'a MetricExport,
     points: u64,
     settled: bool,
 }
 
 impl<'a> PointsInFlight<'a> {
-    fn new(account: &'a PointAccount, points: u64) -> Self {
-        account.update(|account| account.emit(points));
-        Self { account, points, settled: false }
+    fn new(export: &'a MetricExport, points: u64) -> Self {
+        export.account.update(|account| account.emit(points));
+        Self { export, points, settled: false }
     }
 
     fn settle(mut self, change: impl FnOnce(&mut Account)) {
         self.settled = true;
-        self.account.update(change);
+        self.export.account.update(change);
     }
 }
 
 impl Drop for PointsInFlight<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.account.update(|account| account.lose(Loss::RetriesExhausted, self.points));
+            self.export.account.update(|account| account.lose(Loss::Unanswered, self.points));
+            self.export.transport.lost();
         }
     }
 }

@@ -69,6 +69,7 @@ use crate::{
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 const USER_AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33.1");
 
 /// What a program adds to the pipeline in code.
@@ -89,10 +90,11 @@ pub(crate) struct Pipeline {
     pub(crate) logger_provider: SdkLoggerProvider,
     /// What `/metrics` shows.
     pub(crate) scrape: MetricSource,
-    sdk_meters: SdkMeterProvider,
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
+    /// Processors of the user's for whatever signal.
+    added: bool,
     lines: Option<Lines>,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
@@ -122,10 +124,11 @@ impl Pipeline {
             Views::new(additions.views, config.metrics.histogram == HistogramAggregation::Base2Exponential);
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
-        let meters = metrics::provider(&config.metrics, resource, &views, exemplars.clone());
+        let meters = metrics::provider(&config.metrics, resource, &views, exemplars.as_ref());
         let meter_provider = shared_meters(&meters.provider, exemplars, &views, live);
 
         let log_processors = !additions.log_processors.is_empty();
+        let added = log_processors || !additions.span_processors.is_empty();
         let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
             additions
                 .span_processors
@@ -154,9 +157,9 @@ impl Pipeline {
             meter_provider,
             logger_provider,
             scrape: meters.pull,
-            sdk_meters: meters.provider,
             log_queue,
             log_processors,
+            added,
             lines,
             statuses,
             exporter,
@@ -171,7 +174,7 @@ impl Pipeline {
     }
 
     /// Layers for a subscriber: spans to OpenTelemetry, events to log records and stdout.
-    pub(crate) fn layers<S>(&self) -> Vec<Box<dyn Layer<S> + Send + Sync>>
+    pub(crate) fn layers<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
@@ -185,7 +188,7 @@ impl Pipeline {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
         let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone());
-        subscriber::layers(tracer, Some(layer), &self.filter, LevelFilter::INFO)
+        subscriber::layers(tracer, layer, &self.filter, LevelFilter::INFO)
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.
@@ -199,7 +202,16 @@ impl Pipeline {
         if let Some(exporter) = &self.exporter {
             exporter.flush(deadline, last).await;
         }
-        self.ended(last);
+        let Some(ended) = last.then(|| self.end_added(deadline)).flatten() else { return };
+        let (done, told) = tokio::sync::oneshot::channel();
+        let waiting = std::thread::Builder::new().name("tracewell-end".into()).spawn(move || {
+            let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            // whoever waited may have gone
+            let _ = done.send(());
+        });
+        if waiting.is_ok() {
+            let _ = told.await;
+        }
     }
 
     /// The same for a plain thread, which it blocks.
@@ -207,24 +219,55 @@ impl Pipeline {
         if let Some(exporter) = &self.exporter {
             exporter.flush_blocking(deadline, last);
         }
-        self.ended(last);
-        self.flush_lines(deadline.saturating_duration_since(Instant::now()));
-    }
-
-    /// Waits until the lines given so far are on stdout and stderr.
-    pub(crate) fn flush_lines(&self, limit: Duration) {
-        if let Some(lines) = &self.lines {
-            lines.writer.flush(limit);
+        if let Some(ended) = last.then(|| self.end_added(deadline)).flatten() {
+            let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
-        crate::diagnostics::flush(limit);
     }
 
-    fn ended(&self, last: bool) {
-        if last {
-            // the queues are empty and closed: these only tell the processors of the user's
-            let _ = self.tracer_provider.shutdown();
-            let _ = self.logger_provider.shutdown();
-            let _ = self.sdk_meters.shutdown();
+    /// Ends the processors of the user's, on a thread of its own: they may block. `None` without any: a provider that
+    /// is shut down hands later spans to nobody, where our queues would count them as dropped.
+    fn end_added(&self, deadline: Instant) -> Option<std::sync::mpsc::Receiver<()>> {
+        if !self.added {
+            return None;
+        }
+        let (tracers, loggers) = (self.tracer_provider.clone(), self.logger_provider.clone());
+        let (done, ended) = std::sync::mpsc::channel();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ending = std::thread::Builder::new().name("tracewell-end-added".into()).spawn(move || {
+            let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+            // their errors are theirs to report
+            let _ = tracers.shutdown_with_timeout(left);
+            let _ = loggers.shutdown_with_timeout(left);
+            drop(done);
+        });
+        ending.is_ok().then_some(ended)
+    }
+
+    /// Waits until the lines given so far are on stdout and stderr, blocking its thread until `deadline` at most.
+    pub(crate) fn flush_lines_blocking(&self, deadline: Instant) {
+        if let Some(lines) = &self.lines {
+            lines.writer.flush(deadline);
+        }
+        crate::diagnostics::flush(deadline);
+    }
+
+    /// The same without blocking anybody.
+    pub(crate) async fn flush_lines(&self, deadline: Instant) {
+        let lines = self.lines.as_ref().map(|lines| lines.writer.clone());
+        if lines.as_ref().is_none_or(LineWriter::is_idle) && crate::diagnostics::is_idle() {
+            return;
+        }
+        let (done, flushed) = tokio::sync::oneshot::channel();
+        let waiting = std::thread::Builder::new().name("tracewell-lines".into()).spawn(move || {
+            if let Some(lines) = lines {
+                lines.flush(deadline);
+            }
+            crate::diagnostics::flush(deadline);
+            // whoever waited may have gone
+            let _ = done.send(());
+        });
+        if waiting.is_ok() {
+            let _ = flushed.await;
         }
     }
 }
@@ -282,7 +325,8 @@ impl Wanted {
         if let Some(queue) = self.spans {
             let config = &self.config.traces;
             let json = config.otlp.protocol == Protocol::HttpJson;
-            let lane = connect(Signal::Traces, &config.exporters, &config.otlp, trace_status, &mut problems)
+            let otlp = limited(&config.otlp, &config.batch);
+            let lane = connect(Signal::Traces, &config.exporters, &otlp, trace_status, &mut problems)
                 .map(|transport| lane(Signal::Traces, queue, transport, &config.batch));
             match lane.map(|lane| SpanExport::new(lane, &self.resource, json)) {
                 Some(Ok(export)) => tasks.spawn(Signal::Traces, export),
@@ -298,14 +342,24 @@ impl Wanted {
             if let Some(transport) = transport {
                 let (interval, timeout) = (config.interval, config.timeout);
                 let started = Instant::now();
-                let export = MetricExport { source, transport, account, interval, timeout, json, started };
+                let export = MetricExport {
+                    source,
+                    transport,
+                    account,
+                    interval,
+                    timeout,
+                    json,
+                    started,
+                    collecting: None,
+                };
                 tasks.spawn(Signal::Metrics, export);
             }
         }
         if let Some(queue) = self.logs {
             let config = &self.config.logs;
             let json = config.otlp.protocol == Protocol::HttpJson;
-            let lane = connect(Signal::Logs, &config.exporters, &config.otlp, log_status, &mut problems)
+            let otlp = limited(&config.otlp, &config.batch);
+            let lane = connect(Signal::Logs, &config.exporters, &otlp, log_status, &mut problems)
                 .map(|transport| lane(Signal::Logs, queue, transport, &config.batch));
             match lane.map(|lane| LogExport::new(lane, &self.resource, json)) {
                 Some(Ok(export)) => tasks.spawn(Signal::Logs, export),
@@ -315,6 +369,12 @@ impl Wanted {
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
+}
+
+/// The processor's limit of an export bounds an attempt as the exporter's own does.
+fn limited(otlp: &Otlp, batch: &Batch) -> Otlp {
+    let timeout = otlp.timeout.into_iter().chain(batch.export_timeout).min();
+    Otlp { timeout, ..otlp.clone() }
 }
 
 fn connect(

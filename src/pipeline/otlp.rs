@@ -39,6 +39,12 @@ impl<T> Lane<T> {
         EncodedRequests(Arc::clone(&self.transport))
     }
 
+    /// What a drain sends: everything that waits now, and in a shutdown what comes meanwhile too. A flush ends although
+    /// the service goes on emitting.
+    pub(super) fn drain(&self) -> Drain {
+        Drain { left: self.queue.waiting() }
+    }
+
     /// Resolves when a batch is full, or the schedule's delay has passed.
     pub(super) async fn due(&self) {
         tokio::select! {
@@ -49,7 +55,24 @@ impl<T> Lane<T> {
     }
 }
 
-/// A batch that is being sent; dropped unsettled, it is lost to the shutdown.
+/// How much of a drain is left.
+#[derive(Debug)]
+pub(super) struct Drain {
+    left: usize,
+}
+
+impl Drain {
+    /// Whether another batch is to be sent; counts it as sent.
+    pub(super) fn goes_on<T>(&mut self, lane: &Lane<T>) -> bool {
+        let waiting = lane.queue.waiting();
+        let patience = lane.transport.patience();
+        let more = waiting > 0 && !patience.is_hopeless() && (self.left > 0 || patience.is_ending());
+        self.left = self.left.saturating_sub(waiting.min(lane.queue.batch_size()));
+        more
+    }
+}
+
+/// A batch that is being sent; dropped unsettled, it went unanswered.
 #[derive(Debug)]
 pub(super) struct InFlight<'a, T> {
     lane: &'a Lane<T>,
@@ -75,14 +98,14 @@ impl<'a, T> InFlight<'a, T> {
             }
             Some(Err(error)) => {
                 queue.lost(self.size, loss(&error));
-                complain(*signal, self.size as u64, &error);
+                transport.lost();
             }
             None => {
                 let cause =
                     result.err().map_or_else(|| "no request was made".to_owned(), |error| error.to_string());
                 // the encoder refuses only what exceeds its limit
                 queue.lost(self.size, Loss::TooLarge);
-                complain(*signal, self.size as u64, &SendError { kind: SendErrorKind::TooLarge, cause });
+                unsent(*signal, self.size as u64, &cause);
             }
         }
     }
@@ -91,7 +114,8 @@ impl<'a, T> InFlight<'a, T> {
 impl<T> Drop for InFlight<'_, T> {
     fn drop(&mut self) {
         if !self.settled {
-            self.lane.queue.lost(self.size, Loss::Shutdown);
+            self.lane.queue.lost(self.size, Loss::Unanswered);
+            self.lane.transport.lost();
         }
     }
 }
@@ -99,6 +123,7 @@ impl<T> Drop for InFlight<'_, T> {
 pub(super) fn loss(error: &SendError) -> Loss {
     match error.kind {
         SendErrorKind::Retryable(_) => Loss::RetriesExhausted,
+        SendErrorKind::Unreadable => Loss::Unanswered,
         SendErrorKind::Rejected => Loss::Rejected,
         SendErrorKind::TooLarge => Loss::TooLarge,
     }
@@ -107,24 +132,24 @@ pub(super) fn loss(error: &SendError) -> Loss {
 /// Says what a collector remarked on a request that it took.
 pub(super) fn remark(signal: Signal, accepted: &Accepted) {
     let Accepted { rejected, message } = accepted;
+    let key = match signal {
+        Signal::Traces => "partial-traces",
+        Signal::Metrics => "partial-metrics",
+        Signal::Logs => "partial-logs",
+    };
     if *rejected > 0 {
-        diagnostics::warn(
-            "partial-success",
-            format_args!("{signal}: the collector refused {rejected} items: {message}"),
-        );
+        diagnostics::warn(key, format_args!("{signal}: the collector refused {rejected} items: {message}"));
     } else if !message.is_empty() {
-        diagnostics::warn("partial-success", format_args!("{signal}: the collector warns: {message}"));
+        diagnostics::warn(key, format_args!("{signal}: the collector warns: {message}"));
     }
 }
 
-/// Says that items were lost, unless the line about the collector that does not take them has said so.
-pub(super) fn complain(signal: Signal, items: u64, error: &SendError) {
-    if error.kind == SendErrorKind::TooLarge {
-        let key = match signal {
-            Signal::Traces => "too-large-traces",
-            Signal::Metrics => "too-large-metrics",
-            Signal::Logs => "too-large-logs",
-        };
-        diagnostics::warn(key, format_args!("{signal}: {items} items are lost: {error}"));
-    }
+/// Says that items were lost before any request was made.
+pub(super) fn unsent(signal: Signal, items: u64, cause: &str) {
+    let key = match signal {
+        Signal::Traces => "unsent-traces",
+        Signal::Metrics => "unsent-metrics",
+        Signal::Logs => "unsent-logs",
+    };
+    diagnostics::warn(key, format_args!("{signal}: {items} items are lost: {cause}"));
 }

@@ -16,10 +16,12 @@ use tokio::sync::Notify;
 pub enum Loss {
     /// The queue was full.
     QueueFull,
-    /// It was emitted after the shutdown, or was left when the shutdown's deadline passed.
+    /// It was emitted after the shutdown, or was left unsent when the shutdown gave up.
     Shutdown,
     /// The collector could not be reached, or asked for patience, for longer than we retry.
     RetriesExhausted,
+    /// It was sent, and no answer came that could be read, at the latest by the shutdown's deadline: it may have arrived.
+    Unanswered,
     /// The collector answered that it will never take it, partial success included.
     Rejected,
     /// It exceeds what one request may hold.
@@ -28,8 +30,14 @@ pub enum Loss {
 
 impl Loss {
     /// All reasons, in the order of [`Account::losses`].
-    pub const ALL: [Self; 5] =
-        [Self::QueueFull, Self::Shutdown, Self::RetriesExhausted, Self::Rejected, Self::TooLarge];
+    pub const ALL: [Self; 6] = [
+        Self::QueueFull,
+        Self::Shutdown,
+        Self::RetriesExhausted,
+        Self::Unanswered,
+        Self::Rejected,
+        Self::TooLarge,
+    ];
 
     /// The reason in the words of metrics and pages.
     #[must_use]
@@ -38,6 +46,7 @@ impl Loss {
             Self::QueueFull => "queue_full",
             Self::Shutdown => "shutdown",
             Self::RetriesExhausted => "retries_exhausted",
+            Self::Unanswered => "unanswered",
             Self::Rejected => "rejected",
             Self::TooLarge => "too_large",
         }
@@ -61,7 +70,7 @@ pub struct Account {
     pub exported: u64,
     /// Never sent: the queue was full, or the pipeline was shut down.
     pub dropped: u64,
-    /// Sent or tried, and not accepted.
+    /// Sent or tried, and not known to be accepted: `exported` ≤ what arrived ≤ `exported + failed`.
     pub failed: u64,
     /// Waiting, a batch in flight included.
     pub queued: u64,
@@ -152,6 +161,10 @@ impl<T> Queue<T> {
         }
     }
 
+    pub(crate) fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
     /// The oldest items, one batch at most; they stay `queued` until they are settled.
     pub(crate) fn take(&self) -> Vec<T> {
         let mut state = self.lock();
@@ -183,8 +196,9 @@ impl<T> Queue<T> {
         drop(left); // items may be large, and their drop is not for under the lock
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().items.is_empty()
+    /// Items that wait; a batch in flight is not among them.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().items.len()
     }
 
     pub(crate) fn account(&self) -> Account {

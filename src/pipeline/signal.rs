@@ -3,10 +3,10 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
-use super::queue::Account;
+use super::queue::{Account, Loss};
 use crate::{
     config::{Endpoint, Protocol, Signal},
     diagnostics::{self, Severity},
@@ -92,54 +92,125 @@ struct State {
     current: SignalState,
     last_error: Option<(SystemTime, String)>,
     last_success: Option<SystemTime>,
-    /// Items lost when the collector went away.
+    outage: Option<Outage>,
+    /// Items lost by the last success.
     lost_before: u64,
+    /// Start of the current minute of down lines, and how many it has seen.
+    said: (Instant, u32),
+    /// When a line last spoke of items that did not fit, and how many had not by then.
+    full: (Option<Instant>, u64),
 }
+
+/// Failures without a success between them.
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    retryable: bool,
+    said: bool,
+}
+
+/// A collector that is away for less than this, and for which nothing was lost, is not worth a line.
+const TOLERATED: Duration = Duration::from_secs(1);
+/// Lines are said at most so often ..
+const MINUTE: Duration = Duration::from_secs(60);
+/// .. and about so many outages: a collector that comes and goes must not fill stderr.
+const OUTAGES_PER_MINUTE: u32 = 4;
 
 impl SignalStatus {
     pub(crate) fn new(endpoint: Option<(Endpoint, Protocol)>, account: Arc<dyn AccountSource>) -> Arc<Self> {
         let current = if endpoint.is_some() { SignalState::Idle } else { SignalState::Off };
-        let state = State { current, last_error: None, last_success: None, lost_before: 0 };
+        let state = State {
+            current,
+            last_error: None,
+            last_success: None,
+            outage: None,
+            lost_before: 0,
+            said: (Instant::now(), 0),
+            full: (None, 0),
+        };
         Arc::new(Self { endpoint, account, state: Mutex::new(state) })
     }
 
+    /// The collector took a request.
     pub(crate) fn succeeded(&self, signal: Signal) {
-        let lost = self.lost();
+        let account = self.account.account();
         let mut state = self.lock();
-        let was = std::mem::replace(&mut state.current, SignalState::Up);
+        state.current = SignalState::Up;
         state.last_success = Some(SystemTime::now());
-        let meanwhile = lost.saturating_sub(state.lost_before);
-        drop(state);
-        if let (SignalState::Down, Some((endpoint, _))) = (was, &self.endpoint) {
-            let items = items(signal);
+        let outage = state.outage.take().filter(|outage| outage.said);
+        let lost = account.dropped + account.failed;
+        let meanwhile = lost.saturating_sub(std::mem::replace(&mut state.lost_before, lost));
+        let Some((endpoint, _)) = &self.endpoint else { return };
+        let items = items(signal);
+        let full = account.lost(Loss::QueueFull);
+        if outage.is_some() {
+            state.full.1 = full;
+            drop(state);
             diagnostics::say(
                 Severity::Info,
                 format_args!(
                     "{signal}: {endpoint} takes them again; {meanwhile} {items} were lost meanwhile"
                 ),
             );
-        }
-    }
-
-    pub(crate) fn failed(&self, signal: Signal, cause: &str) {
-        let lost = self.lost();
-        let mut state = self.lock();
-        let was = std::mem::replace(&mut state.current, SignalState::Down);
-        state.last_error = Some((SystemTime::now(), cause.to_owned()));
-        if was != SignalState::Down {
-            state.lost_before = lost;
-        }
-        drop(state);
-        if let (SignalState::Idle | SignalState::Up, Some((endpoint, protocol))) = (was, &self.endpoint) {
-            let items = items(signal);
+        } else if full > state.full.1 && state.full.0.is_none_or(|last| last.elapsed() >= MINUTE) {
+            let lost = full - state.full.1;
+            state.full = (Some(Instant::now()), full);
+            drop(state);
             diagnostics::say(
                 Severity::Warn,
                 format_args!(
-                    "{signal}: {endpoint} ({protocol}) does not take {items}: {cause}; they wait while the queue has \
-                     room, the service is not affected"
+                    "{signal}: {lost} {items} were lost: the queue was full, {endpoint} takes them too slowly; \
+                     a larger queue or less sampling helps"
                 ),
             );
         }
+    }
+
+    /// An attempt that `began` then failed.
+    pub(crate) fn failed(&self, signal: Signal, cause: &str, retryable: bool, began: Instant) {
+        let mut state = self.lock();
+        state.current = SignalState::Down;
+        state.last_error = Some((SystemTime::now(), cause.to_owned()));
+        let outage = state.outage.get_or_insert(Outage { since: began, retryable, said: false });
+        outage.retryable = retryable;
+        if outage.since.elapsed() >= TOLERATED {
+            self.say_down(signal, state);
+        }
+    }
+
+    /// Items were lost. While the collector takes nothing that is worth a line at once.
+    pub(crate) fn lost_items(&self, signal: Signal) {
+        self.say_down(signal, self.lock());
+    }
+
+    fn say_down(&self, signal: Signal, mut state: MutexGuard<'_, State>) {
+        let State { outage: Some(outage), said, last_error: Some((_, cause)), .. } = &mut *state else {
+            return;
+        };
+        if outage.said {
+            return;
+        }
+        if said.0.elapsed() >= MINUTE {
+            *said = (Instant::now(), 0);
+        }
+        if said.1 >= OUTAGES_PER_MINUTE {
+            return;
+        }
+        said.1 += 1;
+        outage.said = true;
+        let (cause, retryable) = (cause.clone(), outage.retryable);
+        drop(state);
+        let Some((endpoint, protocol)) = &self.endpoint else { return };
+        let items = items(signal);
+        let meanwhile =
+            if retryable { "they wait while the queue has room" } else { "what it refuses is lost" };
+        diagnostics::say(
+            Severity::Warn,
+            format_args!(
+                "{signal}: {endpoint} ({protocol}) does not take {items}: {cause}; {meanwhile}, the service is not \
+                 affected"
+            ),
+        );
     }
 
     pub(crate) fn report(&self, signal: Signal) -> SignalReport {
@@ -154,11 +225,6 @@ impl SignalStatus {
             last_error: state.last_error.clone(),
             last_success: state.last_success,
         }
-    }
-
-    fn lost(&self) -> u64 {
-        let account = self.account.account();
-        account.dropped + account.failed
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

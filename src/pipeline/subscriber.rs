@@ -18,37 +18,34 @@ use super::{
 };
 use crate::diagnostics::Listener;
 
-/// The layers of this crate, for a subscriber over `S`.
+/// The layers of this crate, for a subscriber over `S`; without a tracer there are no spans.
+///
+/// One layer made of both: a `Vec` of layers does not tell them which subscriber they are part of, and the log layer needs
+/// it for the span that an event names.
 pub(super) fn layers<S>(
     tracer: Option<SdkTracer>,
-    logs: Option<LogLayer>,
+    logs: LogLayer,
     filter: &str,
     spans: LevelFilter,
-) -> Vec<Box<dyn Layer<S> + Send + Sync>>
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    let mut layers: Vec<Box<dyn Layer<S> + Send + Sync>> = Vec::new();
     let spans = SpanRule(spans);
-    let traced = tracer.is_some();
-    if let Some(tracer) = tracer {
-        let bridge = tracing_opentelemetry::layer()
-            .with_tracer(SeededTracer::new(tracer))
-            // what these record is in the log record or in the conventions' attributes, and each costs every span
-            .with_location(false)
-            .with_threads(false)
-            .with_tracked_inactivity(false)
-            .with_target(false)
-            .with_level(false)
-            // log records and exemplars find their ids through the active context
-            .with_context_activation(true);
-        layers.push(bridge.with_filter(SpanFilter(spans)).boxed());
-    }
-    if let Some(logs) = logs {
-        let filter = LogFilter { spans: traced.then_some(spans), events: EventRule::parse(filter) };
-        layers.push(logs.with_filter(filter).boxed());
-    }
-    layers
+    let traced = tracer.is_some().then_some(spans);
+    let logs = logs.with_filter(LogFilter { spans: traced, events: EventRule::parse(filter) });
+    let Some(tracer) = tracer else { return logs.boxed() };
+    let bridge = tracing_opentelemetry::layer()
+        .with_tracer(SeededTracer::new(tracer))
+        // what these record is in the log record or in the conventions' attributes, and each costs every span
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_target(false)
+        .with_level(false)
+        // log records and exemplars find their ids through the active context
+        .with_context_activation(true);
+    bridge.with_filter(SpanFilter(spans)).and_then(logs).boxed()
 }
 
 /// Which spans become OpenTelemetry spans: up to a level, except those of what exporters are made of.

@@ -144,7 +144,8 @@ impl Export for SpanExport {
     }
 
     async fn drain(&mut self) {
-        while !self.lane.queue.is_empty() {
+        let mut drain = self.lane.drain();
+        while drain.goes_on(&self.lane) {
             self.once().await;
         }
     }

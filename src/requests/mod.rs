@@ -55,6 +55,8 @@ mod shard;
 mod snapshot;
 mod spawn;
 mod stuck;
+#[cfg(feature = "testing")]
+mod subscriber;
 mod sync;
 mod text;
 
@@ -64,6 +66,8 @@ mod json;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "testing")]
+pub(crate) use self::subscriber::CarriedSubscribers;
 pub use self::{
     cancel::{Cancellable, Cancelled},
     current::{Entered, Scope, current, enter},

@@ -18,15 +18,25 @@ struct Carried {
     scope: Scope,
     span: tracing::Span,
     context: Context,
+    #[cfg(feature = "testing")]
+    subscriber: Option<tracing::Dispatch>,
 }
 
 impl Carried {
     #[track_caller]
     fn capture() -> Self {
-        Self { scope: Scope::capture(), span: tracing::Span::current(), context: Context::current() }
+        Self {
+            scope: Scope::capture(),
+            span: tracing::Span::current(),
+            context: Context::current(),
+            #[cfg(feature = "testing")]
+            subscriber: super::subscriber::current(),
+        }
     }
 
     fn run<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        #[cfg(feature = "testing")]
+        let _subscriber = self.subscriber.as_ref().map(tracing::dispatcher::set_default);
         let _entry = self.scope.enter();
         // the span first: entering it may activate its own context, and the captured one is the more exact
         let _span = self.span.enter();

@@ -7,7 +7,6 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,7 +14,7 @@ use axum::{Router, body::Body, extract::ConnectInfo};
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
 use tokio::{
@@ -25,7 +24,7 @@ use tokio::{
 };
 use tower_service::Service as _;
 
-use super::connection::ScopedStream;
+use super::connection::{ScopedExecutor, ScopedStream};
 use crate::{
     Telemetry,
     diagnostics::{self, Severity},
@@ -72,8 +71,9 @@ impl fmt::Debug for Serve {
 
 impl Telemetry {
     /// Serves `app` until SIGTERM or SIGINT, then stops in order: unready at once; `TRACEWELL_PRESTOP_MS` later no new
-    /// connection; running requests get `TRACEWELL_DRAIN_MS`, long streams are not waited for; what is left is dropped;
-    /// telemetry is flushed within `TRACEWELL_SHUTDOWN_MS`. The admin server outlives all of it.
+    /// connection; running requests get `TRACEWELL_DRAIN_MS`, long streams are not waited for; what is left is dropped,
+    /// upgraded connections included; telemetry is flushed within `TRACEWELL_SHUTDOWN_MS`. The admin server outlives all
+    /// of it.
     ///
     /// HTTP/1.1, and HTTP/2 with prior knowledge, on the same port. Requests have `ConnectInfo<SocketAddr>`. Lost
     /// telemetry is said on stderr and in [`Served`]; it is not an error of the service's.
@@ -106,9 +106,11 @@ impl Serve {
         heart.spawn(telemetry.health().clone().beat());
 
         let (stopped, stopping) = watch::channel(false);
+        // dropped with this future, however it ends: what became a tunnel closes then
+        let (open, opened) = watch::channel(());
         let mut accepting = JoinSet::new();
         for (listener, app) in servers {
-            accepting.spawn(accept(listener, app, stopping.clone()));
+            accepting.spawn(accept(listener, app, stopping.clone(), opened.clone()));
         }
         telemetry.health().set_ready();
         let early = tokio::select! {
@@ -121,7 +123,7 @@ impl Serve {
         }
         let _ = stopped.send(true);
         let deadline = Instant::now() + config.drain;
-        let drain = drain(&telemetry, &mut accepting, deadline).await;
+        let drain = drain(&telemetry, &mut accepting, open, deadline).await;
         let report = match telemetry.shutdown().await {
             Ok(report) => report,
             Err(error) => {
@@ -149,26 +151,45 @@ impl IntoFuture for Serve {
 async fn drain(
     telemetry: &Telemetry,
     accepting: &mut JoinSet<io::Result<()>>,
+    open: watch::Sender<()>,
     deadline: Instant,
 ) -> DrainReport {
-    let report = telemetry.requests().drain(deadline.saturating_duration_since(Instant::now())).await;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let report = telemetry.requests().drain(left()).await;
+    // without a stream, a connection that is still open is being written to, or has a request that nobody observes
+    let limit =
+        if report.streams.is_empty() && report.unlisted == 0 { left() } else { WRITE_OUT.min(left()) };
     let written_out = async { while accepting.join_next().await.is_some() {} };
-    let limit = WRITE_OUT.min(deadline.saturating_duration_since(Instant::now()));
-    if tokio::time::timeout(limit, written_out).await.is_err() {
-        // the listeners' tasks own their connections' tasks
-        accepting.shutdown().await;
-        // streams of HTTP/2 notice the end of their connection in tasks of their own
+    let all_closed = tokio::time::timeout(limit, written_out).await.is_ok();
+    // the listeners' tasks own their connections' tasks
+    accepting.shutdown().await;
+    drop(open);
+    if !all_closed || !report.streams.is_empty() {
+        // streams of HTTP/2 and tunnels notice the end of their connection in tasks of their own
         let _ = tokio::time::timeout(WRITE_OUT, telemetry.requests().idle()).await;
     }
     report
 }
 
+/// What the connections of a listener are told.
+struct Listening {
+    /// Ask for no further request.
+    graceful: GracefulShutdown,
+    /// Closed when the server is gone.
+    open: watch::Receiver<()>,
+}
+
 /// Accepts connections until it is told to stop, then sees the open ones to their end.
-async fn accept(listener: TcpListener, app: Router, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
+async fn accept(
+    listener: TcpListener,
+    app: Router,
+    mut stopping: watch::Receiver<bool>,
+    open: watch::Receiver<()>,
+) -> io::Result<()> {
     listener.local_addr()?;
-    let graceful = GracefulShutdown::new();
+    let listening = Listening { graceful: GracefulShutdown::new(), open };
     let mut connections = JoinSet::new();
-    let server = Arc::new(server());
+    let server = server();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -177,7 +198,9 @@ async fn accept(listener: TcpListener, app: Router, mut stopping: watch::Receive
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, peer)) => connect(&server, stream, peer, &app, &graceful, &mut connections),
+            Ok((stream, peer)) => {
+                connections.spawn(connect(&server, stream, peer, &app, &listening));
+            }
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
                 diagnostics::warn("accept", format_args!("no connection can be accepted: {error}"));
@@ -186,29 +209,30 @@ async fn accept(listener: TcpListener, app: Router, mut stopping: watch::Receive
         }
     }
     drop(listener);
-    tokio::join!(graceful.shutdown(), async { while connections.join_next().await.is_some() {} });
+    tokio::join!(listening.graceful.shutdown(), async { while connections.join_next().await.is_some() {} });
     Ok(())
 }
 
-fn server() -> auto::Builder<TokioExecutor> {
-    let mut server = auto::Builder::new(TokioExecutor::new());
+fn server() -> auto::Builder<ScopedExecutor> {
+    let mut server = auto::Builder::new(ScopedExecutor);
     // with a timer, hyper's own limits hold: 30 s for the headers of a request
     server.http1().timer(TokioTimer::new());
-    server.http2().timer(TokioTimer::new());
+    // without it no WebSocket can be opened over HTTP/2 (RFC 8441)
+    server.http2().timer(TokioTimer::new()).enable_connect_protocol();
     server
 }
 
+/// One connection, to be run to its end.
 fn connect(
-    server: &Arc<auto::Builder<TokioExecutor>>,
+    server: &auto::Builder<ScopedExecutor>,
     stream: TcpStream,
     peer: SocketAddr,
     app: &Router,
-    graceful: &GracefulShutdown,
-    connections: &mut JoinSet<()>,
-) {
+    listening: &Listening,
+) -> impl Future<Output = ()> + Send + 'static {
     let _ = stream.set_nodelay(true);
     let scope = ConnectionScope::new();
-    let stream = TokioIo::new(ScopedStream::new(stream, scope.clone()));
+    let stream = ScopedStream::new(stream, scope.clone(), listening.open.clone());
     let app = app.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut app = app.clone();
@@ -216,12 +240,12 @@ fn connect(
         request.extensions_mut().insert(ConnectInfo(peer));
         async move { Ok::<_, Infallible>(app.call(request).await.unwrap_or_else(|never| match never {})) }
     });
-    let connection = server.serve_connection_with_upgrades(stream, service).into_owned();
-    let connection = graceful.watch(connection);
-    connections.spawn(async move {
+    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    let connection = listening.graceful.watch(connection);
+    async move {
         // an error here is the client's: the request's own end has been recorded where it happened
         let _ = scope.scope(connection).await;
-    });
+    }
 }
 
 /// Errors of one connection that is gone before it was accepted.

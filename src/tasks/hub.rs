@@ -91,7 +91,7 @@ impl Tasks {
 
     /// Tasks of their own, entered into this registry and counted by instruments of this provider.
     #[must_use]
-    pub fn new(registry: Registry, meters: &dyn MeterProvider) -> Self {
+    pub fn new(registry: Registry, meters: &(impl MeterProvider + ?Sized)) -> Self {
         let inner = Inner {
             registry,
             instruments: Instruments::new(meters),

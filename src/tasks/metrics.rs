@@ -18,7 +18,7 @@ pub(super) struct Instruments {
 }
 
 impl Instruments {
-    pub(super) fn new(provider: &dyn MeterProvider) -> Self {
+    pub(super) fn new(provider: &(impl MeterProvider + ?Sized)) -> Self {
         let scope = InstrumentationScope::builder("tracewell.tasks")
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url("https://opentelemetry.io/schemas/1.44.0")

@@ -127,11 +127,11 @@ table! {
     TRACES_SAMPLER_ARG = var("OTEL_TRACES_SAMPLER_ARG", "1", "a number from 0 to 1", "the share of traces kept by a traceidratio sampler");
 
     BSP_SCHEDULE_DELAY = var("OTEL_BSP_SCHEDULE_DELAY", "5000", DELAY, "the longest a span waits before it is sent").presets("1000", Some("100"));
-    BSP_EXPORT_TIMEOUT = var("OTEL_BSP_EXPORT_TIMEOUT", "30000", TIMEOUT, "limit of one export of spans");
+    BSP_EXPORT_TIMEOUT = var("OTEL_BSP_EXPORT_TIMEOUT", "30000", TIMEOUT, "limit of one attempt to send spans, beside that of the exporter");
     BSP_MAX_QUEUE_SIZE = var("OTEL_BSP_MAX_QUEUE_SIZE", "2048", SIZE, "spans held at most; more are dropped and counted");
     BSP_MAX_EXPORT_BATCH_SIZE = var("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512", SIZE, "spans in one request; at most the queue's size");
     BLRP_SCHEDULE_DELAY = var("OTEL_BLRP_SCHEDULE_DELAY", "1000", DELAY, "the longest a log record waits before it is sent").presets("1000", Some("100"));
-    BLRP_EXPORT_TIMEOUT = var("OTEL_BLRP_EXPORT_TIMEOUT", "30000", TIMEOUT, "limit of one export of log records");
+    BLRP_EXPORT_TIMEOUT = var("OTEL_BLRP_EXPORT_TIMEOUT", "30000", TIMEOUT, "limit of one attempt to send log records, beside that of the exporter");
     BLRP_MAX_QUEUE_SIZE = var("OTEL_BLRP_MAX_QUEUE_SIZE", "2048", SIZE, "log records held at most; more are dropped and counted");
     BLRP_MAX_EXPORT_BATCH_SIZE = var("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "512", SIZE, "log records in one request; at most the queue's size");
 
@@ -150,7 +150,7 @@ table! {
         "which measurements may become exemplars");
     METRIC_EXPORT_INTERVAL = var("OTEL_METRIC_EXPORT_INTERVAL", "60000", "milliseconds, a whole number from 1 to 2147483647",
         "time between the starts of two exports of metrics").presets("1000", Some("500"));
-    METRIC_EXPORT_TIMEOUT = var("OTEL_METRIC_EXPORT_TIMEOUT", "30000", TIMEOUT, "limit of one export of metrics");
+    METRIC_EXPORT_TIMEOUT = var("OTEL_METRIC_EXPORT_TIMEOUT", "30000", TIMEOUT, "limit of one collection and its export, retries included; at most the interval");
     PROMETHEUS_HOST = var("OTEL_EXPORTER_PROMETHEUS_HOST", "localhost", "a host name or an IP address", "where the prometheus exporter listens");
     PROMETHEUS_PORT = var("OTEL_EXPORTER_PROMETHEUS_PORT", "9464", "a port from 0 (= any free one) to 65535", "where the prometheus exporter listens");
 
@@ -180,7 +180,7 @@ otlp! {
         "where OTLP goes: without a signal in the name a base to which /v1/{signal} is added, with one as it is; for grpc the origin";
     OTLP_PROTOCOL "PROTOCOL" "http/protobuf", "grpc, http/protobuf or http/json", "how OTLP is spoken";
     OTLP_HEADERS "HEADERS" "", "name=value,name=value with percent-encoded values", "headers of each OTLP request", secret;
-    OTLP_TIMEOUT "TIMEOUT" "10000", "milliseconds, a whole number from 0 (= no limit) to 2147483647", "limit of one export with its retries";
+    OTLP_TIMEOUT "TIMEOUT" "10000", "milliseconds, a whole number from 0 (= no limit) to 2147483647", "limit of one attempt to send; a refused request is repeated for 5 minutes";
     OTLP_COMPRESSION "COMPRESSION" "none", "none or gzip", "how OTLP requests are compressed";
     OTLP_INSECURE "INSECURE" "false", "true or false", "true: grpc without TLS when the endpoint has no scheme";
     OTLP_CERTIFICATE "CERTIFICATE" "(the system's)", "a PEM file of certificates", "certificate authorities to trust";

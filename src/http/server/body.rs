@@ -26,7 +26,7 @@ pin_project! {
     impl<B> PinnedDrop for ResponseBody<B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let Some(exchange) = this.exchange.take() else { return };
+            let Some(mut exchange) = this.exchange.take() else { return };
             let dropped = {
                 let _entered = exchange.enter();
                 catch_unwind(AssertUnwindSafe(|| this.inner.set(None)))
@@ -89,23 +89,23 @@ where
                 resume_unwind(panic)
             }
         };
-        let delivered = match &frame {
+        let ended = match &frame {
             None => true,
             Some(Ok(frame)) => {
                 exchange.sent(frame.data_ref().map_or(0, |data| data.remaining() as u64));
                 // a server does not ask for a frame after the one that says it is the last, nor past the length it announced
                 frame.is_trailers() || inner.is_end_stream() || exchange.is_complete()
             }
-            Some(Err(error)) => {
-                if let Some(exchange) = this.exchange.take() {
-                    exchange.end(End::Error { name: std::any::type_name::<B::Error>(), message: error });
-                }
-                return Poll::Ready(frame);
-            }
+            Some(Err(_)) => true,
         };
-        if delivered {
+        if ended {
             if let Some(exchange) = this.exchange.take() {
-                exchange.end(End::Delivered);
+                match &frame {
+                    Some(Err(error)) => {
+                        exchange.end(End::Error { name: std::any::type_name::<B::Error>(), message: error });
+                    }
+                    _ => exchange.end_of_body(),
+                }
             }
         }
         Poll::Ready(frame)

@@ -2,31 +2,34 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use http::{Request, Response, StatusCode, Version, header};
 use opentelemetry::{
-    Context as OtelContext, KeyValue,
+    Context as OtelContext,
     trace::{SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::{body::ResponseBody, layer::Resolved};
+use super::{body::ResponseBody, connection::ConnectionScope, layer::Resolved};
 use crate::{
     http::{
         metrics::Measured,
         route::{self, Route},
         semconv::{self, Ending, Method, Point, Scheme},
     },
-    requests::{self, EndDetails, NewEntry, Outcome},
+    requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
     span_seed::SpanSeed,
 };
 
 /// How an exchange can end.
+#[derive(Clone, Copy)]
 pub(super) enum End<'a> {
     /// The last frame was handed over, or there was nothing to send.
     Delivered,
@@ -43,12 +46,19 @@ pub(super) enum End<'a> {
 /// A request that is being served. Dropped, it ends as [`End::Left`].
 pub(super) struct Exchange {
     shared: Arc<Resolved>,
+    /// `None` once the exchange has ended.
     entry: Option<requests::Guard>,
+    /// The entry once more, to be made current without a clone per poll.
+    scope: requests::Scope,
     span: Span,
     context: OtelContext,
     started: Instant,
     started_at: SystemTime,
     method: Method,
+    /// Whether the client asked for the headers only.
+    head: bool,
+    /// Whether the client asked for a tunnel.
+    connect: bool,
     scheme: Scheme,
     version: Version,
     route: Option<&'static Route>,
@@ -59,8 +69,8 @@ pub(super) struct Exchange {
     first_byte: Option<Duration>,
     sent: u64,
     announced: Option<u64>,
-    /// Span and metrics are recorded: what is left is a stream.
-    recorded: bool,
+    /// The duration, once span and metrics have it: what is left is a stream.
+    recorded: Option<Duration>,
     /// No span of ours carries the caller's context: it is made current itself, so that it is passed on all the same.
     attach: bool,
 }
@@ -75,11 +85,12 @@ impl fmt::Debug for Exchange {
 pub(super) struct Entered<'a> {
     _span: tracing::span::Entered<'a>,
     _context: Option<opentelemetry::ContextGuard>,
-    _entry: Option<requests::Entered<'static>>,
+    _entry: requests::Entered<'a>,
 }
 
 impl Exchange {
-    /// Starts span, entry and gauge.
+    /// Starts span, gauge and entry, in this order: what can panic (propagators, samplers and layers of the user's) comes
+    /// before what must be taken back.
     pub(super) fn begin<B>(shared: &Arc<Resolved>, request: &Request<B>) -> Self {
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let method = shared.settings.methods.find(request.method());
@@ -88,6 +99,7 @@ impl Exchange {
         let route = template.and_then(route::remembered);
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
         let peer = route::peer(request.extensions());
+        let request_size = announced_length(request.headers());
 
         let name = match (route, &unremembered) {
             (Some(route), _) => route.span_name(method).into(),
@@ -96,39 +108,46 @@ impl Exchange {
         };
         let mut attributes = semconv::start(request, method, scheme, route.map(|route| route.template), peer);
         if let Some(route) = &unremembered {
-            attributes.extend(semconv::unremembered_route(route));
+            attributes.push(semconv::unremembered_route(route));
         }
         let seed =
             SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes, links: Vec::new() };
-        let (span, context, attach) = start_span(seed, request.headers());
-        let entry =
-            shared.registry.start(new_entry(request, method, template, &context, (started, started_at)));
+        let (span, context, attach) = start_span(seed, shared, request.headers());
+        let new = new_entry(request, method, &context, (started, started_at));
         shared.instruments.add_active(method, scheme, 1);
+        let entry = shared.registry.start(match (route, &unremembered) {
+            (Some(route), _) => new.with_route(Arc::clone(&route.shared)),
+            (None, Some(route)) => new.with_route(&**route),
+            (None, None) => new,
+        });
         Self {
             shared: Arc::clone(shared),
+            scope: requests::Scope::new(Some(entry.handle().clone())),
             entry: Some(entry),
             span,
             context,
             started,
             started_at,
             method,
+            head: request.method() == http::Method::HEAD,
+            connect: request.method() == http::Method::CONNECT,
             scheme,
             version: request.version(),
             route,
             unremembered,
-            request_size: announced_length(request.headers()),
+            request_size,
             status: None,
             first_byte: None,
             sent: 0,
             announced: None,
-            recorded: false,
+            recorded: None,
             attach,
         }
     }
 
     /// Makes span and entry current, for a poll.
-    pub(super) fn enter(&self) -> Entered<'_> {
-        let entry = self.entry.as_ref().map(|entry| requests::enter(entry.handle()));
+    pub(super) fn enter(&mut self) -> Entered<'_> {
+        let entry = self.scope.enter();
         let context = self.attach.then(|| self.context.clone().attach());
         Entered { _span: self.span.enter(), _context: context, _entry: entry }
     }
@@ -138,41 +157,51 @@ impl Exchange {
         let status = response.status();
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
-        self.announced = announced_length(response.headers());
-        if status == StatusCode::SWITCHING_PROTOCOLS || is_event_stream(&response) {
-            return self.stream(response);
+        if status == StatusCode::SWITCHING_PROTOCOLS || self.connect && status.is_success() {
+            return self.tunnel(response);
         }
-        let nothing_follows = self.method.name() == "HEAD"
+        // a server asks for no byte more than was announced, and announces what the body knows
+        self.announced = announced_length(response.headers()).or_else(|| response.body().size_hint().exact());
+        let nothing_follows = self.head
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || status.is_informational()
+            || self.announced == Some(0)
             || response.body().is_end_stream();
         if nothing_follows {
             self.end(End::Delivered);
             return response.map(ResponseBody::unobserved);
         }
+        if is_event_stream(&response) {
+            self.become_stream();
+        }
         response.map(|body| ResponseBody::observed(body, self))
     }
 
     /// A stream's span and duration end at the headers; the request stays active until the stream's own end.
-    fn stream<B>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
-        self.record(Ending::Answered, self.started.elapsed());
+    fn become_stream(&mut self) {
+        let duration = self.started.elapsed();
+        // its size is not known yet
+        quietly(|| self.measure(Ending::Answered, duration, None));
+        quietly(|| self.end_span(Ending::Answered, duration));
+        self.recorded = Some(duration);
         if let Some(entry) = &self.entry {
-            entry.handle().set_stage("streaming");
+            entry.set_stage(STREAMING);
         }
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return response.map(|body| ResponseBody::observed(body, self));
-        }
-        // the body of a 101 is empty: the connection carries the exchange, where the server said which one that is
-        let connection = self.entry.as_ref().and_then(|_| CONNECTION.try_with(Clone::clone).ok());
-        match connection {
-            Some(connection) => connection.upgraded(self),
+    }
+
+    /// The connection, or the stream of HTTP/2, becomes a tunnel: it carries the exchange, where the server said which one
+    /// that is. Nothing is ever sent through this response's body.
+    fn tunnel<B>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
+        self.become_stream();
+        match ConnectionScope::current() {
+            Some(connection) => connection.keep(self),
             None => self.end(End::Delivered),
         }
         response.map(ResponseBody::unobserved)
     }
 
     pub(super) fn sent(&mut self, bytes: u64) {
-        self.sent += bytes;
+        self.sent = self.sent.saturating_add(bytes);
     }
 
     /// Whether everything that the headers announced was handed over.
@@ -180,29 +209,52 @@ impl Exchange {
         self.announced.is_some_and(|announced| self.sent >= announced)
     }
 
-    /// Ends the exchange.
-    pub(super) fn end(mut self, end: End<'_>) {
-        self.finish(&end);
+    /// The body has ended by itself. That is too early for a client to whom more was announced.
+    pub(super) fn end_of_body(self) {
+        match self.announced {
+            Some(announced) if self.sent < announced => {
+                let message = format!("the body ended after {} of {announced} bytes", self.sent);
+                self.end(End::Error { name: "body_truncated", message: &message });
+            }
+            _ => self.end(End::Delivered),
+        }
     }
 
-    fn finish(&mut self, end: &End<'_>) {
-        let Some(entry) = self.entry.take() else { return };
+    /// Ends the exchange.
+    pub(super) fn end(mut self, end: End<'_>) {
+        self.finish(end);
+    }
+
+    /// Every part on its own, so that a panic in one (a processor or layer of the user's) costs no other.
+    fn finish(&mut self, end: End<'_>) {
+        if self.entry.is_none() {
+            return;
+        }
         let ending = self.ending(end);
         // one reading of the clock for the span, the histogram and the access log
         let duration = self.started.elapsed();
-        if !self.recorded {
-            self.span.in_scope(|| self.log(end, ending, duration));
-            self.record(ending, duration);
+        let streamed = self.recorded;
+        if streamed.is_none() {
+            let size = self.status.map(|_| self.sent);
+            quietly(|| self.measure(ending, duration, size));
         }
-        self.shared.instruments.add_active(self.method, self.scheme, -1);
+        quietly(|| self.log(end, ending, streamed.unwrap_or(duration)));
+        if streamed.is_none() {
+            quietly(|| self.end_span(ending, duration));
+        }
+        quietly(|| self.shared.instruments.add_active(self.method, self.scheme, -1));
         let status = self.status.map(|status| status.as_u16());
-        entry.end(self.outcome(ending), EndDetails { status, duration });
+        if let Some(entry) = self.entry.take() {
+            entry.end(self.outcome(ending), EndDetails { status, duration });
+        }
     }
 
-    fn ending(&self, end: &End<'_>) -> Ending {
+    fn ending(&self, end: End<'_>) -> Ending {
         match (end, self.status) {
             (End::Delivered, _) => Ending::Answered,
             (End::Panicked, _) => Ending::Panicked,
+            // dropped by a panic somewhere around it
+            (End::Left, _) if thread::panicking() => Ending::Panicked,
             (End::Error { name, .. }, None) => Ending::Error(name),
             (End::Error { name, .. }, Some(_)) => Ending::BodyError(name),
             (End::Left, None) => Ending::Cancelled,
@@ -221,61 +273,75 @@ impl Exchange {
         }
     }
 
-    /// Span and metrics, in the request's context: that is what makes the exemplar.
-    fn record(&mut self, ending: Ending, duration: Duration) {
-        self.recorded = true;
+    /// The metrics, in the request's context: that is what makes the exemplar.
+    fn measure(&self, ending: Ending, duration: Duration, response_size: Option<u64>) {
         let _current = self.context.clone().attach();
-        let route = self.route.map(|route| route.template).or(self.unremembered.as_deref());
         let Self { method, scheme, version, status, .. } = *self;
-        let point = Point { method, scheme, version, route, status, ending };
+        let point = Point { method, scheme, version, route: self.route_text(), status, ending };
         let measured = Measured {
             duration,
             first_byte: self.first_byte,
             request_size: self.request_size,
-            response_size: status.is_some().then_some(self.sent),
+            response_size,
         };
         self.shared.instruments.record(self.route, &point, &measured);
-
-        let span = self.context.span();
-        if span.is_recording() {
-            let mut attributes: Vec<KeyValue> = Vec::with_capacity(3);
-            semconv::end(status, ending, &mut attributes);
-            span.set_attributes(attributes);
-            if semconv::error_type(status, ending).is_some() {
-                span.set_status(Status::error(""));
-            }
-            span.end_with_timestamp(self.started_at + duration);
-        }
     }
 
-    /// What a person should read about the end, inside the request's span.
-    fn log(&self, end: &End<'_>, ending: Ending, duration: Duration) {
-        let route = self.route.map(|route| route.template).or(self.unremembered.as_deref()).unwrap_or("");
+    fn end_span(&self, ending: Ending, duration: Duration) {
+        let span = self.context.span();
+        if self.attach || !span.is_recording() {
+            return;
+        }
+        span.set_attributes(semconv::end(self.status, ending));
+        if semconv::error_type(self.status, ending).is_some() {
+            span.set_status(Status::error(""));
+        }
+        span.end_with_timestamp(self.started_at + duration);
+    }
+
+    /// What a person should read about the end, inside the request's span and entry.
+    fn log(&mut self, end: End<'_>, ending: Ending, duration: Duration) {
+        let access = self.shared.settings.access_log;
+        if access.is_none() && matches!(end, End::Delivered | End::Panicked) {
+            return;
+        }
+        let mut scope = std::mem::take(&mut self.scope);
+        let _entry = scope.enter();
+        let _context = self.attach.then(|| self.context.clone().attach());
+        let _span = self.span.enter();
+        let (route, outcome) = (self.route_text().unwrap_or(""), self.outcome(ending).as_str());
         match (end, ending) {
             (End::Error { name, message }, _) => semconv::log_exception(name, message, self.method, route),
-            (_, Ending::Cancelled | Ending::Aborted) => {
-                semconv::log_left(self.outcome(ending).as_str());
-            }
+            (_, Ending::Cancelled | Ending::Aborted) => semconv::log_left(outcome),
             _ => {}
         }
-        if let Some(wanted) = self.shared.settings.access_log {
-            let outcome = self.outcome(ending);
-            semconv::log_access(wanted, self.method, route, self.status, outcome.as_str(), duration);
+        if let Some(wanted) = access {
+            semconv::log_access(wanted, self.method, route, self.status, outcome, duration);
         }
     }
+
+    fn route_text(&self) -> Option<&str> {
+        self.route.map(|route| route.template).or(self.unremembered.as_deref())
+    }
+}
+
+/// Telemetry about a request is not worth a panic in it: whatever was called has had its say in the panic hook.
+fn quietly(record: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(record));
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.finish(&End::Left);
+        self.finish(End::Left);
     }
 }
 
 /// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span.
-fn start_span(seed: SpanSeed, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
-    let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
+fn start_span(seed: SpanSeed, shared: &Resolved, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
+    let parent = shared.propagated(|propagator| {
         // most callers send nothing, and an extraction that finds nothing is not free
-        let sent = propagator.fields().any(|field| headers.contains_key(field));
+        let named = |field: &str| headers.keys().any(|name| name.as_str().eq_ignore_ascii_case(field));
+        let sent = propagator.fields().any(named);
         sent.then(|| propagator.extract(&HeaderExtractor(headers)))
     });
     let _parent = parent.clone().map(OtelContext::attach);
@@ -293,20 +359,15 @@ fn start_span(seed: SpanSeed, headers: &http::HeaderMap) -> (Span, OtelContext, 
 fn new_entry<B>(
     request: &Request<B>,
     method: Method,
-    route: Option<&str>,
     context: &OtelContext,
     (started, started_at): (Instant, SystemTime),
 ) -> NewEntry {
     let span = context.span();
     let ids = span.span_context();
-    let mut entry = NewEntry::request(method.name())
+    NewEntry::request(method.name())
         .with_path(semconv::clip(request.uri().path(), 1024))
         .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
-        .with_start(started_at, started);
-    if let Some(route) = route {
-        entry = entry.with_route(route);
-    }
-    entry
+        .with_start(started_at, started)
 }
 
 fn announced_length(headers: &http::HeaderMap) -> Option<u64> {
@@ -314,46 +375,13 @@ fn announced_length(headers: &http::HeaderMap) -> Option<u64> {
 }
 
 fn is_event_stream<B>(response: &Response<B>) -> bool {
+    const EVENT_STREAM: &str = "text/event-stream";
     let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    media_type.is_some_and(|media_type| {
-        let essence = media_type.split(';').next().unwrap_or(media_type).trim();
-        essence.eq_ignore_ascii_case("text/event-stream")
-    })
-}
-
-tokio::task_local! {
-    static CONNECTION: ConnectionScope;
-}
-
-/// The life of one connection, for requests that become something else: an upgraded request stays among the active ones
-/// until its connection ends.
-///
-/// `Telemetry::serve` keeps one per connection. For another server: serve the connection inside
-/// [`scope`](Self::scope), and drop the last clone with the connection's stream.
-#[derive(Debug, Clone, Default)]
-pub struct ConnectionScope(Arc<Mutex<Vec<Exchange>>>);
-
-impl ConnectionScope {
-    /// A scope of one connection.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Serves a connection; cancel safe if `connection` is.
-    pub async fn scope<F: Future>(&self, connection: F) -> F::Output {
-        CONNECTION.scope(self.clone(), connection).await
-    }
-
-    /// The connection has ended: so have the requests that it was upgraded for.
-    pub fn end(&self) {
-        let ended = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for exchange in ended {
-            exchange.end(End::Delivered);
-        }
-    }
-
-    fn upgraded(&self, exchange: Exchange) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
-    }
+    media_type.and_then(|media_type| media_type.split_at_checked(EVENT_STREAM.len())).is_some_and(
+        |(essence, parameters)| {
+            let parameters = parameters.trim_start();
+            essence.eq_ignore_ascii_case(EVENT_STREAM)
+                && (parameters.is_empty() || parameters.starts_with(';'))
+        },
+    )
 }

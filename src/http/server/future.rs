@@ -30,7 +30,7 @@ pin_project! {
     impl<F> PinnedDrop for ResponseFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let Some(exchange) = this.exchange.take() else { return };
+            let Some(mut exchange) = this.exchange.take() else { return };
             let dropped = {
                 let _entered = exchange.enter();
                 catch_unwind(AssertUnwindSafe(|| this.inner.set(None)))
@@ -59,6 +59,11 @@ impl<F> ResponseFuture<F> {
     }
 }
 
+/// Polled after it was ready, or after a panic: as `async` blocks do, but without another panic.
+fn poll<F: Future>(inner: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    inner.as_pin_mut().map_or(Poll::Pending, |inner| inner.poll(cx))
+}
+
 impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
@@ -69,16 +74,19 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
-            // polled after it was ready, or after a panic: as `async` blocks do, but without another panic
-            return Poll::Pending;
-        };
-        let Some(exchange) = this.exchange.as_ref() else {
-            return inner.poll(cx).map_ok(|response| response.map(ResponseBody::unobserved));
+        let Some(exchange) = this.exchange.as_mut() else {
+            return poll(this.inner, cx).map_ok(|response| response.map(ResponseBody::unobserved));
         };
         let polled = {
             let _entered = exchange.enter();
-            catch_unwind(AssertUnwindSafe(|| inner.poll(cx)))
+            catch_unwind(AssertUnwindSafe(|| {
+                let polled = poll(this.inner.as_mut(), cx);
+                if polled.is_ready() {
+                    // the service's own state goes while its span is entered
+                    this.inner.set(None);
+                }
+                polled
+            }))
         };
         let result = match polled {
             Ok(poll) => ready!(poll),
@@ -90,11 +98,6 @@ where
             }
         };
         let Some(exchange) = this.exchange.take() else { return Poll::Pending };
-        // the service's own state goes while its span is entered
-        {
-            let _entered = exchange.enter();
-            this.inner.set(None);
-        }
         Poll::Ready(match result {
             Ok(response) => Ok(exchange.answer(response)),
             Err(error) => {

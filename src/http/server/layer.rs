@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use opentelemetry::metrics::MeterProvider;
+use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
 use tower_layer::Layer;
 
 use super::service::ServerService;
@@ -38,13 +38,17 @@ pub struct ServerLayer {
     options: Options,
 }
 
+type Unobserved = Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>;
+type Propagator = Arc<dyn TextMapPropagator + Send + Sync>;
+
 /// What a layer was told.
 #[derive(Clone, Default)]
 pub(super) struct Options {
     registry: Option<Registry>,
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
+    propagator: Option<Propagator>,
     settings: Option<Arc<Settings>>,
-    pub(super) unobserved: Option<Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>>,
+    pub(super) unobserved: Option<Unobserved>,
 }
 
 impl fmt::Debug for ServerLayer {
@@ -77,6 +81,13 @@ impl ServerLayer {
     #[must_use]
     pub fn with_meter_provider(mut self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
         self.options.meters = Some(Arc::new(provider));
+        self
+    }
+
+    /// Finds the caller's trace with this propagator instead of the global one.
+    #[must_use]
+    pub fn with_propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
+        self.options.propagator = Some(Arc::new(propagator));
         self
     }
 
@@ -121,6 +132,17 @@ pub(super) struct Resolved {
     pub(super) instruments: Instruments,
     pub(super) registry: Registry,
     pub(super) settings: Arc<Settings>,
+    propagator: Option<Propagator>,
+}
+
+impl Resolved {
+    /// Asks the layer's propagator, or the global one.
+    pub(super) fn propagated<T>(&self, mut ask: impl FnMut(&dyn TextMapPropagator) -> T) -> T {
+        match &self.propagator {
+            Some(propagator) => ask(&**propagator),
+            None => opentelemetry::global::get_text_map_propagator(ask),
+        }
+    }
 }
 
 impl Shared {
@@ -133,7 +155,8 @@ impl Shared {
             };
             let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
             let settings = options.settings.clone().unwrap_or_else(Settings::global);
-            Arc::new(Resolved { instruments, registry, settings })
+            let propagator = options.propagator.clone();
+            Arc::new(Resolved { instruments, registry, settings, propagator })
         })
     }
 }

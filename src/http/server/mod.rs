@@ -1,6 +1,7 @@
 //! The server side: layer, service, future and body, and the one exchange that moves along them.
 
 mod body;
+mod connection;
 mod exchange;
 mod future;
 mod layer;
@@ -9,7 +10,7 @@ mod service;
 pub(crate) use self::layer::{Settings, configure};
 pub use self::{
     body::ResponseBody,
-    exchange::ConnectionScope,
+    connection::ConnectionScope,
     future::ResponseFuture,
     layer::{Peer, ServerLayer},
     service::ServerService,

@@ -48,7 +48,9 @@ where
         if unobserved.is_some_and(|unobserved| unobserved(request.method(), request.uri())) {
             return ResponseFuture::unobserved(self.inner.call(request));
         }
-        let exchange = Exchange::begin(self.shared.resolved(), &request);
+        let begun = catch_unwind(AssertUnwindSafe(|| Exchange::begin(self.shared.resolved(), &request)));
+        // a panic in a sampler or a layer of the user's is said by the panic hook; the request is served without
+        let Ok(mut exchange) = begun else { return ResponseFuture::unobserved(self.inner.call(request)) };
         // a handler may do its work, or panic, before it returns its future
         let inner = {
             let _entered = exchange.enter();

@@ -143,7 +143,8 @@ impl Export for LogExport {
     }
 
     async fn drain(&mut self) {
-        while !self.lane.queue.is_empty() {
+        let mut drain = self.lane.drain();
+        while drain.goes_on(&self.lane) {
             self.once().await;
         }
     }

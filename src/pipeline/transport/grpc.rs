@@ -9,7 +9,10 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::{Accepted, Payload, SendError, response};
+use super::{
+    Accepted, Payload, SendError, SendErrorKind,
+    response::{self, Encoding},
+};
 use crate::config::{Compression, Otlp, Signal};
 
 #[derive(Debug)]
@@ -53,7 +56,14 @@ impl GrpcWire {
         *request.metadata_mut() = self.metadata.clone();
         let path = http::uri::PathAndQuery::from_static(method(self.signal));
         match client.unary(request, path, Encoded).await {
-            Ok(answer) => Ok(response::accepted(self.signal, answer.get_ref(), false)),
+            Ok(answer) => {
+                response::accepted(self.signal, answer.get_ref(), Encoding::Protobuf).ok_or_else(|| {
+                    SendError {
+                        kind: SendErrorKind::Unreadable,
+                        cause: "gRPC status Ok with a message that is no OTLP response".to_owned(),
+                    }
+                })
+            }
             Err(status) => Err(response::grpc_error(&status)),
         }
     }

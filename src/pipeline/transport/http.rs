@@ -12,7 +12,10 @@ use hyper_util::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-use super::{Accepted, Payload, SendError, response};
+use super::{
+    Accepted, Payload, SendError, SendErrorKind,
+    response::{self, Encoding},
+};
 use crate::config::{Compression, Otlp, Signal};
 
 /// Longest answer that is read (OTLP specification: 4 MiB).
@@ -58,16 +61,18 @@ impl HttpWire {
         let status = response.status();
         let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let retry_after = header(header::RETRY_AFTER).map(str::to_owned);
-        let json = header(header::CONTENT_TYPE).is_some_and(|value| value.contains("json"));
+        let encoding = Encoding::of(header(header::CONTENT_TYPE), payload.json);
         let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
-        if status.is_success() {
-            // the items were taken when the status said so; a body that breaks off only loses its remarks
-            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            return Ok(response::accepted(self.signal, &body, json));
+        if !status.is_success() {
+            // the status says enough without its body
+            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            return Err(response::http_error(status.as_u16(), retry_after.as_deref(), &body, encoding));
         }
-        let text = body.map(|body| body.to_bytes()).unwrap_or_default();
-        let text = if json || text.is_ascii() { String::from_utf8_lossy(&text) } else { "".into() };
-        Err(response::http_error(status.as_u16(), retry_after.as_deref(), &text))
+        let body = body.map_err(|error| SendError::retryable(response::root_cause(&*error)))?.to_bytes();
+        response::accepted(self.signal, &body, encoding).ok_or_else(|| SendError {
+            kind: SendErrorKind::Unreadable,
+            cause: format!("HTTP status {} with a body that is no OTLP response", status.as_u16()),
+        })
     }
 
     fn request(&self, payload: &Payload) -> Result<Request<Full<Bytes>>, SendError> {

@@ -9,19 +9,20 @@ mod console;
 mod grpc;
 #[cfg(feature = "otlp-http")]
 mod http;
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod response;
 mod retry;
 
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use opentelemetry_http::{HttpClient, HttpError};
 
-pub(super) use self::retry::Patience;
+pub(super) use self::retry::{Hurry, Patience};
 use crate::{
     config::{Exporter, Otlp, Protocol, Signal},
     lines::LineWriter,
@@ -46,9 +47,12 @@ pub(crate) struct SendError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "otlp-http"), allow(dead_code, reason = "only HTTP has a status for each"))]
 pub(crate) enum SendErrorKind {
     /// It may be taken later, after this pause if the collector asked for one.
     Retryable(Option<Duration>),
+    /// It may have been taken, but no answer says so.
+    Unreadable,
     /// It will never be taken.
     Rejected,
     /// Too large for one request.
@@ -95,9 +99,9 @@ pub(crate) struct Transport {
 #[derive(Debug)]
 enum Wire {
     #[cfg(feature = "otlp-http")]
-    Http(http::HttpWire),
+    Http(Box<http::HttpWire>),
     #[cfg(feature = "otlp-grpc")]
-    Grpc(grpc::GrpcWire),
+    Grpc(Box<grpc::GrpcWire>),
 }
 
 impl Transport {
@@ -115,53 +119,66 @@ impl Transport {
         let console = exporters
             .contains(&Exporter::Console)
             .then(|| console::ConsoleWire { signal, lines: LineWriter::stdout() });
-        let patience = Patience::new();
+        let patience = Patience::default();
         let last = Mutex::default();
         Ok(Arc::new(Self { signal, console, wire, timeout: otlp.timeout, status, patience, last }))
     }
 
+    #[cfg_attr(
+        not(any(feature = "otlp-http", feature = "otlp-grpc")),
+        expect(unused_variables, reason = "there is no wire without a protocol")
+    )]
     fn wire(signal: Signal, otlp: &Otlp) -> Result<Wire, String> {
-        Ok(match otlp.protocol {
+        match otlp.protocol {
             #[cfg(feature = "otlp-http")]
-            Protocol::HttpProtobuf | Protocol::HttpJson => Wire::Http(http::HttpWire::new(signal, otlp)?),
+            Protocol::HttpProtobuf | Protocol::HttpJson => {
+                Ok(Wire::Http(Box::new(http::HttpWire::new(signal, otlp)?)))
+            }
             #[cfg(feature = "otlp-grpc")]
-            Protocol::Grpc => Wire::Grpc(grpc::GrpcWire::new(signal, otlp)?),
+            Protocol::Grpc => Ok(Wire::Grpc(Box::new(grpc::GrpcWire::new(signal, otlp)?))),
             #[allow(unreachable_patterns, reason = "reached when a protocol's feature is off")]
-            other => return Err(missing_feature(other)),
-        })
+            other => Err(missing_feature(other)),
+        }
     }
 
     pub(crate) fn patience(&self) -> &Patience {
         &self.patience
     }
 
-    /// Sends, and repeats what may be repeated until it is taken or patience ends.
+    /// Sends, and repeats what may be repeated until it is taken, patience ends, or the request is outdated at `until`.
     ///
     /// Cancel safe in that a request dropped in flight may or may not have arrived.
-    pub(crate) async fn send(&self, payload: Payload) -> Result<Accepted, SendError> {
+    pub(crate) async fn send(&self, payload: Payload, until: Option<Instant>) -> Result<Accepted, SendError> {
         if let Some(console) = &self.console {
             console.print(&payload)?;
         }
         let Some(wire) = &self.wire else { return Ok(Accepted::default()) };
-        let mut attempts = self.patience.attempts();
+        let mut attempts = self.patience.attempts(until);
         loop {
-            let error = match self.attempt(wire, &payload).await {
+            let began = Instant::now();
+            let error = match self.attempt(wire, &payload, until).await {
                 Ok(accepted) => {
                     self.status.succeeded(self.signal);
                     return Ok(accepted);
                 }
                 Err(error) => error,
             };
-            self.status.failed(self.signal, &error.cause);
-            let SendErrorKind::Retryable(after) = error.kind else { return Err(error) };
-            match attempts.next_pause(after) {
-                Some(pause) => self.patience.pause(pause).await,
-                None => return Err(error),
+            let retryable = matches!(error.kind, SendErrorKind::Retryable(_));
+            self.status.failed(self.signal, &error.cause, retryable, began);
+            match error.kind {
+                SendErrorKind::Retryable(after) if attempts.again(after).await => {}
+                _ => return Err(error),
             }
         }
     }
 
-    async fn attempt(&self, wire: &Wire, payload: &Payload) -> Result<Accepted, SendError> {
+    async fn attempt(
+        &self,
+        wire: &Wire,
+        payload: &Payload,
+        until: Option<Instant>,
+    ) -> Result<Accepted, SendError> {
+        let mut unanswered = Unanswered { transport: self, since: Some(Instant::now()) };
         let attempt = async {
             match wire {
                 #[cfg(feature = "otlp-http")]
@@ -172,17 +189,41 @@ impl Transport {
                 _ => Err(SendError::rejected(format!("no OTLP feature for {payload:?}"))),
             }
         };
-        match self.timeout {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let result = match self.timeout.into_iter().chain(left).min() {
             None => attempt.await,
             Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
                 Err(SendError::retryable(format!("no answer within {} ms", limit.as_millis())))
             }),
-        }
+        };
+        unanswered.since = None;
+        result
+    }
+
+    /// The items of the last request are lost: says so, unless a line has said it already.
+    pub(crate) fn lost(&self) {
+        self.status.lost_items(self.signal);
     }
 
     /// What became of the request that opentelemetry-otlp just made.
     pub(crate) fn take_outcome(&self) -> Option<Result<Accepted, SendError>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// An attempt under way; dropped in flight, the shutdown's deadline has passed.
+struct Unanswered<'a> {
+    transport: &'a Transport,
+    since: Option<Instant>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(since) = self.since {
+            let waited = since.elapsed().as_millis();
+            let cause = format!("no answer within {waited} ms, when the shutdown's deadline passed");
+            self.transport.status.failed(self.transport.signal, &cause, true, since);
+        }
     }
 }
 
@@ -207,14 +248,11 @@ impl HttpClient for EncodedRequests {
         let compressed = header("content-encoding") == Some("gzip");
         // another crate may have switched opentelemetry-otlp's own compression on: what goes over the wire is ours to say
         let body = if compressed { gunzip(request.body())? } else { request.into_body() };
-        let outcome = self.0.send(Payload { body, json }).await;
-        let error = outcome.as_ref().err().map(|error| error.cause.clone());
+        let outcome = self.0.send(Payload { body, json }, None).await;
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        match error {
-            // an empty message is a valid, complete response in protobuf; `{}` is in JSON
-            None => Ok(opentelemetry_http::Response::new(Bytes::from_static(if json { b"{}" } else { b"" }))),
-            Some(cause) => Err(cause.into()),
-        }
+        // always a success to opentelemetry-otlp, whose own warnings would repeat ours: the exporter that made the
+        // request takes what became of it from here. An empty message is a complete one in protobuf, `{}` in JSON.
+        Ok(opentelemetry_http::Response::new(Bytes::from_static(if json { b"{}" } else { b"" })))
     }
 }
 

@@ -1,7 +1,10 @@
 //! How long a refused request is repeated, and when waiting is pointless.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,44 +16,55 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// A batch is given up after this time, as the Collector's own exporters do (`max_elapsed_time`).
 const MAX_ELAPSED: Duration = Duration::from_secs(300);
+/// Somebody who waits is told after so many failures in a row that waiting is pointless.
+const QUICK_TRIES: u32 = 3;
 
 /// How patient a transport is: long while the service runs, until the deadline once it stops.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Patience {
-    hurry: Mutex<Option<Instant>>,
-    hurried: Notify,
+    hurry: Mutex<Hurry>,
+    changed: Notify,
+    futile: Notify,
+    hopeless: AtomicBool,
+}
+
+/// Who waits for the transport.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Hurry {
+    /// The latest deadline of a flush; it changes nothing about what is given up.
+    pub(crate) flush: Option<Instant>,
+    /// The deadline of the shutdown: nothing is tried past it.
+    pub(crate) end: Option<Instant>,
 }
 
 impl Patience {
-    pub(super) fn new() -> Self {
-        Self { hurry: Mutex::new(None), hurried: Notify::new() }
+    /// From now on these wait. Pauses under way are cut short accordingly.
+    pub(crate) fn set(&self, hurry: Hurry) {
+        *self.hurry.lock().unwrap_or_else(PoisonError::into_inner) = hurry;
+        self.changed.notify_waiters();
     }
 
-    /// From now on nothing is repeated past `deadline`, and pauses that wait are cut short.
-    pub(crate) fn hurry(&self, deadline: Instant) {
-        *self.hurry.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
-        self.hurried.notify_waiters();
+    /// Resolves when a flush had better not be waited for any longer. Cancel safe.
+    pub(crate) async fn futile(&self) {
+        self.futile.notified().await;
     }
 
-    /// Back to long patience, after a flush.
-    pub(crate) fn relax(&self) {
-        *self.hurry.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Whether the shutdown has met a collector that does not take anything.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.hopeless.load(Ordering::Relaxed)
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn is_ending(&self) -> bool {
+        self.hurry().end.is_some()
+    }
+
+    fn hurry(&self) -> Hurry {
         *self.hurry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn attempts(&self) -> Attempts<'_> {
-        Attempts { patience: self, started: Instant::now(), pause: FIRST_PAUSE, hurried: 0 }
-    }
-
-    /// Waits, unless somebody comes to be in a hurry.
-    pub(super) async fn pause(&self, pause: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = self.hurried.notified() => {}
-        }
+    /// Attempts at one request, which is outdated at `until`.
+    pub(super) fn attempts(&self, until: Option<Instant>) -> Attempts<'_> {
+        Attempts { patience: self, started: Instant::now(), until, pause: FIRST_PAUSE, hurried: 0 }
     }
 }
 
@@ -59,29 +73,51 @@ impl Patience {
 pub(super) struct Attempts<'a> {
     patience: &'a Patience,
     started: Instant,
+    until: Option<Instant>,
     pause: Duration,
+    /// Failures while somebody waited.
     hurried: u32,
 }
 
 impl Attempts<'_> {
-    /// The pause before the next attempt, or `None` when there is to be none.
-    pub(super) fn next_pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        let now = Instant::now();
-        let limit = match self.patience.deadline() {
-            // when the process wants to go, a collector that refused three times in a row will not be waited for
-            Some(deadline) => {
-                self.hurried += 1;
-                if self.hurried > 3 {
-                    return None;
-                }
-                self.pause = self.pause.min(FIRST_PAUSE);
-                deadline
-            }
-            None => self.started + MAX_ELAPSED,
-        };
-        let pause = asked.unwrap_or_else(|| jittered(self.pause));
+    /// Waits for the next attempt after a failure, as long as the collector `asked` for or as we see fit; false when
+    /// there is to be none.
+    pub(super) async fn again(&mut self, asked: Option<Duration>) -> bool {
+        let failed = Instant::now();
+        let own = jittered(self.pause);
         self.pause = self.pause.mul_f64(1.5).min(MAX_PAUSE);
-        (now + pause < limit).then_some(pause)
+        let mut counted = false;
+        loop {
+            // registered before the look at who waits, so that no change is missed
+            let changed = self.patience.changed.notified();
+            let hurry = self.patience.hurry();
+            let hurried = hurry != Hurry::default();
+            if hurried && !counted {
+                counted = true;
+                self.hurried += 1;
+            }
+            let pause = asked.unwrap_or(if hurried { own.min(FIRST_PAUSE) } else { own });
+            let left = pause.saturating_sub(failed.elapsed());
+            let fits = |limit: Instant| limit.saturating_duration_since(Instant::now()) > left;
+            if let Some(end) = hurry.end {
+                // a collector that refused several times in a row, or asks for more time than there is
+                if self.hurried >= QUICK_TRIES || !fits(end) {
+                    self.patience.hopeless.store(true, Ordering::Relaxed);
+                    return false;
+                }
+            } else if hurry.flush.is_some_and(|flush| self.hurried >= QUICK_TRIES || !fits(flush)) {
+                self.patience.futile.notify_one();
+            }
+            // compared as durations: a collector may ask for more than an `Instant` can hold
+            let outdated = self.until.is_some_and(|until| !fits(until));
+            if outdated || self.started.elapsed().saturating_add(left) >= MAX_ELAPSED {
+                return false;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left) => return true,
+                () = changed => {}
+            }
+        }
     }
 }
 
@@ -96,16 +132,41 @@ fn jittered(pause: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pauses_grow_to_a_limit_and_end_when_patience_does() {
-        let patience = Patience::new();
-        let mut attempts = patience.attempts();
-        let pauses: Vec<_> = (0..40).map_while(|_| attempts.next_pause(None)).collect();
-        assert_eq!(pauses.len(), 40);
-        assert!(pauses[0] <= FIRST_PAUSE && pauses[39] <= MAX_PAUSE && pauses[39] >= MAX_PAUSE / 2);
-        assert_eq!(attempts.next_pause(Some(Duration::from_secs(7))), Some(Duration::from_secs(7)));
-        assert_eq!(attempts.next_pause(Some(MAX_ELAPSED)), None, "longer than a batch is kept");
-        patience.hurry(Instant::now() + Duration::from_secs(60));
-        assert_eq!((0..10).map_while(|_| attempts.next_pause(None)).count(), 3);
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_to_a_limit_and_what_the_collector_asks_for_is_kept() {
+        let patience = Patience::default();
+        let mut attempts = patience.attempts(None);
+        let mut pauses = Vec::new();
+        for _ in 0..40 {
+            let before = tokio::time::Instant::now();
+            assert!(attempts.again(None).await);
+            pauses.push(before.elapsed());
+        }
+        assert!(pauses[0] <= FIRST_PAUSE + Duration::from_millis(2), "{pauses:?}");
+        assert!(pauses[39] <= MAX_PAUSE + Duration::from_millis(2) && pauses[39] >= MAX_PAUSE / 2);
+        let before = tokio::time::Instant::now();
+        assert!(attempts.again(Some(Duration::from_secs(7))).await);
+        assert!(before.elapsed() >= Duration::from_secs(7) - Duration::from_millis(5));
+        for absurd in [MAX_ELAPSED, Duration::MAX] {
+            assert!(!attempts.again(Some(absurd)).await, "longer than a batch is kept");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_gives_up_after_quick_tries_and_a_flush_is_told_while_the_batch_is_kept() {
+        let patience = Patience::default();
+        let later = Some(Instant::now() + Duration::from_secs(60));
+        patience.set(Hurry { flush: later, end: None });
+        let mut attempts = patience.attempts(None);
+        for _ in 0..QUICK_TRIES {
+            assert!(attempts.again(None).await);
+        }
+        patience.futile().await;
+        assert!(!patience.is_hopeless());
+        patience.set(Hurry { flush: None, end: later });
+        assert!(!attempts.again(None).await && patience.is_hopeless());
+        let mut fresh = patience.attempts(None);
+        assert!(fresh.again(None).await && fresh.again(None).await && !fresh.again(None).await);
+        assert!(!patience.attempts(None).again(Some(Duration::from_secs(61))).await, "more than there is");
     }
 }

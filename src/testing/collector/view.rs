@@ -349,7 +349,7 @@ fn first_points(metric: &Metric, kept: usize) -> Metric {
     metric
 }
 
-fn text(value: &Value) -> String {
+pub(in crate::testing) fn text(value: &Value) -> String {
     let inner = |value: &Option<AnyValue>| {
         value.as_ref().and_then(|v| v.value.as_ref()).map(text).unwrap_or_default()
     };
@@ -371,7 +371,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(in crate::testing) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
         // writing to a String cannot fail
         let _ = write!(hex, "{byte:02x}");

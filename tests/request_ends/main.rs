@@ -1,0 +1,10 @@
+//! However a request ends: one outcome, and every signal says the same, over real servers and clients on loopback.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod bodies;
+mod drain;
+mod handlers;
+mod harness;
+mod storm;
+mod streams;
