@@ -10,6 +10,7 @@ use std::{
 use axum::{body::Body, extract::ConnectInfo};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use opentelemetry::metrics::MeterProvider as _;
 use tower::ServiceExt as _;
 use tracewell::{
     Telemetry,

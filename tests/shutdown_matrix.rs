@@ -12,7 +12,10 @@ use std::{
     collections::HashSet,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     process::{Child, Command, ExitCode, Stdio},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -283,11 +286,11 @@ fn by_drop(service: Service, end: impl FnOnce(Service)) -> Ended {
 fn by_hand<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(thread::Thread);
     impl std::task::Wake for Unpark {
-        fn wake(self: std::sync::Arc<Self>) {
+        fn wake(self: Arc<Self>) {
             self.0.unpark();
         }
     }
-    let waker = std::sync::Arc::new(Unpark(thread::current())).into();
+    let waker = Arc::new(Unpark(thread::current())).into();
     let mut context = std::task::Context::from_waker(&waker);
     let mut future = std::pin::pin!(future);
     loop {
@@ -301,26 +304,31 @@ fn by_hand<T>(future: impl Future<Output = T>) -> T {
 /// Another task of the runtime, which wants to run all the time.
 struct Watch {
     task: tokio::task::JoinHandle<()>,
-    longest: std::sync::Arc<AtomicU64>,
+    /// When it ran last, and the longest time between two runs.
+    seen: Arc<Mutex<(Instant, Duration)>>,
 }
 
 fn watch() -> Watch {
-    let longest = std::sync::Arc::new(AtomicU64::new(0));
-    let seen = longest.clone();
+    let seen = Arc::new(Mutex::new((Instant::now(), Duration::ZERO)));
+    let watching = Arc::clone(&seen);
     let task = tokio::spawn(async move {
         loop {
-            let asleep = Instant::now();
+            {
+                let mut seen = watching.lock().unwrap();
+                *seen = (Instant::now(), seen.1.max(seen.0.elapsed()));
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
-            seen.fetch_max(asleep.elapsed().as_micros() as u64, Ordering::Relaxed);
         }
     });
-    Watch { task, longest }
+    Watch { task, seen }
 }
 
 impl Watch {
     fn longest(self) -> Duration {
         self.task.abort();
-        Duration::from_micros(self.longest.load(Ordering::Relaxed))
+        let (last, longest) = *self.seen.lock().unwrap();
+        // a worker that was blocked until now has not run the task since
+        longest.max(last.elapsed())
     }
 }
 
@@ -353,7 +361,7 @@ fn check(behaviour: Behaviour, ended: &Ended, collector: &Collector) {
         let numbers =
             [signal.account.emitted, signal.account.exported, report.lost_in_shutdown(signal.signal)];
         check_numbers(behaviour, signal.signal, numbers, collector);
-        check_state(behaviour, signal);
+        check_state(behaviour, signal, ended.took);
     }
 }
 
@@ -382,7 +390,7 @@ fn check_numbers(
     }
 }
 
-fn check_state(behaviour: Behaviour, signal: &SignalReport) {
+fn check_state(behaviour: Behaviour, signal: &SignalReport, took: Duration) {
     let cause = signal.last_error.as_ref().map_or("", |(_, cause)| cause.as_str());
     let expected = match behaviour {
         Behaviour::Alive => return assert_eq!((signal.state, cause), (SignalState::Up, "")),
@@ -396,7 +404,9 @@ fn check_state(behaviour: Behaviour, signal: &SignalReport) {
         assert!(signal.account.lost(Loss::Unanswered) > 0, "it may have arrived: {signal:?}");
     }
     assert_eq!(signal.state, SignalState::Down, "{signal:?}");
-    assert!(cause.contains(expected), "{signal:?}");
+    // a machine so busy that not even the first attempt had ended by the deadline
+    let too_busy = took >= DEADLINE && cause.contains("no answer within");
+    assert!(cause.contains(expected) || too_busy, "{signal:?}");
 }
 
 /// This binary as a service in a process of its own, until SIGTERM.

@@ -22,6 +22,7 @@ mod subscriber;
 mod traces;
 mod transport;
 mod views;
+mod wanted;
 
 use std::{
     io::IsTerminal as _,
@@ -44,27 +45,25 @@ use opentelemetry_sdk::{
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-pub(crate) use self::{exemplars::Take, logs::Lines, metrics::MetricSource, views::Views};
+#[cfg(any(feature = "admin", feature = "testing"))]
+pub(crate) use self::exemplars::Take;
 use self::{
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
-    logs::{LogExport, LogLayer, ScopedRecord},
-    metrics::{MetricExport, PointAccount},
-    otlp::Lane,
+    logs::{LogLayer, ScopedRecord},
+    metrics::PointAccount,
     queue::Queue,
     signal::SignalStatus,
-    traces::SpanExport,
-    transport::Transport,
+    wanted::Wanted,
 };
+pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views};
 pub use self::{
     queue::{Account, Loss},
     signal::{SignalReport, SignalState},
     views::View,
 };
 use crate::{
-    config::{
-        Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Protocol, Signal,
-    },
+    config::{Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Signal},
     lines::LineWriter,
 };
 
@@ -89,6 +88,10 @@ pub(crate) struct Pipeline {
     pub(crate) meter_provider: SharedMeterProvider,
     pub(crate) logger_provider: SdkLoggerProvider,
     /// What `/metrics` shows.
+    #[cfg_attr(
+        not(any(feature = "admin", feature = "testing")),
+        expect(dead_code, reason = "read by the admin page and by captures only")
+    )]
     pub(crate) scrape: MetricSource,
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
@@ -296,107 +299,6 @@ fn lines(format: Option<LogFormat>) -> Lines {
     Lines { writer: LineWriter::stdout(), format, colour: terminal }
 }
 
-/// What the exporter's thread is to send.
-struct Wanted {
-    config: Config,
-    resource: Resource,
-    spans: Option<Arc<Queue<SpanData>>>,
-    logs: Option<Arc<Queue<ScopedRecord>>>,
-    metrics: Option<(MetricSource, Arc<PointAccount>)>,
-    statuses: [Arc<SignalStatus>; 3],
-}
-
-impl Wanted {
-    fn start(self) -> Result<Option<ExporterThread>, Vec<String>> {
-        if self.spans.is_none() && self.logs.is_none() && self.metrics.is_none() {
-            return Ok(None);
-        }
-        match ExporterThread::start(move |tasks| self.spawn(tasks)) {
-            Ok(Ok(exporter)) => Ok(Some(exporter)),
-            Ok(Err(problems)) => Err(problems),
-            Err(error) => Err(vec![format!("the exporter's thread could not be started: {error}")]),
-        }
-    }
-
-    /// Runs on the exporter's thread: connections belong to its runtime.
-    fn spawn(self, tasks: &mut exporter::Tasks) -> Result<(), Vec<String>> {
-        let mut problems = Vec::new();
-        let [trace_status, metric_status, log_status] = self.statuses;
-        if let Some(queue) = self.spans {
-            let config = &self.config.traces;
-            let json = config.otlp.protocol == Protocol::HttpJson;
-            let otlp = limited(&config.otlp, &config.batch);
-            let lane = connect(Signal::Traces, &config.exporters, &otlp, trace_status, &mut problems)
-                .map(|transport| lane(Signal::Traces, queue, transport, &config.batch));
-            match lane.map(|lane| SpanExport::new(lane, &self.resource, json)) {
-                Some(Ok(export)) => tasks.spawn(Signal::Traces, export),
-                Some(Err(problem)) => problems.push(problem),
-                None => {}
-            }
-        }
-        if let Some((source, account)) = self.metrics {
-            let config = &self.config.metrics;
-            let json = config.otlp.protocol == Protocol::HttpJson;
-            let transport =
-                connect(Signal::Metrics, &config.exporters, &config.otlp, metric_status, &mut problems);
-            if let Some(transport) = transport {
-                let (interval, timeout) = (config.interval, config.timeout);
-                let started = Instant::now();
-                let export = MetricExport {
-                    source,
-                    transport,
-                    account,
-                    interval,
-                    timeout,
-                    json,
-                    started,
-                    collecting: None,
-                };
-                tasks.spawn(Signal::Metrics, export);
-            }
-        }
-        if let Some(queue) = self.logs {
-            let config = &self.config.logs;
-            let json = config.otlp.protocol == Protocol::HttpJson;
-            let otlp = limited(&config.otlp, &config.batch);
-            let lane = connect(Signal::Logs, &config.exporters, &otlp, log_status, &mut problems)
-                .map(|transport| lane(Signal::Logs, queue, transport, &config.batch));
-            match lane.map(|lane| LogExport::new(lane, &self.resource, json)) {
-                Some(Ok(export)) => tasks.spawn(Signal::Logs, export),
-                Some(Err(problem)) => problems.push(problem),
-                None => {}
-            }
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
-}
-
-/// The processor's limit of an export bounds an attempt as the exporter's own does.
-fn limited(otlp: &Otlp, batch: &Batch) -> Otlp {
-    let timeout = otlp.timeout.into_iter().chain(batch.export_timeout).min();
-    Otlp { timeout, ..otlp.clone() }
-}
-
-fn connect(
-    signal: Signal,
-    exporters: &[Exporter],
-    otlp: &Otlp,
-    status: Arc<SignalStatus>,
-    problems: &mut Vec<String>,
-) -> Option<Arc<Transport>> {
-    match Transport::new(signal, exporters, otlp, status) {
-        Ok(transport) => Some(transport),
-        Err(problem) => {
-            problems.push(format!("{signal}: {problem}"));
-            None
-        }
-    }
-}
-
-fn lane<T>(signal: Signal, queue: Arc<Queue<T>>, transport: Arc<Transport>, batch: &Batch) -> Lane<T> {
-    Lane { signal, queue, transport, schedule_delay: batch.schedule_delay }
-}
-
 /// A processor of the user's behind ours.
 #[derive(Debug)]
 struct Added(Box<dyn SpanProcessor>);
@@ -446,10 +348,8 @@ fn shared_meters(
     live: bool,
 ) -> SharedMeterProvider {
     let sdk: Arc<dyn MeterProvider + Send + Sync> = Arc::new(sdk.clone());
-    SharedMeterProvider(match exemplars {
-        _ if !live => Arc::new(opentelemetry::metrics::NoopMeterProvider::new()),
-        Some(store) => Arc::new(ExemplarMeterProvider::new(sdk, store, Arc::clone(views))),
-        // without exemplars nothing stands between an instrument and the SDK
-        None => sdk,
-    })
+    if !live {
+        return SharedMeterProvider(Arc::new(opentelemetry::metrics::NoopMeterProvider::new()));
+    }
+    SharedMeterProvider(Arc::new(ExemplarMeterProvider::new(sdk, exemplars, Arc::clone(views))))
 }

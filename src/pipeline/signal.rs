@@ -178,6 +178,13 @@ impl SignalStatus {
         }
     }
 
+    /// The shutdown's deadline cut an attempt short. That says less than a failure before it.
+    pub(crate) fn cut_short(&self, signal: Signal, cause: &str, began: Instant) {
+        if self.lock().outage.is_none() {
+            self.failed(signal, cause, true, began);
+        }
+    }
+
     /// Items were lost. While the collector takes nothing that is worth a line at once.
     pub(crate) fn lost_items(&self, signal: Signal) {
         self.say_down(signal, self.lock());

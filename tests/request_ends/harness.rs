@@ -122,7 +122,7 @@ impl World {
 
     pub(crate) fn layers(
         &self,
-    ) -> Vec<Box<dyn tracing_subscriber::Layer<tracing_subscriber::Registry> + Send + Sync>> {
+    ) -> Box<dyn tracing_subscriber::Layer<tracing_subscriber::Registry> + Send + Sync> {
         self.telemetry.as_ref().unwrap().layers()
     }
 

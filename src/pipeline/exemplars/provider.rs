@@ -28,7 +28,8 @@ const DEFAULT_BOUNDARIES: [f64; 15] =
 #[derive(Clone)]
 pub(crate) struct ExemplarMeterProvider {
     inner: Arc<dyn MeterProvider + Send + Sync>,
-    store: Arc<ExemplarStore>,
+    /// `None`: no exemplars (`always_off`); counters and histograms are then the SDK's own.
+    store: Option<Arc<ExemplarStore>>,
     views: Arc<Views>,
 }
 
@@ -41,7 +42,7 @@ impl std::fmt::Debug for ExemplarMeterProvider {
 impl ExemplarMeterProvider {
     pub(crate) fn new(
         inner: Arc<dyn MeterProvider + Send + Sync>,
-        store: Arc<ExemplarStore>,
+        store: Option<Arc<ExemplarStore>>,
         views: Arc<Views>,
     ) -> Self {
         Self { inner, store, views }
@@ -54,7 +55,7 @@ impl MeterProvider for ExemplarMeterProvider {
         Meter::new(Arc::new(ExemplarMeter {
             inner,
             scope,
-            store: Arc::clone(&self.store),
+            store: self.store.clone(),
             views: Arc::clone(&self.views),
         }))
     }
@@ -63,7 +64,7 @@ impl MeterProvider for ExemplarMeterProvider {
 struct ExemplarMeter {
     inner: Meter,
     scope: InstrumentationScope,
-    store: Arc<ExemplarStore>,
+    store: Option<Arc<ExemplarStore>>,
     views: Arc<Views>,
 }
 
@@ -73,7 +74,8 @@ impl ExemplarMeter {
         name: &str,
         kind: InstrumentKind,
         boundaries: Option<&[f64]>,
-    ) -> Arc<InstrumentExemplars> {
+    ) -> Option<Arc<InstrumentExemplars>> {
+        let store = self.store.as_ref()?;
         let stream = self.views.stream(name, kind);
         let boundaries = stream.boundaries.as_deref().or(boundaries);
         let layout = match kind {
@@ -93,7 +95,7 @@ impl ExemplarMeter {
             allowed_keys: stream.allowed_keys,
             cardinality_limit: stream.cardinality_limit,
         };
-        self.store.instrument(&self.scope, shape)
+        Some(store.instrument(&self.scope, shape))
     }
 
     fn counter<T>(&self, builder: InstrumentBuilder<'_, Counter<T>>, make: MakeCounter<T>) -> Counter<T>
@@ -102,7 +104,10 @@ impl ExemplarMeter {
     {
         let exemplars = self.exemplars(&builder.name, InstrumentKind::Counter, None);
         let inner = make(&self.inner, builder.name, builder.description, builder.unit);
-        Counter::new(Arc::new(WithExemplars { inner, exemplars }))
+        match exemplars {
+            Some(exemplars) => Counter::new(Arc::new(WithExemplars { inner, exemplars })),
+            None => inner,
+        }
     }
 
     fn histogram<T>(
@@ -116,7 +121,10 @@ impl ExemplarMeter {
         let exemplars =
             self.exemplars(&builder.name, InstrumentKind::Histogram, builder.boundaries.as_deref());
         let inner = make(&self.inner, builder.name, builder.description, builder.unit, builder.boundaries);
-        Histogram::new(Arc::new(WithExemplars { inner, exemplars }))
+        match exemplars {
+            Some(exemplars) => Histogram::new(Arc::new(WithExemplars { inner, exemplars })),
+            None => inner,
+        }
     }
 }
 

@@ -222,7 +222,7 @@ impl Drop for Unanswered<'_> {
         if let Some(since) = self.since {
             let waited = since.elapsed().as_millis();
             let cause = format!("no answer within {waited} ms, when the shutdown's deadline passed");
-            self.transport.status.failed(self.transport.signal, &cause, true, since);
+            self.transport.status.cut_short(self.transport.signal, &cause, since);
         }
     }
 }
