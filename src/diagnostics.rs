@@ -9,11 +9,14 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{lines::LineWriter, timestamp};
+use crate::{config::LogLevel, lines::LineWriter, redaction::Redactor, timestamp};
 
 /// The same kind of line is repeated after this time at the earliest.
 const QUIET: Duration = Duration::from_secs(60);
@@ -35,12 +38,31 @@ impl Severity {
     }
 }
 
+/// The least that is said, as [`Severity`]'s number; one above all = nothing.
+static LEAST: AtomicU8 = AtomicU8::new(Severity::Info as u8);
+
+/// What of our own voice is heard from now on, for the whole process.
+pub(crate) fn set_level(level: LogLevel) {
+    let least = match level {
+        LogLevel::None => Severity::Error as u8 + 1,
+        LogLevel::Error => Severity::Error as u8,
+        LogLevel::Warn => Severity::Warn as u8,
+        LogLevel::Info | LogLevel::Debug | LogLevel::Trace => Severity::Info as u8,
+    };
+    LEAST.store(least, Ordering::Relaxed);
+}
+
 /// Says a line now. For changes of state, which limit themselves.
 pub(crate) fn say(severity: Severity, message: fmt::Arguments<'_>) {
+    if (severity as u8) < LEAST.load(Ordering::Relaxed) {
+        return;
+    }
     let mut line = String::with_capacity(160);
     timestamp::rfc3339_micros(SystemTime::now(), &mut line);
     // one line whatever the message holds: foreign text must neither forge another line nor steer the terminal
     let text = message.to_string().replace(char::is_control, " ");
+    // an error's text may quote what must not be seen
+    let text = Redactor::default().owned_text(text);
     line.push_str(&format!(" {} tracewell: {text}\n", severity.as_str()));
     LineWriter::stderr().write(line.as_bytes());
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     panic::Location,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,13 +13,14 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry, layer::SubscriberEx
 
 use crate::{
     config::{
-        AccessLog, Config, Endpoint, ExemplarFilter, LogFormat, Mistake, Otlp, Protocol, Sampler, Signal,
-        Source,
+        self, AccessLog, Config, Endpoint, ExemplarFilter, Explanation, LogFormat, Mistake, Otlp, Protocol,
+        Sampler, Signal, Source,
     },
     diagnostics::{self, Severity},
     error::InitError,
     http,
     pipeline::{Additions, Pipeline, View},
+    redaction::Redactor,
     requests::Registry,
     resource::{self, Identity},
     telemetry::Telemetry,
@@ -244,6 +245,12 @@ impl Builder {
         self
     }
 
+    /// What must not be seen, in everything that is sent or shown; the default rules of [`Redactor`] otherwise.
+    pub fn with_redaction(mut self, redactor: Redactor) -> Self {
+        self.additions.redactor = redactor;
+        self
+    }
+
     /// Another `tracing` layer beside ours, for [`install`](Self::install).
     pub fn with_layer(mut self, layer: impl Layer<TracingRegistry> + Send + Sync + 'static) -> Self {
         self.layers.push(layer.boxed());
@@ -301,6 +308,7 @@ impl Builder {
         let early = http::instruments_made();
         let (telemetry, mistakes, layers) = self.start()?;
         set_globals(&telemetry, layers)?;
+        config::installed(Arc::clone(&telemetry.inner().explanation));
         *installed = Some(here);
         drop(installed);
         if panic_hook {
@@ -325,16 +333,23 @@ impl Builder {
         if config.strict && !mistakes.is_empty() {
             return Err(InitError::Mistakes(mistakes));
         }
+        let resolved = config.clone();
         let views = self.additions.views.iter().filter_map(|view| view.validate().err());
         let mut problems: Vec<String> = views.collect();
         problems.extend(self.changes.into_iter().filter_map(|change| change(&mut config).err()));
         if !problems.is_empty() {
             return Err(InitError::Unusable(problems));
         }
-        let resource = resource::resource(&config.resource, &self.identity);
+        diagnostics::set_level(config.log_level);
+        if let Some(name) = &self.identity.service_name {
+            config.resource.service_name = Some(name.clone());
+        }
+        let explanation = Explanation::new(&source, &resolved, &config, &mistakes, &self.additions.redactor);
+        let resource =
+            resource::resource(&config.resource, &self.identity, &source, &self.additions.redactor);
         let pipeline = Pipeline::start(&config, &resource, self.additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
-        let telemetry = Telemetry::new(config, resource, pipeline, registry);
+        let telemetry = Telemetry::new(config, explanation, resource, pipeline, registry);
         #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
         Ok((telemetry, mistakes, self.layers))

@@ -25,6 +25,7 @@
 //! |---|---|
 //! | [`config`] | what the operator wants: plain values |
 //! | `resource` | where we run |
+//! | [`redaction`] | what must not be seen, wherever it is sent or shown |
 //! | `pipeline` | configuration and resource become providers, layers, queues and an exporter |
 //! | [`http`] | a request comes in |
 //! | [`requests`] | who is in flight |
@@ -63,6 +64,9 @@ pub mod config;
 
 // (2) where we run
 mod resource;
+
+// (2b) what must not be seen
+pub mod redaction;
 
 // (3) how it leaves
 mod pipeline;
@@ -121,6 +125,9 @@ const OPENTELEMETRY_VERSION: &str = "0.33.1";
 #[cfg(any(doc, doctest))]
 pub mod guide {
     //! What is longer than an item's documentation.
+
+    #[doc = include_str!("docs/configuration.md")]
+    pub mod configuration {}
 
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}

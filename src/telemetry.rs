@@ -12,7 +12,7 @@ use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use crate::{
-    config::{Config, Signal},
+    config::{Config, Explanation, Signal},
     error::ShutdownError,
     health::Health,
     http::{ServerLayer, Settings},
@@ -31,6 +31,7 @@ pub struct Telemetry {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    pub(crate) explanation: Arc<Explanation>,
     pub(crate) resource: Resource,
     pub(crate) pipeline: Pipeline,
     pub(crate) registry: Registry,
@@ -84,10 +85,17 @@ fn lost(report: &SignalReport) -> u64 {
 }
 
 impl Telemetry {
-    pub(crate) fn new(config: Config, resource: Resource, pipeline: Pipeline, registry: Registry) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        explanation: Explanation,
+        resource: Resource,
+        pipeline: Pipeline,
+        registry: Registry,
+    ) -> Self {
         let health = Health::new(config.admin.liveness_stall);
         let inner = Inner {
             config,
+            explanation: Arc::new(explanation),
             resource,
             pipeline,
             registry,
@@ -110,10 +118,22 @@ impl Telemetry {
         &self.inner.config
     }
 
+    /// The configuration in use, each value with where it comes from; secrets are hidden.
+    #[must_use]
+    pub fn explain(&self) -> &Explanation {
+        &self.inner.explanation
+    }
+
     /// Who this service says it is, on every span, point and record.
     #[must_use]
     pub fn resource(&self) -> &Resource {
         &self.inner.resource
+    }
+
+    /// What must not be seen; for whatever a program shows of itself.
+    #[must_use]
+    pub fn redactor(&self) -> &crate::redaction::Redactor {
+        self.inner.pipeline.redactor()
     }
 
     /// How each signal's export is doing: traces, metrics and logs, each one consistent snapshot.
@@ -184,6 +204,13 @@ impl Telemetry {
     #[must_use]
     pub fn logger_provider(&self) -> &opentelemetry_sdk::logs::SdkLoggerProvider {
         &self.inner.pipeline.logger_provider
+    }
+
+    /// What `OTEL_PROPAGATORS` says, for context that the program passes on itself. After `install` it is the global
+    /// propagator.
+    #[must_use]
+    pub fn propagator(&self) -> opentelemetry::propagation::TextMapCompositePropagator {
+        Pipeline::propagator(&self.inner.config)
     }
 
     /// A server layer that records into this telemetry, whether or not it is the installed one.

@@ -4,19 +4,25 @@
 //! Every mistake found on the way is collected as a [`Mistake`]; an invalid value never stops the service unless
 //! `TRACEWELL_STRICT` is set.
 
+#[cfg(test)]
+mod documentation;
+mod explain;
 mod source;
 #[cfg(test)]
 mod tests;
 mod values;
 mod vars;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub(crate) use self::explain::installed;
 pub use self::{
+    explain::{Explanation, Origin, Setting, explain},
     source::Source,
     values::{
-        AccessLog, Compression, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange,
-        LogFormat, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal, Temporality,
+        AccessLog, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
+        IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal,
+        Temporality,
     },
     vars::{Variable, table as variables},
 };
@@ -29,8 +35,12 @@ pub struct Config {
     pub disabled: bool,
     /// `TRACEWELL_STRICT`: configuration mistakes become an error of `init`.
     pub strict: bool,
+    /// `OTEL_LOG_LEVEL`: what of our own voice is heard.
+    pub log_level: LogLevel,
     /// `TRACEWELL_PRESET`.
     pub preset: Preset,
+    /// `OTEL_ATTRIBUTE_COUNT_LIMIT` and `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, already in the limits of the signals.
+    pub attribute_limits: (u32, Option<u32>),
     /// Who this service is.
     pub resource: ResourceConfig,
     /// `OTEL_PROPAGATORS`, in order, without duplicates.
@@ -50,7 +60,7 @@ pub struct Config {
 }
 
 /// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ResourceConfig {
     /// The name the operator chose: `OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES`.
@@ -58,6 +68,28 @@ pub struct ResourceConfig {
     pub service_name: Option<String>,
     /// `OTEL_RESOURCE_ATTRIBUTES`, percent-decoded, without `service.name`; empty when any pair was malformed.
     pub attributes: Vec<(String, String)>,
+    /// `OTEL_RUST_RESOURCE_DETECTORS`; empty = `none`.
+    pub detectors: Vec<Detector>,
+}
+
+// an attribute's value may be a secret
+impl fmt::Debug for ResourceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let redactor = crate::redaction::Redactor::default();
+        let seen = |(key, value): &(String, String)| (key.clone(), redactor.value(key, value).into_owned());
+        f.debug_struct("ResourceConfig")
+            .field("service_name", &self.service_name)
+            .field("attributes", &self.attributes.iter().map(seen).collect::<Vec<_>>())
+            .field("detectors", &self.detectors)
+            .finish()
+    }
+}
+
+impl Default for ResourceConfig {
+    fn default() -> Self {
+        let detectors = <Detector as values::Word>::ALL.to_vec();
+        Self { service_name: None, attributes: Vec::new(), detectors }
+    }
 }
 
 /// Where one signal's OTLP requests go and how.
@@ -110,6 +142,18 @@ pub struct SpanLimits {
     pub attributes_per_event: u32,
     /// Attributes per link.
     pub attributes_per_link: u32,
+    /// Characters of a value, and bytes of a byte value; `None` = no limit.
+    pub value_length: Option<u32>,
+}
+
+/// How much one log record may hold (`OTEL_LOGRECORD_*_LIMIT`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogLimits {
+    /// Attributes per record.
+    pub attributes: u32,
+    /// Characters of an attribute's value, and bytes of a byte value; `None` = no limit.
+    pub value_length: Option<u32>,
 }
 
 /// Spans.
@@ -160,6 +204,8 @@ pub struct LogsConfig {
     pub batch: Batch,
     /// The OTLP exporter.
     pub otlp: Otlp,
+    /// What one record may hold.
+    pub limits: LogLimits,
     /// `RUST_LOG`; the directives as given, validated.
     pub filter: String,
     /// `TRACEWELL_LOG_FORMAT`; `None` = by whether stdout is a terminal.

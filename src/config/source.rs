@@ -26,6 +26,13 @@ pub(super) enum Lookup {
     Set(String),
 }
 
+/// Where a variable that is set was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Origin,
+    Defaults,
+}
+
 impl Source {
     /// The environment of this process, read when a variable is asked for.
     #[must_use]
@@ -62,12 +69,20 @@ impl Source {
         }
     }
 
-    pub(super) fn lookup(&self, name: &str) -> Lookup {
-        let value = match &self.origin {
+    /// Where a variable is found, if it is set at all.
+    pub(super) fn place(&self, name: &str) -> Place {
+        if self.own(name) == Lookup::Unset { Place::Defaults } else { Place::Origin }
+    }
+
+    fn own(&self, name: &str) -> Lookup {
+        Self::read(match &self.origin {
             Origin::Process => std::env::var_os(name),
             Origin::Pairs(pairs) => pairs.get(name).cloned(),
-        };
-        match Self::read(value) {
+        })
+    }
+
+    pub(super) fn lookup(&self, name: &str) -> Lookup {
+        match self.own(name) {
             Lookup::Unset => Self::read(self.defaults.get(name).cloned()),
             found => found,
         }

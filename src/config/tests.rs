@@ -84,8 +84,10 @@ fn an_empty_environment_gives_the_documented_defaults() {
         links: 128,
         attributes_per_event: 128,
         attributes_per_link: 128,
+        value_length: None,
     };
     assert_eq!(c.traces.limits, limits);
+    assert_eq!(c.logs.limits, LogLimits { attributes: 128, value_length: None });
     assert_eq!((c.metrics.interval, c.metrics.timeout), (ms(60_000), Some(ms(30_000))));
     assert_eq!(c.metrics.exemplar_filter, ExemplarFilter::TraceBased);
     assert_eq!(c.metrics.temporality, Temporality::Cumulative);
@@ -233,6 +235,10 @@ fn numbers_out_of_range_or_unreadable_fall_back_to_the_default() {
         ("OTEL_SPAN_LINK_COUNT_LIMIT", "128", false),
         ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "128", false),
         ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "128", false),
+        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "128", false),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "no limit", false),
+        ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "no limit", false),
+        ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "no limit", false),
         ("OTEL_METRIC_EXPORT_INTERVAL", "60000", true),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "30000", false),
         ("OTEL_EXPORTER_PROMETHEUS_PORT", "9464", false),
@@ -360,11 +366,16 @@ fn propagators_keep_their_order_without_duplicates() {
     let set = |value| accepted(&[("OTEL_PROPAGATORS", value)]).propagators;
     assert_eq!(set("Baggage,tracecontext,baggage"), [Propagator::Baggage, Propagator::TraceContext]);
     assert_eq!(set("none"), []);
-    for name in ["b3", "b3multi", "jaeger", "xray", "ottrace"] {
+    assert_eq!(set("b3,B3MULTI,b3"), [Propagator::B3, Propagator::B3Multi]);
+    for (name, why) in [
+        ("jaeger", "is deprecated and not supported"),
+        ("xray", "is not supported yet"),
+        ("ottrace", "is deprecated and not supported"),
+    ] {
         let value = format!("{name},tracecontext");
         let line = format!(
-            "OTEL_PROPAGATORS={value:?}: {name:?} is not supported yet; \
-             accepted is a list of tracecontext, baggage; or none; using tracecontext"
+            "OTEL_PROPAGATORS={value:?}: {name:?} {why}; \
+             accepted is a list of tracecontext, baggage, b3, b3multi; or none; using tracecontext"
         );
         assert_eq!(mistaken(&[("OTEL_PROPAGATORS", &value)], &line).propagators, [Propagator::TraceContext]);
     }
@@ -486,7 +497,7 @@ fn one_malformed_pair_discards_all_resource_attributes_with_one_mistake() {
     ] {
         let line = format!(
             "OTEL_RESOURCE_ATTRIBUTES={value:?}: {why}, so none is used; \
-             accepted is key=value,key=value with \",\", \"=\" and \"%\" percent-encoded; ignored"
+             accepted is name=value,name=value with \",\", \"=\" and \"%\" percent-encoded; ignored"
         );
         let c = mistaken(&[("OTEL_RESOURCE_ATTRIBUTES", value)], &line);
         assert_eq!((c.resource.service_name, c.resource.attributes.len()), (None, 0));
@@ -714,15 +725,7 @@ fn half_a_client_identity_is_a_mistake_and_not_used() {
 
 #[test]
 fn what_is_not_supported_is_said_once_and_has_no_effect() {
-    for name in [
-        "OTEL_CONFIG_FILE",
-        "OTEL_EXPERIMENTAL_CONFIG_FILE",
-        "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
-        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-        "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-        "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
-    ] {
+    for name in ["OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_EXPORTER_ZIPKIN_ENDPOINT"] {
         let (c, mistakes) = resolve(&[(name, "5")]);
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         let line = &mistakes[0];
@@ -880,4 +883,58 @@ fn no_value_of_any_variable_makes_it_panic() {
         assert!(batch.max_export_batch_size > 0 && batch.max_export_batch_size <= batch.max_queue_size);
         assert!(!config.metrics.interval.is_zero());
     }
+}
+
+// ---- the explanation
+
+fn explained(pairs: Pairs<'_>) -> Explanation {
+    let source = Source::from_pairs(pairs.iter().copied()).with_defaults([("OTEL_SERVICE_NAME", "program")]);
+    let (config, mistakes) = Config::resolve(&source);
+    Explanation::new(&source, &config, &config, &mistakes, &crate::redaction::Redactor::new())
+}
+
+#[test]
+fn every_variable_is_explained_and_its_default_is_the_tables() {
+    let explanation = explained(&[]);
+    for row in variables() {
+        let setting = explanation.get(row.name).unwrap();
+        assert!(!setting.value.contains("unknown"), "{}", row.name);
+        if !row.default.starts_with('(') && row.name != "OTEL_TRACES_SAMPLER_ARG" {
+            let expected = if row.name.ends_with("_INSECURE") { "true" } else { row.default };
+            let expected =
+                if row.name == "OTEL_EXPORTER_OTLP_ENDPOINT" { "(differs by signal)" } else { expected };
+            assert_eq!(setting.value, expected, "{}", row.name);
+        }
+    }
+}
+
+#[test]
+fn each_value_says_where_it_comes_from_and_secrets_are_hidden() {
+    let explanation = explained(&[
+        ("TRACEWELL_PRESET", "test"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "7"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "none"),
+        ("OTEL_TRACES_EXPORTER", "console,what"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter2"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hunter2@localhost:1"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "db.password=hunter2,team=shop"),
+        ("TRACEWELL_ADMIN_TOKEN", "hunter2"),
+        ("OTEL_ENTITIES", "service{token=hunter2}"),
+    ]);
+    for (name, value, origin) in [
+        ("TRACEWELL_PRESET", "test", Origin::Environment),
+        ("OTEL_SERVICE_NAME", "program", Origin::ProgramDefault),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100", Origin::Preset),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "2048", Origin::Default),
+        ("OTEL_TRACES_EXPORTER", "console", Origin::Environment),
+        ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "7", Origin::Environment),
+        ("OTEL_RESOURCE_ATTRIBUTES", "db.password=REDACTED,team=shop", Origin::Environment),
+        ("OTEL_TRACES_SAMPLER", "parentbased_always_on", Origin::Default),
+    ] {
+        let setting = explanation.get(name).unwrap();
+        assert_eq!((setting.value.as_str(), setting.origin), (value, origin), "{name}");
+    }
+    let text = explanation.to_string();
+    assert!(!text.contains("hunter2") && !format!("{explanation:?}").contains("hunter2"), "{text}");
+    assert!(text.contains("! OTEL_BSP_MAX_QUEUE_SIZE=") && text.contains("! OTEL_ENTITIES="), "{text}");
 }

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     config::{MetricsConfig, Signal, Temporality},
     diagnostics,
+    redaction::Redactor,
 };
 
 /// A reader shared by whoever collects.
@@ -66,6 +67,7 @@ impl MetricReader for SharedReader {
 pub(crate) struct MetricSource {
     reader: SharedReader,
     exemplars: Option<Arc<ExemplarStore>>,
+    redactor: Redactor,
 }
 
 impl MetricSource {
@@ -83,6 +85,7 @@ impl MetricSource {
                 exemplars.attach(scope.scope(), &mut converted.metrics, take);
             }
         }
+        self.redactor.metrics(&mut request);
         Ok(request)
     }
 }
@@ -102,6 +105,7 @@ pub(super) fn provider(
     resource: &Resource,
     views: &Arc<Views>,
     exemplars: Option<&Arc<ExemplarStore>>,
+    redactor: &Redactor,
 ) -> Meters {
     let reader =
         |temporality| SharedReader(Arc::new(ManualReader::builder().with_temporality(temporality).build()));
@@ -124,7 +128,7 @@ pub(super) fn provider(
     }
     let views = Arc::clone(views);
     let provider = builder.with_view(move |instrument| views.sdk_stream(instrument)).build();
-    let source = |reader| MetricSource { reader, exemplars: exemplars.cloned() };
+    let source = |reader| MetricSource { reader, exemplars: exemplars.cloned(), redactor: redactor.clone() };
     Meters { provider, push: source(push), pull: source(pull) }
 }
 

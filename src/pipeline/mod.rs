@@ -17,6 +17,7 @@ pub(crate) mod openmetrics;
 mod otlp;
 mod propagation;
 mod queue;
+mod scrub;
 mod signal;
 mod subscriber;
 mod traces;
@@ -53,6 +54,7 @@ use self::{
     logs::{LogLayer, ScopedRecord},
     metrics::PointAccount,
     queue::Queue,
+    scrub::Scrub,
     signal::SignalStatus,
     wanted::Wanted,
 };
@@ -65,6 +67,7 @@ pub use self::{
 use crate::{
     config::{Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Signal},
     lines::LineWriter,
+    redaction::Redactor,
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
@@ -77,6 +80,8 @@ pub(crate) struct Additions {
     pub(crate) span_processors: Vec<Box<dyn SpanProcessor>>,
     pub(crate) log_processors: Vec<Box<dyn LogProcessor>>,
     pub(crate) views: Vec<View>,
+    /// What must not be seen.
+    pub(crate) redactor: Redactor,
     /// No line on stdout, whatever the configuration says.
     pub(crate) silent: bool,
 }
@@ -103,6 +108,7 @@ pub(crate) struct Pipeline {
     exporter: Option<ExporterThread>,
     disabled: bool,
     filter: String,
+    log_scrub: Scrub,
 }
 
 impl Pipeline {
@@ -127,9 +133,11 @@ impl Pipeline {
             Views::new(additions.views, config.metrics.histogram == HistogramAggregation::Base2Exponential);
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
-        let meters = metrics::provider(&config.metrics, resource, &views, exemplars.as_ref());
+        let meters =
+            metrics::provider(&config.metrics, resource, &views, exemplars.as_ref(), &additions.redactor);
         let meter_provider = shared_meters(&meters.provider, exemplars, &views, live);
 
+        let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
         let added = log_processors || !additions.span_processors.is_empty();
         let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
@@ -138,7 +146,8 @@ impl Pipeline {
                 .into_iter()
                 .fold(builder, |builder, added| builder.with_span_processor(Added(added)))
         });
-        let logger_provider = logs::provider(resource, log_queue.clone(), additions.log_processors);
+        let logger_provider =
+            logs::provider(resource, log_queue.clone(), additions.log_processors, log_scrub.clone());
 
         let statuses = [
             status(&config.traces.exporters, &config.traces.otlp, span_queue.clone(), live),
@@ -152,6 +161,7 @@ impl Pipeline {
             logs: log_queue.clone(),
             metrics: sent(&config.metrics.exporters).then_some((meters.push, points)),
             statuses: statuses.clone(),
+            redactor: additions.redactor,
         };
         let exporter = wanted.start()?;
         let lines = (!additions.silent).then(|| lines(config.logs.format));
@@ -168,7 +178,13 @@ impl Pipeline {
             exporter,
             disabled: config.disabled,
             filter: config.logs.filter.clone(),
+            log_scrub,
         })
+    }
+
+    /// What must not be seen.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.log_scrub.redactor
     }
 
     /// The propagator of the configuration; it works even when the SDK is disabled.
@@ -190,7 +206,7 @@ impl Pipeline {
         } else {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
-        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone());
+        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone());
         subscriber::layers(tracer, layer, &self.filter, LevelFilter::INFO)
     }
 

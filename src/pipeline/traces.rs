@@ -19,6 +19,7 @@ use super::{
     exporter::Export,
     otlp::{InFlight, Lane},
     queue::Queue,
+    scrub::Scrub,
     transport::Transport,
 };
 use crate::{
@@ -109,10 +110,17 @@ impl Tracer for SeededTracer {
 pub(super) struct SpanExport {
     lane: Lane<SpanData>,
     exporter: opentelemetry_otlp::SpanExporter,
+    /// Applied here, on the exporter's thread: whoever made a span, by `#[instrument]` or the API, does not wait for it.
+    scrub: Scrub,
 }
 
 impl SpanExport {
-    pub(super) fn new(lane: Lane<SpanData>, resource: &Resource, json: bool) -> Result<Self, String> {
+    pub(super) fn new(
+        lane: Lane<SpanData>,
+        resource: &Resource,
+        json: bool,
+        scrub: Scrub,
+    ) -> Result<Self, String> {
         use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
         let mut exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
@@ -124,7 +132,7 @@ impl SpanExport {
             .build()
             .map_err(|error| error.to_string())?;
         exporter.set_resource(resource);
-        Ok(Self { lane, exporter })
+        Ok(Self { lane, exporter, scrub })
     }
 }
 
@@ -134,10 +142,11 @@ impl Export for SpanExport {
     }
 
     async fn once(&mut self) {
-        let batch = self.lane.queue.take();
+        let mut batch = self.lane.queue.take();
         if batch.is_empty() {
             return;
         }
+        batch.iter_mut().for_each(|span| self.scrub.span(span));
         let in_flight = InFlight::new(&self.lane, batch.len());
         let result = self.exporter.export(batch).await;
         in_flight.settle(result);

@@ -10,11 +10,15 @@ use super::{
     metrics::{MetricExport, MetricSource, PointAccount},
     otlp::Lane,
     queue::Queue,
+    scrub::Scrub,
     signal::SignalStatus,
     traces::SpanExport,
     transport::Transport,
 };
-use crate::config::{Batch, Config, Exporter, Otlp, Protocol, Signal};
+use crate::{
+    config::{Batch, Config, Exporter, Otlp, Protocol, Signal},
+    redaction::Redactor,
+};
 
 /// What the exporter's thread is to send.
 pub(super) struct Wanted {
@@ -24,6 +28,7 @@ pub(super) struct Wanted {
     pub(super) logs: Option<Arc<Queue<ScopedRecord>>>,
     pub(super) metrics: Option<(MetricSource, Arc<PointAccount>)>,
     pub(super) statuses: [Arc<SignalStatus>; 3],
+    pub(super) redactor: Redactor,
 }
 
 impl Wanted {
@@ -50,7 +55,8 @@ impl Wanted {
             let otlp = limited(&config.otlp, &config.batch);
             let lane = connect(Signal::Traces, &config.exporters, &otlp, trace_status, &mut problems)
                 .map(|transport| lane(Signal::Traces, queue, transport, &config.batch));
-            match lane.map(|lane| SpanExport::new(lane, &self.resource, json)) {
+            let scrub = Scrub::of_spans(config.limits, &self.redactor);
+            match lane.map(|lane| SpanExport::new(lane, &self.resource, json, scrub)) {
                 Some(Ok(export)) => tasks.spawn(Signal::Traces, export),
                 Some(Err(problem)) => problems.push(problem),
                 None => {}

@@ -1,9 +1,32 @@
-//! What the process can see of itself and its host. A thing that cannot be seen is left out.
+//! What the process can see of itself and of where it runs. A thing that cannot be seen is left out.
+
+use std::{fs, path::Path};
 
 use opentelemetry::KeyValue;
 use opentelemetry_semantic_conventions::resource as names;
 
-pub(super) fn host() -> Vec<KeyValue> {
+use super::{container, kubernetes};
+use crate::config::{Detector, Source};
+
+/// Everything these detectors see; `root` is where the file system begins.
+pub(super) fn all(detectors: &[Detector], source: &Source, root: &Path) -> Vec<KeyValue> {
+    let detected = detectors.iter().flat_map(|detector| match detector {
+        Detector::Host => host(),
+        Detector::Os => os(),
+        Detector::Process => process(),
+        Detector::Container => container::detect(root),
+        Detector::Kubernetes => kubernetes::detect(source, root),
+    });
+    detected.collect()
+}
+
+/// A small text file below `root`; `None` when there is none or it is no text.
+pub(super) fn read(root: &Path, path: &str) -> Option<String> {
+    let text = fs::read_to_string(root.join(path)).ok()?;
+    (!text.trim().is_empty()).then_some(text)
+}
+
+fn host() -> Vec<KeyValue> {
     let mut attributes = vec![KeyValue::new(names::HOST_ARCH, arch())];
     let name = gethostname::gethostname().to_string_lossy().into_owned();
     if !name.is_empty() {
@@ -24,7 +47,7 @@ fn arch() -> &'static str {
     }
 }
 
-pub(super) fn os() -> Vec<KeyValue> {
+fn os() -> Vec<KeyValue> {
     let kind = match std::env::consts::OS {
         "macos" => "darwin",
         other => other,
@@ -32,7 +55,7 @@ pub(super) fn os() -> Vec<KeyValue> {
     vec![KeyValue::new(names::OS_TYPE, kind)]
 }
 
-pub(super) fn process() -> Vec<KeyValue> {
+fn process() -> Vec<KeyValue> {
     vec![
         KeyValue::new(names::PROCESS_PID, i64::from(std::process::id())),
         KeyValue::new(names::PROCESS_EXECUTABLE_NAME, executable()),

@@ -3,13 +3,22 @@
 //! Precedence: code, then the environment, then what is detected, then the service name given as a default
 //! (specification, resource/sdk.md; semantic conventions 1.44, resource/README.md).
 
+mod container;
 mod detect;
+mod kubernetes;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
 
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_semantic_conventions::{SCHEMA_URL, resource as names};
 
-use crate::config::ResourceConfig;
+use crate::{
+    config::{ResourceConfig, Source},
+    redaction::Redactor,
+};
 
 /// What the program says about itself.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +32,22 @@ pub(crate) struct Identity {
 }
 
 /// The resource of this process.
-pub(crate) fn resource(config: &ResourceConfig, identity: &Identity) -> Resource {
+pub(crate) fn resource(
+    config: &ResourceConfig,
+    identity: &Identity,
+    source: &Source,
+    redactor: &Redactor,
+) -> Resource {
+    below(Path::new("/"), config, identity, source, redactor)
+}
+
+fn below(
+    root: &Path,
+    config: &ResourceConfig,
+    identity: &Identity,
+    source: &Source,
+    redactor: &Redactor,
+) -> Resource {
     let mut attributes: Vec<KeyValue> = vec![
         KeyValue::new(names::TELEMETRY_SDK_NAME, "opentelemetry"),
         KeyValue::new(names::TELEMETRY_SDK_LANGUAGE, "rust"),
@@ -32,13 +56,12 @@ pub(crate) fn resource(config: &ResourceConfig, identity: &Identity) -> Resource
         KeyValue::new(names::TELEMETRY_DISTRO_VERSION, env!("CARGO_PKG_VERSION")),
         KeyValue::new(names::SERVICE_INSTANCE_ID, uuid::Uuid::new_v4().to_string()),
     ];
-    attributes.extend(detect::host());
-    attributes.extend(detect::os());
-    attributes.extend(detect::process());
+    attributes.extend(detect::all(&config.detectors, source, root));
     // a later attribute of the same name replaces an earlier one
     attributes.extend(config.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
     attributes.extend(identity.attributes.iter().cloned());
     attributes.push(KeyValue::new(names::SERVICE_NAME, service_name(config, identity)));
+    attributes.iter_mut().for_each(|attribute| redactor.attribute(attribute));
     Resource::builder_empty().with_schema_url(attributes, SCHEMA_URL).build()
 }
 
@@ -53,45 +76,4 @@ fn service_name(config: &ResourceConfig, identity: &Identity) -> Value {
         .or_else(|| config.service_name.clone().map(Value::from))
         .or_else(|| identity.default_service_name.clone().map(Value::from))
         .unwrap_or_else(|| format!("unknown_service:{}", detect::executable()).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use opentelemetry::Key;
-
-    use super::*;
-
-    fn get(resource: &Resource, key: &'static str) -> Option<String> {
-        resource.get(&Key::from_static_str(key)).map(|value| value.to_string())
-    }
-
-    #[test]
-    fn the_service_name_is_code_then_environment_then_default_then_the_executable() {
-        let mut config = ResourceConfig::default();
-        let mut identity = Identity::default();
-        let name = |config: &_, identity: &_| get(&resource(config, identity), "service.name").unwrap();
-        assert!(name(&config, &identity).starts_with("unknown_service:"));
-        identity.default_service_name = Some("default".into());
-        assert_eq!(name(&config, &identity), "default");
-        config.service_name = Some("environment".into());
-        assert_eq!(name(&config, &identity), "environment");
-        identity.service_name = Some("code".into());
-        assert_eq!(name(&config, &identity), "code");
-    }
-
-    #[test]
-    fn a_resource_says_who_where_and_with_what_and_code_wins() {
-        let config = ResourceConfig {
-            attributes: vec![("host.name".into(), "from-env".into()), ("team".into(), "env".into())],
-            ..ResourceConfig::default()
-        };
-        let identity = Identity { attributes: vec![KeyValue::new("team", "code")], ..Identity::default() };
-        let resource = resource(&config, &identity);
-        assert_eq!(get(&resource, "host.name").as_deref(), Some("from-env"));
-        assert_eq!(get(&resource, "team").as_deref(), Some("code"));
-        assert_eq!(get(&resource, "telemetry.distro.name").as_deref(), Some("tracewell"));
-        assert_eq!(get(&resource, "process.pid"), Some(std::process::id().to_string()));
-        let id = get(&resource, "service.instance.id").unwrap();
-        assert_eq!(uuid::Uuid::parse_str(&id).unwrap().get_version_num(), 4);
-    }
 }

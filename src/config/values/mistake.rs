@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, error::Error, fmt};
 
+use crate::redaction::Redactor;
+
 /// What stands where a secret was.
 const HIDDEN: &str = "******";
 
@@ -21,6 +23,8 @@ pub struct Mistake {
     pub problem: String,
     /// What is used instead; empty = the setting is ignored.
     pub used: String,
+    /// A part of the value is used.
+    pub(crate) partly: bool,
 }
 
 impl Mistake {
@@ -31,8 +35,15 @@ impl Mistake {
         problem: impl Into<String>,
         used: impl Into<String>,
     ) -> Self {
-        let value = Some(shortened(&redacted(value)).into_owned());
-        Self { variable: variable.into(), value, problem: problem.into(), used: used.into() }
+        let value = Redactor::default().owned_text(redacted(value).into_owned());
+        let value = Some(shortened(&value).into_owned());
+        Self { variable: variable.into(), value, problem: problem.into(), used: used.into(), partly: false }
+    }
+
+    /// The same where a part of the value is used.
+    pub(crate) fn in_part(mut self, partly: bool) -> Self {
+        self.partly = partly;
+        self
     }
 
     /// The same with nothing of the value to be seen.

@@ -75,6 +75,23 @@ words! {
 }
 
 words! {
+    /// What tells where the service runs (`OTEL_RUST_RESOURCE_DETECTORS`).
+    #[non_exhaustive]
+    Detector {
+        /// The host's name and architecture.
+        Host = "host",
+        /// The operating system.
+        Os = "os",
+        /// The process's id and program.
+        Process = "process",
+        /// The container's id.
+        Container = "container",
+        /// The pod, its namespace and node.
+        Kubernetes = "kubernetes",
+    }
+}
+
+words! {
     /// Which measurements may become exemplars.
     ExemplarFilter {
         /// Every one.
@@ -141,6 +158,29 @@ words! {
         TraceContext = "tracecontext",
         /// W3C Baggage.
         Baggage = "baggage",
+        /// Zipkin's B3 in one header; both forms are read.
+        B3 = "b3",
+        /// Zipkin's B3 in many headers; both forms are read.
+        B3Multi = "b3multi",
+    }
+}
+
+words! {
+    /// What of our own voice is heard on stderr (`OTEL_LOG_LEVEL`). We say nothing below `info`.
+    #[non_exhaustive]
+    LogLevel {
+        /// Nothing.
+        None = "none",
+        /// What a person must act upon.
+        Error = "error",
+        /// And what is lost or not as configured.
+        Warn = "warn",
+        /// And what is back to normal.
+        Info = "info",
+        /// The same.
+        Debug = "debug",
+        /// The same.
+        Trace = "trace",
     }
 }
 

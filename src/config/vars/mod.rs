@@ -9,20 +9,22 @@ use self::{
     otlp::otlp,
     reader::{Reader, partly},
     table::{
-        ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT, BLRP_EXPORT_TIMEOUT,
-        BLRP_MAX_EXPORT_BATCH_SIZE, BLRP_MAX_QUEUE_SIZE, BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT,
-        BSP_MAX_EXPORT_BATCH_SIZE, BSP_MAX_QUEUE_SIZE, BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN,
-        EVENT_ATTRIBUTE_COUNT_LIMIT, HTTP_KNOWN_METHODS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL,
-        LOG_FORMAT, LOGS_EXPORTER, METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER,
-        METRICS_EXPORTER, METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST,
-        PROMETHEUS_PORT, PROPAGATORS, RESOURCE_ATTRIBUTES, RUST_LOG, SDK_DISABLED, SERVICE_NAME, SHUTDOWN,
-        SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT, TRACES_EXPORTER,
-        TRACES_SAMPLER, TRACES_SAMPLER_ARG, UNSUPPORTED,
+        ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT,
+        ATTRIBUTE_VALUE_LENGTH_LIMIT, BLRP_EXPORT_TIMEOUT, BLRP_MAX_EXPORT_BATCH_SIZE, BLRP_MAX_QUEUE_SIZE,
+        BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE, BSP_MAX_QUEUE_SIZE,
+        BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT, EXCEPTION_SIGNAL,
+        HTTP_KNOWN_METHODS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL,
+        LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_EXPORTER,
+        METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER,
+        METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST, PROMETHEUS_PORT,
+        PROPAGATORS, RESOURCE_ATTRIBUTES, RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED, SERVICE_NAME, SHUTDOWN,
+        SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, SPAN_EVENT_COUNT_LIMIT,
+        SPAN_LINK_COUNT_LIMIT, STRICT, TRACES_EXPORTER, TRACES_SAMPLER, TRACES_SAMPLER_ARG, UNSUPPORTED,
     },
 };
 use super::{
-    AdminConfig, Batch, Config, HttpConfig, LogsConfig, MetricsConfig, Mistake, ResourceConfig, Sampler,
-    ShutdownConfig, Signal, Source, SpanLimits, TracesConfig,
+    AdminConfig, Batch, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake, ResourceConfig,
+    Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig,
 };
 
 pub use self::table::{Variable, table};
@@ -35,10 +37,17 @@ pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
     let mut reader = Reader::new(source);
     let r = &mut reader;
     r.preset = r.get(&PRESET, parse::word);
+    // nothing to choose: exceptions are log records
+    r.get(&EXCEPTION_SIGNAL, parse::exception_signal);
     let config = Config {
         disabled: r.get(&SDK_DISABLED, parse::boolean),
         strict: r.get(&STRICT, parse::boolean),
+        log_level: r.get(&LOG_LEVEL, parse::word),
         preset: r.preset,
+        attribute_limits: (
+            r.get(&ATTRIBUTE_COUNT_LIMIT, parse::count),
+            r.read(&ATTRIBUTE_VALUE_LENGTH_LIMIT, "no limit", parse::count),
+        ),
         resource: resource(r),
         propagators: r.get(&PROPAGATORS, parse::propagators),
         traces: traces(r),
@@ -64,7 +73,11 @@ fn resource(r: &mut Reader<'_>) -> ResourceConfig {
     let mut attributes = r.optional(&RESOURCE_ATTRIBUTES, parse::attributes).unwrap_or_default();
     let place = attributes.iter().position(|(key, _)| key == SERVICE_NAME_ATTRIBUTE);
     let name = place.map(|place| attributes.remove(place).1).filter(|name| !name.trim().is_empty());
-    ResourceConfig { service_name: r.optional(&SERVICE_NAME, parse::text).or(name), attributes }
+    ResourceConfig {
+        service_name: r.optional(&SERVICE_NAME, parse::text).or(name),
+        attributes,
+        detectors: r.get(&RESOURCE_DETECTORS, parse::detectors),
+    }
 }
 
 fn traces(r: &mut Reader<'_>) -> TracesConfig {
@@ -146,7 +159,25 @@ fn limits(r: &mut Reader<'_>) -> SpanLimits {
         attributes_per_link: own(&LINK_ATTRIBUTE_COUNT_LIMIT),
         events: r.get(&SPAN_EVENT_COUNT_LIMIT, parse::count),
         links: r.get(&SPAN_LINK_COUNT_LIMIT, parse::count),
+        value_length: value_length(r, &SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT),
     }
+}
+
+fn log_limits(r: &mut Reader<'_>) -> LogLimits {
+    let general = r.get(&ATTRIBUTE_COUNT_LIMIT, parse::count);
+    let own = r.read(&LOGRECORD_ATTRIBUTE_COUNT_LIMIT, &general.to_string(), parse::count);
+    LogLimits {
+        attributes: own.unwrap_or(general),
+        value_length: value_length(r, &LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT),
+    }
+}
+
+/// A signal's own limit, else the general one.
+fn value_length(r: &mut Reader<'_>, own: &'static Variable) -> Option<u32> {
+    let none = || "no limit".to_owned();
+    let general = r.read(&ATTRIBUTE_VALUE_LENGTH_LIMIT, &none(), parse::count);
+    let used = general.map_or_else(none, |limit| limit.to_string());
+    r.read(own, &used, parse::count).or(general)
 }
 
 fn metrics(r: &mut Reader<'_>) -> MetricsConfig {
@@ -170,6 +201,7 @@ fn logs(r: &mut Reader<'_>) -> LogsConfig {
             [&BLRP_SCHEDULE_DELAY, &BLRP_EXPORT_TIMEOUT, &BLRP_MAX_QUEUE_SIZE, &BLRP_MAX_EXPORT_BATCH_SIZE],
         ),
         otlp: otlp(r, Signal::Logs),
+        limits: log_limits(r),
         filter: r.get(&RUST_LOG, parse::filter),
         format: r.optional(&LOG_FORMAT, parse::word),
         access_log: r.get(&ACCESS_LOG, parse::word),

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::reader::{Parsed, bad, because, partly, quoted};
 use crate::config::{
-    Exporter, Headers, IpRange, Propagator, Sampler, Secret, Signal,
+    Detector, Exporter, Headers, IpRange, Propagator, Sampler, Secret, Signal,
     values::{Word, percent_decoded},
 };
 
@@ -115,10 +115,24 @@ pub(super) fn exporters(text: &str, signal: Signal) -> Parsed<Vec<Exporter>> {
 pub(super) fn propagators(text: &str) -> Parsed<Vec<Propagator>> {
     words(text, |entry| {
         Propagator::from_word(entry).ok_or(match entry.to_ascii_lowercase().as_str() {
-            "b3" | "b3multi" | "jaeger" | "xray" | "ottrace" => "is not supported yet",
+            "xray" => "is not supported yet",
+            "jaeger" | "ottrace" => "is deprecated and not supported",
             _ => "is unknown",
         })
     })
+}
+
+pub(super) fn detectors(text: &str) -> Parsed<Vec<Detector>> {
+    words(text, |entry| Detector::from_word(entry).ok_or("is unknown"))
+}
+
+/// Only one way of the two is there.
+pub(super) fn exception_signal(text: &str) -> Parsed<()> {
+    match text.to_ascii_lowercase().as_str() {
+        "logs" => Ok(()),
+        "logs/dup" => Err(because("span events are not emitted as well")),
+        _ => Err(bad()),
+    }
 }
 
 /// A list of words without duplicates, or `none`.

@@ -121,20 +121,24 @@ impl<'a> Reader<'a> {
                     Some(usable) => (Some(usable.0), usable.1),
                     None => (None, used.to_owned()),
                 };
-                self.mistake(var, &value, &why, &used);
+                self.mistake_about(var, &value, &why, &used, parsed.is_some());
                 parsed
             }
         }
     }
 
     pub(super) fn mistake(&mut self, var: &'static Variable, value: &str, why: &str, used: &str) {
+        self.mistake_about(var, value, why, used, false);
+    }
+
+    fn mistake_about(&mut self, var: &'static Variable, value: &str, why: &str, used: &str, partly: bool) {
         let problem = match why {
             "" => format!("accepted is {}", var.accepted),
             // the parser knew better than the table what is accepted here
             why if why.contains("accepted is") => why.to_owned(),
             why => format!("{why}; accepted is {}", var.accepted),
         };
-        let mistake = Mistake::new(var.name, value, problem, used);
+        let mistake = Mistake::new(var.name, value, problem, used).in_part(partly);
         self.add(if var.secret { mistake.hiding_value() } else { mistake });
     }
 

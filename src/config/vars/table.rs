@@ -76,6 +76,7 @@ const fn var(
 
 const BOOL: &str = "true or false";
 const COUNT: &str = "a whole number from 0 to 2147483647";
+const LENGTH: &str = "a number of characters from 0 to 2147483647";
 const SIZE: &str = "a whole number from 1 to 2147483647";
 const DELAY: &str = "milliseconds, a whole number from 0 to 2147483647";
 const TIMEOUT: &str = "milliseconds, a whole number from 0 (= no limit) to 2147483647";
@@ -112,9 +113,13 @@ table! {
     SDK_DISABLED = var("OTEL_SDK_DISABLED", "false", BOOL,
         "true: no exporter, no thread, no socket; propagation and stdout logs keep working");
     SERVICE_NAME = var("OTEL_SERVICE_NAME", "(detected)", "text", "the service's name; wins over service.name in OTEL_RESOURCE_ATTRIBUTES");
-    RESOURCE_ATTRIBUTES = var("OTEL_RESOURCE_ATTRIBUTES", "", "key=value,key=value with \",\", \"=\" and \"%\" percent-encoded",
+    RESOURCE_ATTRIBUTES = var("OTEL_RESOURCE_ATTRIBUTES", "", "name=value,name=value with \",\", \"=\" and \"%\" percent-encoded",
         "attributes of everything sent; one malformed pair and none is used");
-    PROPAGATORS = var("OTEL_PROPAGATORS", "tracecontext,baggage", "a list of tracecontext, baggage; or none",
+    RESOURCE_DETECTORS = var("OTEL_RUST_RESOURCE_DETECTORS", "host,os,process,container,kubernetes",
+        "a list of host, os, process, container, kubernetes; or none", "what tells where the service runs");
+    LOG_LEVEL = var("OTEL_LOG_LEVEL", "info", "none, error, warn, info, debug or trace",
+        "what telemetry says of itself on stderr; the service's own levels are RUST_LOG's");
+    PROPAGATORS = var("OTEL_PROPAGATORS", "tracecontext,baggage", "a list of tracecontext, baggage, b3, b3multi; or none",
         "how context travels between services");
 
     TRACES_EXPORTER = var("OTEL_TRACES_EXPORTER", "otlp", EXPORTERS, "where spans go");
@@ -142,6 +147,14 @@ table! {
     EVENT_ATTRIBUTE_COUNT_LIMIT = var("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "(as OTEL_ATTRIBUTE_COUNT_LIMIT)", COUNT, "attributes per span event");
     LINK_ATTRIBUTE_COUNT_LIMIT = var("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "(as OTEL_ATTRIBUTE_COUNT_LIMIT)", COUNT, "attributes per span link");
 
+    ATTRIBUTE_VALUE_LENGTH_LIMIT = var("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "(no limit)", LENGTH, "the default of the other value length limits");
+    SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT = var("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "(as OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT)", LENGTH,
+        "length of a text attribute of a span, its events and links; what is longer is cut");
+    LOGRECORD_ATTRIBUTE_COUNT_LIMIT = var("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "(as OTEL_ATTRIBUTE_COUNT_LIMIT)", COUNT,
+        "attributes per log record; otel.dropped_attributes_count says how many did not fit");
+    LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT = var("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "(as OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT)", LENGTH,
+        "length of a text attribute of a log record; what is longer is cut");
+
     METRICS_TEMPORALITY = var("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative", "cumulative, delta or lowmemory",
         "whether metrics are totals or changes");
     METRICS_HISTOGRAM = var("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram",
@@ -156,6 +169,7 @@ table! {
 
     HTTP_KNOWN_METHODS = var("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,HEAD,POST,PUT,DELETE,CONNECT,OPTIONS,TRACE,PATCH,QUERY",
         "a list of HTTP methods, case-sensitive", "replaces the list of known methods; any other is recorded as _OTHER");
+    EXCEPTION_SIGNAL = var("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "logs", "logs", "exceptions are log records, never span events");
     RUST_LOG = var("RUST_LOG", "info", "directives of tracing's EnvFilter such as info,my_crate=debug", "which log events are kept");
 
     PRESET = var("TRACEWELL_PRESET", "production", "production, development or test", "a set of defaults; explicit settings win over it");
@@ -192,7 +206,6 @@ otlp! {
 pub(super) static UNSUPPORTED: &[(&str, &str)] = &[
     ("OTEL_CONFIG_FILE", "not supported yet; accepted are the single variables"),
     ("OTEL_EXPERIMENTAL_CONFIG_FILE", "deprecated and not supported; accepted are the single variables"),
-    ("OTEL_LOG_LEVEL", "not supported yet; RUST_LOG has the levels"),
     ("OTEL_ENTITIES", "not supported yet; accepted is OTEL_RESOURCE_ATTRIBUTES"),
     (
         "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
@@ -201,10 +214,6 @@ pub(super) static UNSUPPORTED: &[(&str, &str)] = &[
     ("OTEL_EXPORTER_ZIPKIN_TIMEOUT", "deprecated and not supported; accepted is OTEL_EXPORTER_OTLP_TIMEOUT"),
     ("OTEL_EXPORTER_OTLP_SPAN_INSECURE", "obsolete; accepted is OTEL_EXPORTER_OTLP_TRACES_INSECURE"),
     ("OTEL_EXPORTER_OTLP_METRIC_INSECURE", "obsolete; accepted is OTEL_EXPORTER_OTLP_METRICS_INSECURE"),
-    ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "not supported yet; values are sent whole"),
-    ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "not supported yet; values are sent whole"),
-    ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "not supported yet; values are sent whole"),
-    ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "not supported yet; all attributes are sent"),
 ];
 
 /// Every variable that is read, in the order of the documentation.

@@ -6,20 +6,61 @@ use opentelemetry::logs::{AnyValue, LogRecord as _};
 use opentelemetry_sdk::logs::SdkLogRecord;
 use tracing::field::{Field, Visit};
 
+use crate::{
+    pipeline::scrub::{DROPPED, Scrub},
+    redaction::REDACTED,
+};
+
 /// Longest value of one field; what is longer is cut and marked.
 const MAX_VALUE: usize = 32 * 1024;
 const CUT: &str = "…[cut]";
 
-/// Writes fields into a record.
-pub(super) struct Fields<'a>(pub(super) &'a mut SdkLogRecord);
+/// Writes fields into a record, as far as they may be seen.
+pub(super) struct Fields<'a> {
+    record: &'a mut SdkLogRecord,
+    scrub: &'a Scrub,
+    kept: u32,
+    dropped: u32,
+}
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    pub(super) fn new(record: &'a mut SdkLogRecord, scrub: &'a Scrub) -> Self {
+        Self { record, scrub, kept: 0, dropped: 0 }
+    }
+
+    /// Says in the record what did not fit.
+    pub(super) fn finish(self) {
+        if self.dropped > 0 {
+            self.record.add_attribute(DROPPED, i64::from(self.dropped));
+        }
+    }
+
+    /// A number or the like: nothing to be seen in it, unless its name is secret.
     fn put(&mut self, field: &Field, value: impl Into<AnyValue>) {
         match field.name() {
-            "message" => self.0.set_body(value.into()),
-            // tracing-log's copy of metadata that the record has in its own place
-            name if name.starts_with("log.") => {}
-            name => self.0.add_attribute(name, value),
+            "message" => self.record.set_body(value.into()),
+            name if self.scrub.redactor.is_secret_name(name) => self.add(name, REDACTED.into()),
+            name => self.add(name, value.into()),
+        }
+    }
+
+    fn put_text(&mut self, field: &Field, text: String) {
+        match field.name() {
+            "message" => self.record.set_body(self.scrub.redactor.owned_text(bounded(text)).into()),
+            name => self.add(name, self.scrub.text(name, bounded(text)).into()),
+        }
+    }
+
+    fn add(&mut self, name: &'static str, value: AnyValue) {
+        // tracing-log's copy of metadata that the record has in its own place
+        if name.starts_with("log.") {
+            return;
+        }
+        if self.kept < self.scrub.attributes {
+            self.kept += 1;
+            self.record.add_attribute(name, value);
+        } else {
+            self.dropped += 1;
         }
     }
 }
@@ -37,35 +78,42 @@ impl Visit for Fields<'_> {
         // OTLP has no unsigned integer: what does not fit is exact as text rather than wrong as a number
         match i64::try_from(value) {
             Ok(value) => self.put(field, value),
-            Err(_) => self.put(field, value.to_string()),
+            Err(_) => self.put_text(field, value.to_string()),
         }
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
         match i64::try_from(value) {
             Ok(value) => self.put(field, value),
-            Err(_) => self.put(field, value.to_string()),
+            Err(_) => self.put_text(field, value.to_string()),
         }
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
         match i64::try_from(value) {
             Ok(value) => self.put(field, value),
-            Err(_) => self.put(field, value.to_string()),
+            Err(_) => self.put_text(field, value.to_string()),
         }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
+        match field.name() {
+            "message" => self.put(field, value),
+            // says whether there is a secret, never which
+            name => self.add(name, value.into()),
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, bounded(value.to_owned()));
+        let end = value.len().min(MAX_VALUE + 4);
+        let end = (0..=end).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+        self.put_text(field, value[..end].to_owned());
     }
 
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
         let length = value.len().min(MAX_VALUE);
-        self.put(field, AnyValue::Bytes(Box::new(value[..length].to_vec())));
+        let limit = self.scrub.value_length.map_or(length, |limit| length.min(limit as usize));
+        self.put(field, AnyValue::Bytes(Box::new(value[..limit].to_vec())));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -77,11 +125,11 @@ impl Visit for Fields<'_> {
             text.push_str(&cause.to_string());
             source = cause.source();
         }
-        self.put(field, bounded(text));
+        self.put_text(field, text);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, bounded(formatted(value)));
+        self.put_text(field, formatted(value));
     }
 }
 

@@ -18,7 +18,7 @@ use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{Lines, Records, fields::Fields, json, pretty};
-use crate::{config::LogFormat, diagnostics::Listener, requests};
+use crate::{config::LogFormat, diagnostics::Listener, pipeline::scrub::Scrub, requests};
 
 /// Longest line buffer a thread keeps between two events.
 const KEEP: usize = 16 * 1024;
@@ -28,12 +28,13 @@ thread_local! {
 }
 
 /// Turns events into OTLP records and lines.
-pub(crate) struct LogLayer {
+pub(in crate::pipeline) struct LogLayer {
     /// Makes empty records; the SDK has no other way.
     logger: SdkLogger,
     scope: Arc<InstrumentationScope>,
     records: Records,
     lines: Option<Lines>,
+    scrub: Scrub,
     /// For the context of a span that is named by an event but not entered.
     dispatch: OnceLock<WeakDispatch>,
 }
@@ -45,7 +46,12 @@ impl fmt::Debug for LogLayer {
 }
 
 impl LogLayer {
-    pub(crate) fn new(provider: &SdkLoggerProvider, records: Records, lines: Option<Lines>) -> Self {
+    pub(in crate::pipeline) fn new(
+        provider: &SdkLoggerProvider,
+        records: Records,
+        lines: Option<Lines>,
+        scrub: Scrub,
+    ) -> Self {
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
@@ -54,6 +60,7 @@ impl LogLayer {
             scope: Arc::new(scope),
             records,
             lines,
+            scrub,
             dispatch: OnceLock::new(),
         }
     }
@@ -78,7 +85,9 @@ impl LogLayer {
         if let Some(name) = given_name(event.metadata()) {
             record.set_event_name(name);
         }
-        event.record(&mut Fields(&mut record));
+        let mut fields = Fields::new(&mut record, &self.scrub);
+        event.record(&mut fields);
+        fields.finish();
         self.set_ids(event, context, &mut record);
         record
     }

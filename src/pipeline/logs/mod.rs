@@ -14,11 +14,13 @@ use opentelemetry_sdk::{
     logs::{LogBatch, LogExporter as _, LogProcessor, SdkLogRecord, SdkLoggerProvider},
 };
 
-pub(crate) use self::layer::{LogLayer, is_transport};
+pub(super) use self::layer::LogLayer;
+pub(crate) use self::layer::is_transport;
 use super::{
     exporter::Export,
     otlp::{InFlight, Lane},
     queue::Queue,
+    scrub::{Blank, Scrub},
     transport::Transport,
 };
 use crate::{config::LogFormat, lines::LineWriter};
@@ -51,13 +53,14 @@ pub(super) fn provider(
     resource: &Resource,
     queue: Option<Arc<Queue<ScopedRecord>>>,
     added: Vec<Box<dyn LogProcessor>>,
+    scrub: Scrub,
 ) -> SdkLoggerProvider {
     let mut builder = SdkLoggerProvider::builder().with_resource(resource.clone());
     for added in added {
         builder = builder.with_log_processor(Added(added));
     }
     if let Some(queue) = queue {
-        builder = builder.with_log_processor(QueueProcessor(queue));
+        builder = builder.with_log_processor(QueueProcessor { queue, scrub, blank: Blank::default() });
     }
     builder.build()
 }
@@ -85,12 +88,16 @@ impl LogProcessor for Added {
 }
 
 #[derive(Debug)]
-struct QueueProcessor(Arc<Queue<ScopedRecord>>);
+struct QueueProcessor {
+    queue: Arc<Queue<ScopedRecord>>,
+    scrub: Scrub,
+    blank: Blank,
+}
 
 impl LogProcessor for QueueProcessor {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
         // the record belongs to the logger, and other processors may still want it
-        self.0.push((record.clone(), Arc::new(scope.clone())));
+        self.queue.push((self.scrub.record(record, &self.blank), Arc::new(scope.clone())));
     }
 
     fn force_flush(&self) -> OTelSdkResult {

@@ -4,6 +4,7 @@
 //! metrics' requests, which carry exemplars, are encoded by us. All three leave through [`Transport::send`], so retry,
 //! limits, headers, compression and accounting are the same for every signal and protocol.
 
+mod certificates;
 mod console;
 #[cfg(feature = "otlp-grpc")]
 mod grpc;
@@ -22,9 +23,11 @@ use std::{
 use bytes::Bytes;
 use opentelemetry_http::{HttpClient, HttpError};
 
+use self::certificates::CertificateFiles;
 pub(super) use self::retry::{Hurry, Patience};
 use crate::{
     config::{Exporter, Otlp, Protocol, Signal},
+    diagnostics,
     lines::LineWriter,
     pipeline::signal::SignalStatus,
 };
@@ -88,12 +91,21 @@ pub(crate) struct Payload {
 pub(crate) struct Transport {
     signal: Signal,
     console: Option<console::ConsoleWire>,
-    wire: Option<Wire>,
+    wire: Option<Mutex<Connected>>,
+    otlp: Otlp,
+    certificates: CertificateFiles,
     timeout: Option<Duration>,
     status: Arc<SignalStatus>,
     patience: Patience,
     /// The result of the last request that came through [`HttpClient`], for the exporter that made it.
     last: Mutex<Option<Result<Accepted, SendError>>>,
+}
+
+/// A connection and what its certificate files held when it was prepared.
+#[derive(Debug)]
+struct Connected {
+    wire: Arc<Wire>,
+    stamp: u64,
 }
 
 #[derive(Debug)]
@@ -115,13 +127,21 @@ impl Transport {
         otlp: &Otlp,
         status: Arc<SignalStatus>,
     ) -> Result<Arc<Self>, String> {
-        let wire = if exporters.contains(&Exporter::Otlp) { Some(Self::wire(signal, otlp)?) } else { None };
+        let certificates = CertificateFiles::of(otlp);
+        let wire = if exporters.contains(&Exporter::Otlp) {
+            // before the files are read: a change in between is then seen
+            let stamp = certificates.stamp();
+            Some(Mutex::new(Connected { wire: Arc::new(Self::wire(signal, otlp)?), stamp }))
+        } else {
+            None
+        };
         let console = exporters
             .contains(&Exporter::Console)
             .then(|| console::ConsoleWire { signal, lines: LineWriter::stdout() });
         let patience = Patience::default();
         let last = Mutex::default();
-        Ok(Arc::new(Self { signal, console, wire, timeout: otlp.timeout, status, patience, last }))
+        let (timeout, otlp) = (otlp.timeout, otlp.clone());
+        Ok(Arc::new(Self { signal, console, wire, otlp, certificates, timeout, status, patience, last }))
     }
 
     #[cfg_attr(
@@ -141,6 +161,28 @@ impl Transport {
         }
     }
 
+    /// The connection for the next attempt: another one once the certificate files have changed. Files that cannot be
+    /// used, which may be half written, leave the connection as it is until they can.
+    fn connection(&self, connected: &Mutex<Connected>) -> Arc<Wire> {
+        let mut connected = connected.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.certificates.is_empty() {
+            let stamp = self.certificates.stamp();
+            if stamp != connected.stamp {
+                match Self::wire(self.signal, &self.otlp) {
+                    Ok(wire) => *connected = Connected { wire: Arc::new(wire), stamp },
+                    Err(problem) => diagnostics::warn(
+                        "certificates",
+                        format_args!(
+                            "{}: changed certificates, the old ones stay in use: {problem}",
+                            self.signal
+                        ),
+                    ),
+                }
+            }
+        }
+        Arc::clone(&connected.wire)
+    }
+
     pub(crate) fn patience(&self) -> &Patience {
         &self.patience
     }
@@ -156,7 +198,7 @@ impl Transport {
         let mut attempts = self.patience.attempts(until);
         loop {
             let began = Instant::now();
-            let error = match self.attempt(wire, &payload, until).await {
+            let error = match self.attempt(&self.connection(wire), &payload, until).await {
                 Ok(accepted) => {
                     self.status.succeeded(self.signal);
                     return Ok(accepted);

@@ -1,0 +1,346 @@
+//! The configuration in use, each value with where it comes from.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    Config, Mistake, Otlp, Preset, Sampler, Signal, Source, Variable,
+    source::{Lookup, Place},
+    values::shortened,
+    variables,
+};
+use crate::redaction::Redactor;
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The program, on the builder.
+    Code,
+    /// An environment variable: of this name, or for one signal's setting that of all signals.
+    Environment,
+    /// The program, as a default below the environment.
+    ProgramDefault,
+    /// `TRACEWELL_PRESET`.
+    Preset,
+    /// The table.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Code => "code",
+            Self::Environment => "environment",
+            Self::ProgramDefault => "program default",
+            Self::Preset => "preset",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Setting {
+    /// The variable that stands for it.
+    pub name: &'static str,
+    /// The value in use, as one would write it; secrets are hidden; empty = nothing.
+    pub value: String,
+    /// Where the value comes from.
+    pub origin: Origin,
+    /// What was wrong with what was given.
+    pub mistake: Option<Mistake>,
+}
+
+/// Every setting, in the order of the documentation. `Display` is a table, one line a setting.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The settings.
+    pub settings: Vec<Setting>,
+    /// Mistakes about variables that are no setting, such as unsupported ones.
+    pub others: Vec<Mistake>,
+}
+
+impl Explanation {
+    /// The setting of a variable.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.name == name)
+    }
+
+    /// Explains `used`, of which `resolved` is what source and defaults say, and code has made the rest.
+    pub(crate) fn new(
+        source: &Source,
+        resolved: &Config,
+        used: &Config,
+        mistakes: &[Mistake],
+        redactor: &Redactor,
+    ) -> Self {
+        let setting = |variable: &'static Variable| {
+            let value = value(used, variable);
+            let origin = if value == self::value(resolved, variable) {
+                origin(source, resolved.preset, variable, mistakes)
+            } else {
+                Origin::Code
+            };
+            let mistake = mistakes.iter().find(|mistake| mistake.variable == variable.name).cloned();
+            let value = match variable.secret {
+                true => value,
+                false => shortened(&redactor.text(&value)).into_owned(),
+            };
+            Setting { name: variable.name, value, origin, mistake }
+        };
+        let known = |mistake: &&Mistake| !variables().any(|variable| mistake.variable == variable.name);
+        Self {
+            settings: variables().map(setting).collect(),
+            others: mistakes.iter().filter(known).cloned().collect(),
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.settings.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
+        for setting in &self.settings {
+            writeln!(f, "{:name$}  {:15}  {}", setting.name, setting.origin, setting.value)?;
+        }
+        let mistakes = self.settings.iter().filter_map(|setting| setting.mistake.as_ref());
+        for mistake in mistakes.chain(&self.others) {
+            writeln!(f, "! {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+static INSTALLED: Mutex<Option<Arc<Explanation>>> = Mutex::new(None);
+
+pub(crate) fn installed(explanation: Arc<Explanation>) {
+    *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = Some(explanation);
+}
+
+/// The configuration that is installed in this process; before, what its environment would make.
+///
+/// ```
+/// let explanation = tracewell::config::explain();
+/// let sampler = explanation.get("OTEL_TRACES_SAMPLER").expect("every variable is there");
+/// println!("{} from {}", sampler.value, sampler.origin);
+/// println!("{explanation}");
+/// ```
+#[must_use]
+pub fn explain() -> Arc<Explanation> {
+    let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    installed.unwrap_or_else(|| {
+        let source = Source::process();
+        let (config, mistakes) = Config::resolve(&source);
+        Arc::new(Explanation::new(&source, &config, &config, &mistakes, &Redactor::default()))
+    })
+}
+
+/// Where a value that code did not change comes from.
+fn origin(source: &Source, preset: Preset, variable: &'static Variable, mistakes: &[Mistake]) -> Origin {
+    let usable = |name: &str| {
+        // a part of a list may be used all the same
+        let refused = mistakes.iter().any(|mistake| mistake.variable == name && !mistake.partly);
+        !refused && source.lookup(name) != Lookup::Unset
+    };
+    let mut names = vec![variable.name.to_owned()];
+    names.extend(generic(variable.name));
+    match names.iter().find(|name| usable(name)).map(|name| source.place(name)) {
+        Some(Place::Defaults) => Origin::ProgramDefault,
+        Some(Place::Origin) => Origin::Environment,
+        None if variable.default_in(preset) != variable.default => Origin::Preset,
+        None => Origin::Default,
+    }
+}
+
+/// What a setting falls back to: that of all signals, that of all limits.
+fn generic(name: &str) -> Option<String> {
+    if let Some((_, suffix)) = per_signal(name) {
+        return Some(format!("OTEL_EXPORTER_OTLP_{suffix}"));
+    }
+    match name {
+        "OTEL_ATTRIBUTE_COUNT_LIMIT" | "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT" => None,
+        _ if name.ends_with("_ATTRIBUTE_COUNT_LIMIT") => Some("OTEL_ATTRIBUTE_COUNT_LIMIT".to_owned()),
+        _ if name.ends_with("_ATTRIBUTE_VALUE_LENGTH_LIMIT") => {
+            Some("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn per_signal(name: &str) -> Option<(Signal, &str)> {
+    let rest = name.strip_prefix("OTEL_EXPORTER_OTLP_")?;
+    [("TRACES_", Signal::Traces), ("METRICS_", Signal::Metrics), ("LOGS_", Signal::Logs)]
+        .into_iter()
+        .find_map(|(prefix, signal)| rest.strip_prefix(prefix).map(|suffix| (signal, suffix)))
+        .filter(|(_, suffix)| !matches!(*suffix, "TEMPORALITY_PREFERENCE" | "DEFAULT_HISTOGRAM_AGGREGATION"))
+}
+
+fn list<T: fmt::Display>(values: &[T]) -> String {
+    match values {
+        [] => "none".to_owned(),
+        values => values.iter().map(T::to_string).collect::<Vec<_>>().join(","),
+    }
+}
+
+fn limit<T: fmt::Display>(limit: Option<T>) -> String {
+    limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string())
+}
+
+fn timeout(limit: Option<std::time::Duration>) -> String {
+    limit.map_or(0, |limit| limit.as_millis()).to_string()
+}
+
+/// A setting's value in use, as one would write it.
+fn value(config: &Config, variable: &Variable) -> String {
+    let name = variable.name;
+    if let Some((signal, suffix)) = per_signal(name) {
+        return otlp(config, signal, suffix);
+    }
+    if let Some(suffix) = name.strip_prefix("OTEL_EXPORTER_OTLP_") {
+        if !suffix.starts_with("METRICS_") {
+            return shared(config, suffix);
+        }
+    }
+    if let Some(value) = resource(config, name).or_else(|| signals(config, name)) {
+        return value;
+    }
+    own(config, name)
+}
+
+/// What the three signals have in common, if anything.
+fn shared(config: &Config, suffix: &str) -> String {
+    let values = [Signal::Traces, Signal::Metrics, Signal::Logs].map(|signal| otlp(config, signal, suffix));
+    match &values {
+        [one, two, three] if one == two && two == three => one.clone(),
+        _ => "(differs by signal)".to_owned(),
+    }
+}
+
+fn otlp(config: &Config, signal: Signal, suffix: &str) -> String {
+    let Otlp {
+        protocol,
+        endpoint,
+        headers,
+        timeout: limit,
+        compression,
+        certificate,
+        client_certificate,
+        client_key,
+    } = match signal {
+        Signal::Traces => &config.traces.otlp,
+        Signal::Metrics => &config.metrics.otlp,
+        Signal::Logs => &config.logs.otlp,
+    };
+    let path = |path: &Option<std::path::PathBuf>| {
+        path.as_ref().map_or_else(String::new, |path| path.display().to_string())
+    };
+    match suffix {
+        "ENDPOINT" => endpoint.to_string(),
+        "PROTOCOL" => protocol.to_string(),
+        // names alone
+        "HEADERS" => headers.iter().map(|(name, _)| format!("{name}=******")).collect::<Vec<_>>().join(","),
+        "TIMEOUT" => timeout(*limit),
+        "COMPRESSION" => compression.to_string(),
+        "INSECURE" => (!endpoint.is_https()).to_string(),
+        "CERTIFICATE" => path(certificate),
+        "CLIENT_CERTIFICATE" => path(client_certificate),
+        "CLIENT_KEY" => path(client_key),
+        _ => String::new(),
+    }
+}
+
+fn resource(config: &Config, name: &str) -> Option<String> {
+    let resource = &config.resource;
+    Some(match name {
+        "OTEL_SERVICE_NAME" => resource.service_name.clone().unwrap_or_default(),
+        "OTEL_RESOURCE_ATTRIBUTES" => {
+            let pairs = resource.attributes.iter().map(|(key, value)| format!("{key}={value}"));
+            pairs.collect::<Vec<_>>().join(",")
+        }
+        "OTEL_RUST_RESOURCE_DETECTORS" => list(&resource.detectors),
+        _ => return None,
+    })
+}
+
+fn sampler_argument(sampler: &Sampler) -> String {
+    match sampler {
+        Sampler::TraceIdRatio(ratio) => ratio.to_string(),
+        Sampler::ParentBased(root) => sampler_argument(root),
+        _ => String::new(),
+    }
+}
+
+fn signals(config: &Config, name: &str) -> Option<String> {
+    let (traces, metrics, logs) = (&config.traces, &config.metrics, &config.logs);
+    if let Some((batch, setting)) = match name.strip_prefix("OTEL_BSP_") {
+        Some(setting) => Some((traces.batch, setting)),
+        None => name.strip_prefix("OTEL_BLRP_").map(|setting| (logs.batch, setting)),
+    } {
+        return Some(match setting {
+            "SCHEDULE_DELAY" => batch.schedule_delay.as_millis().to_string(),
+            "EXPORT_TIMEOUT" => timeout(batch.export_timeout),
+            "MAX_QUEUE_SIZE" => batch.max_queue_size.to_string(),
+            _ => batch.max_export_batch_size.to_string(),
+        });
+    }
+    Some(match name {
+        "OTEL_TRACES_EXPORTER" => list(&traces.exporters),
+        "OTEL_METRICS_EXPORTER" => list(&metrics.exporters),
+        "OTEL_LOGS_EXPORTER" => list(&logs.exporters),
+        "OTEL_TRACES_SAMPLER" => traces.sampler.to_string().split('{').next().unwrap_or_default().to_owned(),
+        "OTEL_TRACES_SAMPLER_ARG" => sampler_argument(&traces.sampler),
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" => traces.limits.attributes.to_string(),
+        "OTEL_SPAN_EVENT_COUNT_LIMIT" => traces.limits.events.to_string(),
+        "OTEL_SPAN_LINK_COUNT_LIMIT" => traces.limits.links.to_string(),
+        "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT" => traces.limits.attributes_per_event.to_string(),
+        "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT" => traces.limits.attributes_per_link.to_string(),
+        "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT" => logs.limits.attributes.to_string(),
+        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT" => limit(traces.limits.value_length),
+        "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT" => limit(logs.limits.value_length),
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE" => metrics.temporality.to_string(),
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION" => metrics.histogram.to_string(),
+        "OTEL_METRICS_EXEMPLAR_FILTER" => metrics.exemplar_filter.to_string(),
+        "OTEL_METRIC_EXPORT_INTERVAL" => metrics.interval.as_millis().to_string(),
+        "OTEL_METRIC_EXPORT_TIMEOUT" => timeout(metrics.timeout),
+        "OTEL_EXPORTER_PROMETHEUS_HOST" => metrics.prometheus.0.clone(),
+        "OTEL_EXPORTER_PROMETHEUS_PORT" => metrics.prometheus.1.to_string(),
+        "RUST_LOG" => logs.filter.clone(),
+        "TRACEWELL_LOG_FORMAT" => logs.format.map_or_else(String::new, |format| format.to_string()),
+        "TRACEWELL_ACCESS_LOG" => logs.access_log.to_string(),
+        // what limits fall back to is theirs where they have no value of their own
+        "OTEL_ATTRIBUTE_COUNT_LIMIT" => config.attribute_limits.0.to_string(),
+        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT" => limit(config.attribute_limits.1),
+        _ => return None,
+    })
+}
+
+fn own(config: &Config, name: &str) -> String {
+    let (admin, shutdown) = (&config.admin, &config.shutdown);
+    match name {
+        "OTEL_SDK_DISABLED" => config.disabled.to_string(),
+        "OTEL_LOG_LEVEL" => config.log_level.to_string(),
+        "OTEL_PROPAGATORS" => list(&config.propagators),
+        "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN" => "logs".to_owned(),
+        "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS" => list(&config.http.known_methods),
+        "TRACEWELL_PRESET" => config.preset.to_string(),
+        "TRACEWELL_STRICT" => config.strict.to_string(),
+        "TRACEWELL_ADMIN_ADDR" => admin.addr.map_or_else(String::new, |addr| addr.to_string()),
+        "TRACEWELL_ADMIN_TOKEN" => admin.token.as_ref().map_or_else(String::new, |token| token.to_string()),
+        "TRACEWELL_ADMIN_ALLOW" => {
+            admin.allow.iter().map(|range| range.to_string()).collect::<Vec<_>>().join(",")
+        }
+        "TRACEWELL_LIVENESS_STALL_MS" => timeout(admin.liveness_stall),
+        "TRACEWELL_CHECKS_DISABLED" => admin.checks_disabled.join(","),
+        "TRACEWELL_CONSOLE" => admin.console.to_string(),
+        "TRACEWELL_SHUTDOWN_MS" => shutdown.flush.as_millis().to_string(),
+        "TRACEWELL_DRAIN_MS" => shutdown.drain.as_millis().to_string(),
+        "TRACEWELL_PRESTOP_MS" => shutdown.prestop.as_millis().to_string(),
+        // the test of every variable finds one that is missing here
+        other => format!("(unknown: {other})"),
+    }
+}
