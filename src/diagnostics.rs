@@ -114,6 +114,13 @@ pub(crate) fn is_idle() -> bool {
 #[derive(Debug)]
 pub(crate) struct Listener;
 
+/// Makes the [`Listener`] this thread's subscriber until the guard is dropped.
+pub(crate) fn listen() -> tracing::dispatcher::DefaultGuard {
+    // one for the process: each new dispatcher makes `tracing` ask every call site again, and keeps its list locked meanwhile
+    static LISTENER: OnceLock<tracing::Dispatch> = OnceLock::new();
+    tracing::dispatcher::set_default(LISTENER.get_or_init(|| tracing::Dispatch::new(Listener)))
+}
+
 impl Listener {
     /// Whether an event is one of OpenTelemetry's own that a person should see.
     pub(crate) fn hears(metadata: &tracing::Metadata<'_>) -> bool {

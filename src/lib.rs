@@ -29,6 +29,7 @@
 //! | `pipeline` | configuration and resource become providers, layers, queues and an exporter |
 //! | [`http`] | a request comes in |
 //! | [`requests`] | who is in flight |
+//! | [`tasks`] | work in the background |
 //! | [`health`] | may traffic come |
 //! | `admin` | the operator's window (feature `admin`) |
 //! | [`shutdown`] | the way out |
@@ -75,6 +76,7 @@ pub mod http;
 
 // (5) who is in flight
 pub mod requests;
+pub mod tasks;
 
 // (6) may traffic come
 pub mod health;
@@ -101,6 +103,7 @@ mod telemetry;
 
 // small things without a station
 mod lines;
+mod span_seed;
 mod timestamp;
 
 pub use crate::{

@@ -642,8 +642,17 @@ fn child_that_overflows() {
 #[test]
 fn a_callback_that_panics_or_hangs_stops_nothing_but_itself() {
     let collector = Collector::start();
-    for (what, said) in [("panic", "panicked"), ("hang", "has not returned")] {
-        let variables = [("DELIVERY_ENDPOINT", &*collector.endpoint()), ("DELIVERY_CALLBACK", what)];
+    for (what, exemplars, said) in [
+        ("panic", "trace_based", "panicked"),
+        ("panic", "always_off", "panicked"),
+        ("hang", "trace_based", "has not returned"),
+    ] {
+        let endpoint = collector.endpoint();
+        let variables = [
+            ("DELIVERY_ENDPOINT", &*endpoint),
+            ("DELIVERY_CALLBACK", what),
+            ("DELIVERY_EXEMPLARS", exemplars),
+        ];
         let stderr = child("child_with_a_bad_callback", &variables);
         assert!(stderr.contains(said), "{stderr}");
     }
@@ -654,7 +663,9 @@ fn a_callback_that_panics_or_hangs_stops_nothing_but_itself() {
 fn child_with_a_bad_callback() {
     let Some(endpoint) = given("DELIVERY_ENDPOINT") else { return };
     let hangs = given("DELIVERY_CALLBACK").unwrap() == "hang";
-    let telemetry = builder(&endpoint, "grpc", &[]).with_panic_hook(false).install().unwrap();
+    let exemplars = given("DELIVERY_EXEMPLARS").unwrap();
+    let variables = [("OTEL_METRICS_EXEMPLAR_FILTER", &*exemplars)];
+    let telemetry = builder(&endpoint, "grpc", &variables).with_panic_hook(false).install().unwrap();
     let meter = opentelemetry::global::meter("test");
     let calls = Arc::new(AtomicBool::new(false));
     let called = Arc::clone(&calls);

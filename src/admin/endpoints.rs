@@ -207,7 +207,7 @@ async fn metrics(State(window): State<Window>, headers: HeaderMap) -> Response {
 }
 
 fn scrape(inner: &Arc<Inner>, format: openmetrics::Format) -> Result<String, String> {
-    let _quiet = tracing::subscriber::set_default(diagnostics::Listener);
+    let _quiet = diagnostics::listen();
     let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
     let request = inner.pipeline.scrape.collect(Take::Latest).map_err(|error| error.to_string())?;
     let mut page = String::new();

@@ -50,7 +50,7 @@ impl AdminServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         thread::Builder::new().name("tracewell-admin".into()).spawn(move || {
-            let _quiet = tracing::subscriber::set_default(diagnostics::Listener);
+            let _quiet = diagnostics::listen();
             let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
             let served = runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;

@@ -27,9 +27,8 @@
 
 mod metrics;
 mod route;
-mod seed;
 mod semconv;
 mod server;
 
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
-pub(crate) use self::{metrics::instruments_made, seed::SpanSeed, server::Settings, server::configure};
+pub(crate) use self::{metrics::instruments_made, server::Settings, server::configure};

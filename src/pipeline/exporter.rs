@@ -120,7 +120,7 @@ impl ExporterThread {
     ) -> io::Result<Result<Self, E>> {
         let (ready, started) = std::sync::mpsc::channel();
         thread::Builder::new().name("tracewell-export".into()).spawn(move || {
-            let _quiet = tracing::subscriber::set_default(diagnostics::Listener);
+            let _quiet = diagnostics::listen();
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,

@@ -172,7 +172,7 @@ impl MetricExport {
         let collecting = self.collecting.get_or_insert_with(|| {
             let source = source.clone();
             tokio::task::spawn_blocking(move || {
-                let _quiet = tracing::subscriber::set_default(diagnostics::Listener);
+                let _quiet = diagnostics::listen();
                 let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
                 source.collect(Take::Fresh)
             })

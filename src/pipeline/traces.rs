@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{Sampler, TracesConfig},
-    http::SpanSeed,
+    span_seed::SpanSeed,
 };
 
 /// The tracer provider: spans that are sampled go into `queue`.
@@ -83,8 +83,8 @@ impl SpanProcessor for QueueProcessor {
 
 /// The tracer behind `tracing` spans: takes what a `tracing` span cannot say from the span's seed.
 ///
-/// A `tracing` span has no start time, no kind, no dynamic name and only scalar fields known at compile time. The HTTP
-/// layers put these into a [`SpanSeed`] for the one span they are about to start.
+/// A `tracing` span has no start time, no kind, no dynamic name and only scalar fields known at compile time. The layers
+/// of this crate put these into a [`SpanSeed`] for the one span they are about to start.
 #[derive(Debug, Clone)]
 pub(crate) struct SeededTracer(SdkTracer);
 

@@ -6,7 +6,14 @@ use super::Current;
 
 /// The entry the running code belongs to, if any.
 #[must_use]
+#[track_caller]
 pub fn current() -> Option<Current> {
+    let current = peek();
+    super::lost::check(current.as_ref());
+    current
+}
+
+fn peek() -> Option<Current> {
     STACK.try_with(|stack| stack.try_borrow().ok()?.entries.last()?.1.clone()).ok()?
 }
 
@@ -36,6 +43,7 @@ impl Scope {
 
     /// A scope for the entry that is current now, or for none.
     #[must_use]
+    #[track_caller]
     pub fn capture() -> Self {
         Self::new(current())
     }

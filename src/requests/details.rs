@@ -1,6 +1,8 @@
 //! Stages and annotations of one entry, both bounded.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc as StdArc, time::Duration};
+
+use tokio::sync::Notify;
 
 /// Made with an entry's first stage or annotation.
 #[derive(Default, Clone)]
@@ -9,6 +11,8 @@ pub(super) struct Details {
     pub(super) stages_dropped: u32,
     pub(super) annotations: Vec<Annotation>,
     pub(super) annotations_dropped: u32,
+    /// Wakes those who wait for the entry to be cancelled; made by the first of them.
+    pub(super) cancel: Option<StdArc<Notify>>,
 }
 
 /// A stage an entry went into.

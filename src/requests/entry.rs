@@ -13,7 +13,7 @@ use super::{
     EntryId, Kind, NewEntry,
     details::Details,
     shard::Shard,
-    sync::{Arc, AtomicBool, AtomicU8, AtomicU32, Mutex, Ordering, lock},
+    sync::{Arc, AtomicU8, AtomicU32, Mutex, Ordering, lock, thread_local},
     text::{cut, cut_box},
 };
 
@@ -26,6 +26,12 @@ const MAX_NAME: usize = 256;
 pub(super) const ACTIVE: u8 = 0;
 pub(super) const IN_STREAM: u8 = 1;
 pub(super) const ENDED: u8 = 2;
+
+/// Bits of `Entry::flags`.
+pub(super) const STUCK: u8 = 1;
+/// The owner listens to [`CANCEL_ASKED`].
+pub(super) const CANCELLABLE: u8 = 2;
+pub(super) const CANCEL_ASKED: u8 = 4;
 
 /// One entry. Kept small (a test has the number): ids are bytes, so that nothing is padded; a name is rare for requests.
 pub(super) struct Entry {
@@ -44,7 +50,7 @@ pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) sampled: bool,
     pub(super) phase: AtomicU8,
-    pub(super) stuck: AtomicBool,
+    flags: AtomicU8,
 }
 
 /// What changes during the entry's life. Most entries never need `details`.
@@ -73,7 +79,7 @@ impl Entry {
             kind: new.kind,
             sampled: new.sampled,
             phase: AtomicU8::new(ACTIVE),
-            stuck: AtomicBool::new(false),
+            flags: AtomicU8::new(first_flags(new.cancellable)),
         }
     }
 
@@ -112,7 +118,7 @@ impl Entry {
         self.tasks = AtomicU32::new(0);
         (self.kind, self.sampled) = (new.kind, new.sampled);
         self.phase = AtomicU8::new(ACTIVE);
-        self.stuck = AtomicBool::new(false);
+        self.flags = AtomicU8::new(first_flags(new.cancellable));
     }
 
     pub(super) fn trace_id(&self) -> TraceId {
@@ -144,10 +150,28 @@ impl Entry {
         self.phase.load(Ordering::Relaxed) == ENDED
     }
 
+    pub(super) fn has_flag(&self, flag: u8) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    /// Sets a flag, or clears it; whether that changed it.
+    pub(super) fn set_flag(&self, flag: u8, on: bool) -> bool {
+        let before = if on {
+            self.flags.fetch_or(flag, Ordering::AcqRel)
+        } else {
+            self.flags.fetch_and(!flag, Ordering::AcqRel)
+        };
+        (before & flag != 0) != on
+    }
+
     /// Runs `read` under the entry's lock: no code of users, no formatting.
     pub(super) fn with_state<R>(&self, read: impl FnOnce(&mut Mutable) -> R) -> R {
         read(&mut lock(&self.state))
     }
+}
+
+const fn first_flags(cancellable: bool) -> u8 {
+    if cancellable { CANCELLABLE } else { 0 }
 }
 
 thread_local! {

@@ -12,7 +12,7 @@ use opentelemetry::{SpanId, TraceId};
 use super::{
     EntryId, Kind,
     details::Details,
-    entry::{Entry, IN_STREAM, TaskCount},
+    entry::{Entry, IN_STREAM, STUCK, TaskCount},
     sync::{Arc, Ordering},
     text::{cut, format_bounded},
 };
@@ -175,7 +175,7 @@ impl Current {
 
     /// Marks the entry as stuck, or as moving again; whoever watches over entries decides.
     pub fn set_stuck(&self, stuck: bool) {
-        self.0.stuck.store(stuck, Ordering::Relaxed);
+        self.0.set_flag(STUCK, stuck);
     }
 
     /// Counts a task that runs on behalf of the entry, until the count is dropped.

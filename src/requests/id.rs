@@ -21,6 +21,15 @@ impl EntryId {
         self.0.get()
     }
 
+    /// The id with this number, if it can be one.
+    #[must_use]
+    pub const fn from_u64(id: u64) -> Option<Self> {
+        match NonZeroU64::new(id) {
+            Some(id) => Some(Self(id)),
+            None => None,
+        }
+    }
+
     /// Takes the next free id of this thread.
     pub(super) fn next() -> Self {
         let id = THREAD.try_with(|thread| {

@@ -30,9 +30,16 @@
 //! assert_eq!(entry.and_then(|entry| entry.stage).as_deref(), Some("waiting for stock"));
 //! ```
 //!
-//! [`spawn`], [`spawn_blocking`] and [`in_current`] carry the entry, the `tracing` span and the OpenTelemetry context
-//! into other tasks and threads.
+//! [`spawn`], [`spawn_blocking`], [`spawn_local`], [`JoinSetExt`] and [`in_current`] carry the entry, the `tracing` span and
+//! the OpenTelemetry context into other tasks and threads. Where they were forgotten, debug builds say so:
+//! [`detect_lost_context`].
+//!
+//! # What hangs, and what must stop
+//!
+//! [`watch`] flags, logs and counts entries older than a threshold. [`Registry::cancel`] asks one entry to stop, if its
+//! owner listens: [`Cancellable`].
 
+mod cancel;
 mod current;
 mod details;
 mod drain;
@@ -40,12 +47,14 @@ mod entry;
 mod guard;
 mod handle;
 mod id;
+mod lost;
 mod new_entry;
 mod outcome;
 mod registry;
 mod shard;
 mod snapshot;
 mod spawn;
+mod stuck;
 #[cfg(feature = "testing")]
 mod subscriber;
 mod sync;
@@ -60,17 +69,20 @@ mod tests;
 #[cfg(feature = "testing")]
 pub(crate) use self::subscriber::CarriedSubscribers;
 pub use self::{
+    cancel::{Cancellable, Cancelled},
     current::{Entered, Scope, current, enter},
     details::{Annotation, Stage},
     drain::{DrainReport, drain},
     guard::Guard,
     handle::{Current, STREAMING},
     id::EntryId,
+    lost::detect_lost_context,
     new_entry::{Kind, NewEntry},
     outcome::{EndDetails, Outcome},
     registry::Registry,
     snapshot::{ActiveEntry, RecentEntry, Snapshot, Totals},
-    spawn::{InCurrent, in_current, spawn, spawn_blocking},
+    spawn::{InCurrent, JoinSetExt, in_current, spawn, spawn_blocking, spawn_local},
+    stuck::{Thresholds, watch},
 };
 
 /// A snapshot of the global registry: all active requests and tasks, oldest first.

@@ -59,6 +59,8 @@ pub struct NewEntry {
     pub sampled: bool,
     /// The entry this one was started from.
     pub parent_id: Option<EntryId>,
+    /// Whether an operator may cancel it: set by owners that heed [`Current::cancelled`](super::Current::cancelled).
+    pub cancellable: bool,
     /// The start on both clocks; `None` = when the entry is inserted. Saves two clock readings where the caller has them.
     pub started: Option<(SystemTime, Instant)>,
 }
@@ -90,6 +92,7 @@ impl NewEntry {
             span_id: SpanId::INVALID,
             sampled: false,
             parent_id: None,
+            cancellable: false,
             started: None,
         }
     }
@@ -136,6 +139,14 @@ impl NewEntry {
     #[inline]
     pub fn with_parent(mut self, parent: EntryId) -> Self {
         self.parent_id = Some(parent);
+        self
+    }
+
+    /// Lets an operator cancel it, because its owner heeds [`Current::cancelled`](super::Current::cancelled).
+    #[must_use]
+    #[inline]
+    pub fn with_cancellation(mut self) -> Self {
+        self.cancellable = true;
         self
     }
 

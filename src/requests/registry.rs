@@ -42,7 +42,15 @@ impl Registry {
     /// A registry of its own that lists up to `capacity` entries.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { inner: Arc::new(Shards::new(capacity)) }
+        let threads = std::thread::available_parallelism().map_or(4, usize::from);
+        let count =
+            (threads.saturating_mul(4)).clamp(8, 64).max(capacity.div_ceil(SHARD_CAPACITY)).min(MAX_SHARDS);
+        Self::with_shards(capacity, count.next_power_of_two())
+    }
+
+    /// With so many shards, a power of two.
+    pub(super) fn with_shards(capacity: usize, count: usize) -> Self {
+        Self { inner: Arc::new(Shards::new(capacity, count)) }
     }
 
     /// Lists a request or task until the guard is dropped.
@@ -134,7 +142,6 @@ impl Registry {
         &self.inner.idle
     }
 
-    #[cfg(test)]
     pub(super) fn shards(&self) -> &[Arc<Shard>] {
         &self.inner.shards
     }
@@ -159,11 +166,7 @@ struct Shards {
 }
 
 impl Shards {
-    fn new(capacity: usize) -> Self {
-        let threads = std::thread::available_parallelism().map_or(4, usize::from);
-        let count =
-            (threads.saturating_mul(4)).clamp(8, 64).max(capacity.div_ceil(SHARD_CAPACITY)).min(MAX_SHARDS);
-        let count = count.next_power_of_two();
+    fn new(capacity: usize, count: usize) -> Self {
         let idle = Arc::new(IdleSignal::new());
         let shards = (0..count).map(|index| {
             let own = capacity / count + usize::from(index < capacity % count);

@@ -206,6 +206,15 @@ impl Shard {
         state.tallies
     }
 
+    /// Adds the listed entries that `wanted` picks. It runs under the lock: a look at the entry and nothing else.
+    pub(super) fn pick(&self, wanted: impl Fn(&Entry) -> bool, found: &mut Vec<Arc<Entry>>) {
+        let state = lock(&self.state);
+        found.extend(state.slots.iter().filter_map(|slot| match slot {
+            Slot::Used(entry) if wanted(entry) => Some(Arc::clone(entry)),
+            _ => None,
+        }));
+    }
+
     /// Forgets the ended entries, now and from now on. They hold the shard, so that it would never be freed.
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);

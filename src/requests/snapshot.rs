@@ -12,9 +12,9 @@ use opentelemetry::{SpanId, TraceId};
 use super::{
     EntryId, Kind, Outcome,
     details::{Annotation, Details, Stage},
-    entry::Entry,
+    entry::{Entry, STUCK},
     shard::{Ended, RECENT, Tally},
-    sync::{Arc, Ordering},
+    sync::Arc,
 };
 use crate::timestamp::rfc3339_micros;
 
@@ -141,7 +141,7 @@ pub struct ActiveEntry {
     pub annotations_dropped: u32,
     /// The entry this one was started from.
     pub parent_id: Option<EntryId>,
-    /// Whether a watch marked it as stuck.
+    /// Whether a [watch](super::Registry::watch) found it older than its threshold; never once it has ended.
     pub stuck: bool,
     /// Spawned tasks that are running.
     pub tasks_running: u32,
@@ -183,10 +183,15 @@ impl Snapshot {
 }
 
 impl ActiveEntry {
+    /// The entry as it is now.
+    pub(super) fn of(entry: &super::Current) -> Self {
+        Self::new(&entry.0, Instant::now())
+    }
+
     fn new(entry: &Entry, now: Instant) -> Self {
         let (route, details) = entry
             .with_state(|state| (state.route.clone(), state.details.as_deref().cloned().unwrap_or_default()));
-        let Details { stages, stages_dropped, annotations, annotations_dropped } = details;
+        let Details { stages, stages_dropped, annotations, annotations_dropped, .. } = details;
         Self {
             id: entry.id,
             kind: entry.kind,
@@ -205,7 +210,7 @@ impl ActiveEntry {
             annotations,
             annotations_dropped,
             parent_id: entry.parent_id,
-            stuck: entry.stuck.load(Ordering::Relaxed),
+            stuck: entry.has_flag(STUCK) && !entry.has_ended(),
             tasks_running: entry.tasks(),
         }
     }

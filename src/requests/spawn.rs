@@ -9,7 +9,7 @@ use std::{
 
 use opentelemetry::Context;
 use pin_project_lite::pin_project;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::{current::Scope, entry::TaskCount};
 
@@ -23,6 +23,7 @@ struct Carried {
 }
 
 impl Carried {
+    #[track_caller]
     fn capture() -> Self {
         Self {
             scope: Scope::capture(),
@@ -86,6 +87,7 @@ impl<F> fmt::Debug for InCurrent<F> {
 /// Carries what is current now (entry, `tracing` span, OpenTelemetry context) into `future`, wherever it is polled.
 ///
 /// Cancel safety: dropping the result drops `future`, inside of the same context.
+#[track_caller]
 pub fn in_current<F: Future>(future: F) -> InCurrent<F> {
     InCurrent { future: Some(future), carried: Carried::capture(), count: None }
 }
@@ -103,9 +105,21 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let mut future = in_current(future);
-    future.count = count_task();
-    tokio::spawn(future)
+    tokio::spawn(counted(future))
+}
+
+/// [`tokio::task::spawn_local`] that carries what is current now, like [`spawn`].
+///
+/// # Panics
+///
+/// Outside of a `LocalSet`, as `tokio::task::spawn_local` does.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    tokio::task::spawn_local(counted(future))
 }
 
 /// [`tokio::task::spawn_blocking`] that carries what is current now, like [`spawn`].
@@ -119,14 +133,92 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    let count = count_task();
-    let mut carried = Carried::capture();
-    tokio::task::spawn_blocking(move || {
-        let _count = count;
-        carried.run(work)
-    })
+    tokio::task::spawn_blocking(counted_work(work))
 }
 
-fn count_task() -> Option<TaskCount> {
-    super::current().map(|entry| entry.count_task())
+/// The forms of [`spawn`] for a [`JoinSet`].
+pub trait JoinSetExt<T>: sealed::Sealed {
+    /// [`JoinSet::spawn`] that carries what is current now, like [`spawn`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[track_caller]
+    fn spawn_in_current<F>(&mut self, future: F) -> AbortHandle
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send;
+
+    /// [`JoinSet::spawn_local`] that carries what is current now, like [`spawn`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a `LocalSet`.
+    #[track_caller]
+    fn spawn_local_in_current<F>(&mut self, future: F) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static;
+
+    /// [`JoinSet::spawn_blocking`] that carries what is current now, like [`spawn`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[track_caller]
+    fn spawn_blocking_in_current<F>(&mut self, work: F) -> AbortHandle
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send;
+}
+
+impl<T: 'static> JoinSetExt<T> for JoinSet<T> {
+    fn spawn_in_current<F>(&mut self, future: F) -> AbortHandle
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send,
+    {
+        self.spawn(counted(future))
+    }
+
+    fn spawn_local_in_current<F>(&mut self, future: F) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        self.spawn_local(counted(future))
+    }
+
+    fn spawn_blocking_in_current<F>(&mut self, work: F) -> AbortHandle
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send,
+    {
+        self.spawn_blocking(counted_work(work))
+    }
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "nobody else shall implement it")]
+    pub trait Sealed {}
+    impl<T> Sealed for tokio::task::JoinSet<T> {}
+}
+
+#[track_caller]
+fn counted<F: Future>(future: F) -> InCurrent<F> {
+    let mut future = in_current(future);
+    future.count = count_task(&future.carried);
+    future
+}
+
+#[track_caller]
+fn counted_work<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    let mut carried = Carried::capture();
+    let count = count_task(&carried);
+    move || {
+        let _count = count;
+        carried.run(work)
+    }
+}
+
+fn count_task(carried: &Carried) -> Option<TaskCount> {
+    carried.scope.entry().map(super::Current::count_task)
 }

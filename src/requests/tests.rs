@@ -202,3 +202,17 @@ fn how_long_a_snapshot_holds_a_lock() {
     longest.sort();
     println!("longest hold of one lock per snapshot: median {:?}, maximum {:?}", longest[10], longest[19]);
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn how_long_a_round_of_the_watch_takes() {
+    let registry = Registry::new(Registry::DEFAULT_CAPACITY);
+    let guards: Vec<_> = (0..100_000).map(|_| registry.start(NewEntry::request("GET"))).collect();
+    let round = |thresholds: &Thresholds| {
+        let start = Instant::now();
+        (registry.flag_stuck(thresholds), start.elapsed())
+    };
+    println!("100,000 young entries: {:?}", round(&Thresholds::default()));
+    guards.iter().for_each(|guard| guard.handle().set_stuck(true));
+    println!("100,000 stuck entries: {:?}", round(&Thresholds::new(Duration::ZERO)));
+}

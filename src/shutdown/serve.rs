@@ -104,6 +104,7 @@ impl Serve {
         let mut stop = stop.unwrap_or_else(|| Box::pin(super::signal()));
         let mut heart = JoinSet::new();
         heart.spawn(telemetry.health().clone().beat());
+        heart.spawn(telemetry.requests().watch(crate::requests::Thresholds::default()));
 
         let (stopped, stopping) = watch::channel(false);
         // dropped with this future, however it ends: what became a tunnel closes then

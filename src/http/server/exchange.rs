@@ -22,10 +22,10 @@ use crate::{
     http::{
         metrics::Measured,
         route::{self, Route},
-        seed::SpanSeed,
         semconv::{self, Ending, Method, Point, Scheme},
     },
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
+    span_seed::SpanSeed,
 };
 
 /// How an exchange can end.
@@ -110,7 +110,8 @@ impl Exchange {
         if let Some(route) = &unremembered {
             attributes.push(semconv::unremembered_route(route));
         }
-        let seed = SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes };
+        let seed =
+            SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes, links: Vec::new() };
         let (span, context, attach) = start_span(seed, shared, request.headers());
         let new = new_entry(request, method, &context, (started, started_at));
         shared.instruments.add_active(method, scheme, 1);
