@@ -44,7 +44,13 @@ use opentelemetry_sdk::{
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-pub(crate) use self::{exemplars::Take, logs::Lines, metrics::MetricSource, views::Views};
+pub(crate) use self::{
+    exemplars::Take,
+    logs::Lines,
+    metrics::MetricSource,
+    subscriber::{CHANGES, LogSwitch},
+    views::Views,
+};
 use self::{
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
@@ -97,7 +103,8 @@ pub(crate) struct Pipeline {
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
     disabled: bool,
-    filter: String,
+    /// Which events are logged.
+    pub(crate) log_switch: Arc<LogSwitch>,
 }
 
 impl Pipeline {
@@ -161,7 +168,7 @@ impl Pipeline {
             statuses,
             exporter,
             disabled: config.disabled,
-            filter: config.logs.filter.clone(),
+            log_switch: LogSwitch::new(&config.logs.filter),
         })
     }
 
@@ -185,7 +192,7 @@ impl Pipeline {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
         let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone());
-        subscriber::layers(tracer, Some(layer), &self.filter, LevelFilter::INFO)
+        subscriber::layers(tracer, Some(layer), &self.log_switch, LevelFilter::INFO)
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.
