@@ -15,9 +15,11 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use crate::{
     config::{Config, Signal},
+    environment::Environment,
     error::ShutdownError,
     health::Health,
     http::{ServerLayer, Settings},
+    loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{Pipeline, SignalReport},
     requests::Registry,
 };
@@ -37,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) pipeline: Pipeline,
     pub(crate) registry: Registry,
     pub(crate) health: Health,
+    pub(crate) environment: Environment,
+    pub(crate) log_level: Arc<LogLevel>,
     #[cfg(feature = "admin")]
     pub(crate) admin: std::sync::Mutex<crate::admin::Servers>,
     ended: AtomicBool,
@@ -85,14 +89,24 @@ fn lost(report: &SignalReport) -> u64 {
 }
 
 impl Telemetry {
-    pub(crate) fn new(config: Config, resource: Resource, pipeline: Pipeline, registry: Registry) -> Self {
-        let health = Health::new(config.admin.liveness_stall);
+    pub(crate) fn new(
+        config: Config,
+        resource: Resource,
+        pipeline: Pipeline,
+        registry: Registry,
+        environment: Environment,
+    ) -> Self {
+        let health = Health::new(&config.admin);
+        observe(&pipeline, &health);
+        let log_level = LogLevel::new(Arc::clone(&pipeline.log_switch), &config.logs.filter);
         let inner = Inner {
             config,
             resource,
             pipeline,
             registry,
             health,
+            environment,
+            log_level,
             #[cfg(feature = "admin")]
             admin: std::sync::Mutex::default(),
             ended: AtomicBool::new(false),
@@ -126,6 +140,27 @@ impl Telemetry {
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.inner.health
+    }
+
+    /// What `/environment` shows, and how to add to it.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.inner.environment
+    }
+
+    /// Which events are logged now.
+    #[must_use]
+    pub fn log_filter(&self) -> LogFilter {
+        self.inner.log_level.get()
+    }
+
+    /// Sets which events are logged, in the words of `RUST_LOG`, for good or for a while; in both cases in place of what
+    /// was set before for a while. Spans do not depend on it. The change is one log record.
+    ///
+    /// # Errors
+    /// [`LogFilterError`] for directives that cannot be read, and for a time of zero or above a day.
+    pub fn set_log_filter(&self, directives: &str, time: Option<Duration>) -> Result<(), LogFilterError> {
+        self.inner.log_level.set(directives, time)
     }
 
     /// The active requests that [`server_layer`](Self::server_layer) enters.
@@ -216,6 +251,17 @@ impl Telemetry {
     }
 }
 
+/// The process, its runtime and the health checks as metrics.
+fn observe(pipeline: &Pipeline, health: &Health) {
+    let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build();
+    let meter = opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope);
+    crate::runtime::observe_process(&meter);
+    crate::runtime::observe_tokio(&meter, health);
+    health.instrument(&meter);
+}
+
 struct Begun {
     first: bool,
     at: Instant,
@@ -226,6 +272,7 @@ impl Inner {
     fn begin_end(&self) -> Begun {
         let first = !self.ended.swap(true, Ordering::SeqCst);
         self.health.set_draining();
+        self.log_level.end();
         let reports = self.pipeline.reports();
         Begun { first, at: Instant::now(), lost: reports.each_ref().map(lost) }
     }
