@@ -133,7 +133,7 @@ pub(super) async fn healthcheck(State(window): State<Window>, request: Request) 
     let code = inner.health.status_codes().of(report.status);
     let version = version(&inner);
     if accepts(request.headers(), HEALTH_JSON) {
-        let body = health_json(&report, version);
+        let body = health_json(&report, &version);
         return (code, [(header::CONTENT_TYPE, HeaderValue::from_static(HEALTH_JSON))], body.to_string())
             .into_response();
     }
@@ -190,7 +190,7 @@ fn duration_ms(result: &CheckResult) -> f64 {
 const HEALTH_JSON: &str = "application/health+json";
 
 /// draft-inadarei-api-health-check-06.
-fn health_json(report: &Report, version: Value) -> Value {
+fn health_json(report: &Report, version: &Value) -> Value {
     let checks: Map<String, Value> = report
         .results
         .iter()
