@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
@@ -17,10 +17,10 @@ use crate::{
     config::{Config, Signal},
     environment::Environment,
     error::ShutdownError,
-    health::Health,
+    health::{Check, Health, Verdict, startup::StartupPhase},
     http::{ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
-    pipeline::{Pipeline, SignalReport},
+    pipeline::{Pipeline, SignalReport, SignalState},
     requests::Registry,
 };
 
@@ -98,6 +98,8 @@ impl Telemetry {
     ) -> Self {
         let health = Health::new(&config.admin);
         observe(&pipeline, &health);
+        let tracers = pipeline.tracer_provider.clone();
+        health.on_start(move |phases| startup_spans(&tracers, phases));
         let log_level = LogLevel::new(Arc::clone(&pipeline.log_switch), &config.logs.filter);
         let inner = Inner {
             config,
@@ -161,6 +163,26 @@ impl Telemetry {
     /// [`LogFilterError`] for directives that cannot be read, and for a time of zero or above a day.
     pub fn set_log_filter(&self, directives: &str, time: Option<Duration>) -> Result<(), LogFilterError> {
         self.inner.log_level.set(directives, time)
+    }
+
+    /// A check that warns while a signal's export is down. In the group `exporters` and in no readiness: a service
+    /// without its collector serves.
+    pub fn exporter_check(&self) -> Check {
+        let inner = Arc::downgrade(&self.inner);
+        let check = Check::new(move || {
+            let reports = inner.upgrade().map(|inner| inner.pipeline.reports());
+            let down: Vec<String> = reports
+                .into_iter()
+                .flatten()
+                .filter(|report| report.state == SignalState::Down)
+                .map(|report| report.signal.to_string())
+                .collect();
+            std::future::ready(match down.is_empty() {
+                true => Verdict::pass("no export is down"),
+                false => Verdict::warn(format!("not exported: {}", down.join(", "))),
+            })
+        });
+        check.non_critical().with_group("exporters")
     }
 
     /// The active requests that [`server_layer`](Self::server_layer) enters.
@@ -260,6 +282,30 @@ fn observe(pipeline: &Pipeline, health: &Health) {
     crate::runtime::observe_process(&meter);
     crate::runtime::observe_tokio(&meter, health);
     health.instrument(&meter);
+}
+
+/// The start as a trace: the process's start until now, and its phases, with their true times.
+fn startup_spans(tracers: &SdkTracerProvider, phases: &[StartupPhase]) {
+    use opentelemetry::{
+        Context,
+        trace::{Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _},
+    };
+    if phases.is_empty() {
+        return;
+    }
+    let tracer = tracers.tracer(env!("CARGO_PKG_NAME"));
+    let process = crate::runtime::process::started_at();
+    let start = tracer.span_builder("startup").with_start_time(process);
+    let start = Context::new().with_span(tracer.build_with_context(start, &Context::new()));
+    for phase in phases {
+        let span = tracer.span_builder(phase.name.clone()).with_start_time(process + phase.begun);
+        let mut span = tracer.build_with_context(span, &start);
+        if phase.panicked {
+            span.set_status(opentelemetry::trace::Status::error("panicked"));
+        }
+        span.end_with_timestamp(process + phase.ended.unwrap_or(phase.begun));
+    }
+    start.span().end();
 }
 
 struct Begun {

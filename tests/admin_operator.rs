@@ -19,6 +19,7 @@ use tracewell::{
     Telemetry, admin,
     health::{Check, Verdict, startup},
     http::ServerLayer,
+    otel::sdk::trace::{SpanData, SpanProcessor},
     requests::Registry,
 };
 
@@ -69,7 +70,9 @@ async fn a_prober_without_credentials_sees_the_service_start_fail_recover_and_dr
         async move { if fails { Err("connection refused at 10.0.0.7") } else { Ok(()) } }
     });
     let check = check.with_success_cache(None).with_failure_cache(None);
-    let telemetry = builder(&[]).with_health_check("database", check).build().unwrap();
+    let spans = Spans::default();
+    let telemetry =
+        builder(&[]).with_health_check("database", check).with_span_processor(spans.clone()).build().unwrap();
     let probe = async || {
         let mut codes = Vec::new();
         for path in ["/startup", "/livez", "/readyz"] {
@@ -90,8 +93,16 @@ async fn a_prober_without_credentials_sees_the_service_start_fail_recover_and_dr
         (&trusted["phases"][0]["name"], &trusted["phases"][0]["running"]),
         (&json!("migrations"), &json!(true))
     );
+    assert!(spans.0.lock().unwrap().is_empty());
     phase.end();
     assert_eq!(probe().await, [200, 200, 200]);
+    telemetry.health().set_started();
+    telemetry.health().set_started();
+    let started = spans.0.lock().unwrap().clone();
+    let names: Vec<_> = started.iter().map(|span| &*span.name).collect();
+    assert_eq!(names, ["migrations", "startup"], "once, each");
+    assert_eq!(started[0].parent_span_id, started[1].span_context.span_id());
+    assert!(started[1].start_time <= started[0].start_time && started[0].end_time < started[1].end_time);
     fails.store(true, Ordering::SeqCst);
     assert_eq!(probe().await, [200, 200, 503], "what is not ready still lives");
     fails.store(false, Ordering::SeqCst);
@@ -308,6 +319,26 @@ async fn the_log_filter_is_set_for_a_while_and_comes_back() {
     assert_eq!(shown["changes"].as_array().unwrap().len(), 4);
 }
 
+/// Ended spans.
+#[derive(Debug, Clone, Default)]
+struct Spans(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanProcessor for Spans {
+    fn on_start(&self, _: &mut tracewell::otel::sdk::trace::Span, _: &tracewell::otel::api::Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        self.0.lock().unwrap().push(span);
+    }
+
+    fn force_flush(&self) -> tracewell::otel::sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> tracewell::otel::sdk::error::OTelSdkResult {
+        Ok(())
+    }
+}
+
 /// The targets of log records.
 #[derive(Debug)]
 struct Recorder(Arc<Mutex<Vec<String>>>);
@@ -353,4 +384,41 @@ async fn in_the_programs_own_router_the_endpoints_are_in_nobodys_telemetry() {
     assert!(page.contains("http_route=\"/users/{id}\"") && !page.contains("/livez"), "{page}");
     assert_eq!(ask(app(), Method::GET, LOCAL, "/environment", "*/*", "").await.status, StatusCode::NOT_FOUND);
     assert_eq!(ask(app(), Method::GET, STRANGER, "/metrics", "*/*", "").await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn states_of_checks_are_metrics_and_ready_made_checks_say_what_they_see() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (open, closed) = (listener.local_addr().unwrap(), unused_address());
+    let telemetry = builder(&[])
+        .with_health_check("open", Check::tcp(open.to_string()))
+        .with_health_check("closed", Check::tcp(closed.to_string()))
+        .with_health_check("memory", Check::memory(1))
+        .with_health_check("pool", Check::pool(|| (2, 8)))
+        .with_health_check("lag", Check::event_loop_lag(Duration::from_secs(60)))
+        .build()
+        .unwrap();
+    telemetry.health().register("exporters", telemetry.exporter_check());
+    let shown = get(&telemetry, LOCAL, "/healthcheck").await.json();
+    let results = shown["results"].as_array().unwrap();
+    let states: Vec<_> = results.iter().map(|result| result["status"].as_str().unwrap()).collect();
+    assert_eq!(states, ["pass", "fail", "warn", "pass", "pass", "pass"], "{shown}");
+    assert_eq!(results[3]["data"], json!({ "used": 2, "size": 8 }));
+    let page = get(&telemetry, LOCAL, "/metrics").await.body;
+    let value = |name: &str, status: &str| {
+        let labels = [format!("check_name=\"{name}\""), format!("check_status=\"{status}\"")];
+        let line = page.lines().find(|line| {
+            line.starts_with("tracewell_check_status{") && labels.iter().all(|label| line.contains(label))
+        });
+        line.unwrap_or_default().rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!((value("open", "pass"), value("open", "fail")), ("1".to_owned(), "0".to_owned()), "{page}");
+    assert_eq!((value("closed", "pass"), value("closed", "fail")), ("0".to_owned(), "1".to_owned()));
+    let durations = page.lines().filter(|line| line.starts_with("tracewell_check_duration_seconds_count{"));
+    assert_eq!(durations.count(), 6);
+}
+
+/// Nobody listens there: its listener is gone.
+fn unused_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

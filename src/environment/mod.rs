@@ -10,7 +10,7 @@ mod settings;
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::Duration,
 };
 
@@ -36,8 +36,26 @@ pub struct Environment(Arc<Inner>);
 struct Inner {
     source: Source,
     build: Option<BuildInfo>,
-    added: Mutex<Vec<(String, Section)>>,
+    added: Mutex<Vec<Added>>,
     off: Mutex<HashSet<String>>,
+}
+
+#[derive(Clone)]
+struct Added {
+    name: String,
+    section: Section,
+    /// A call of it is under way: one that never ends takes one thread, not one per answer.
+    busy: Arc<Mutex<()>>,
+}
+
+impl Added {
+    fn call(&self) -> Result<Value, String> {
+        match self.busy.try_lock() {
+            Err(TryLockError::WouldBlock) => Err("an earlier call of it has not ended".to_owned()),
+            // a call that panicked is over
+            Ok(_) | Err(TryLockError::Poisoned(_)) => (self.section)(),
+        }
+    }
 }
 
 impl fmt::Debug for Environment {
@@ -71,8 +89,8 @@ impl Environment {
         let section: Section = Arc::new(move || section().map_err(|error| error.to_string()));
         let name = name.into();
         let mut added = lock(&self.0.added);
-        added.retain(|(other, _)| *other != name);
-        added.push((name, section));
+        added.retain(|other| other.name != name);
+        added.push(Added { name, section, busy: Arc::default() });
     }
 
     /// Leaves a section out, such as `process`.
@@ -87,8 +105,8 @@ impl Environment {
         let added = lock(&self.0.added).clone();
         let added: Vec<_> = added
             .into_iter()
-            .filter(|(name, _)| !off.contains(name))
-            .map(|(name, section)| (name, tokio::task::spawn_blocking(move || section())))
+            .filter(|added| !off.contains(&added.name))
+            .map(|added| (added.name.clone(), tokio::task::spawn_blocking(move || added.call())))
             .collect();
         let deadline = tokio::time::Instant::now() + LONGEST;
         for (name, section) in added {

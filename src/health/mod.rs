@@ -18,6 +18,7 @@
 
 mod check;
 mod instruments;
+mod ready_made;
 mod runner;
 pub mod startup;
 #[cfg(test)]
@@ -75,7 +76,10 @@ struct State {
     /// It has, and no phase can take that back.
     started: AtomicBool,
     /// The service's runtime, once it is known.
-    runtime: OnceLock<Handle>,
+    runtime: RwLock<Option<Handle>>,
+    /// Gets the phases once the start is over.
+    on_start: OnceLock<OnStart>,
+    told_of_start: AtomicBool,
     checks: RwLock<Vec<Arc<Entry>>>,
     disabled: Vec<String>,
     instruments: Arc<Instruments>,
@@ -83,6 +87,7 @@ struct State {
     codes: RwLock<StatusCodes>,
 }
 
+type OnStart = Box<dyn Fn(&[startup::StartupPhase]) + Send + Sync>;
 type Section = Arc<dyn Fn() -> Value + Send + Sync>;
 
 impl fmt::Debug for State {
@@ -148,7 +153,9 @@ impl Health {
             stall: config.liveness_stall,
             told: AtomicBool::new(false),
             started: AtomicBool::new(false),
-            runtime: OnceLock::new(),
+            runtime: RwLock::default(),
+            on_start: OnceLock::new(),
+            told_of_start: AtomicBool::new(false),
             checks: RwLock::default(),
             disabled: config.checks_disabled.clone(),
             instruments: Arc::default(),
@@ -198,8 +205,10 @@ impl Health {
 
     /// Beats on the runtime it is run on until it is dropped. Cancel safe.
     pub async fn beat(self) {
-        self.adopt_runtime();
+        // what it beats on is the service's runtime, whatever was taken for it before
+        *self.0.runtime.write().unwrap_or_else(PoisonError::into_inner) = Handle::try_current().ok();
         loop {
+            self.tell_of_start();
             let now = u64::try_from(self.0.created.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
             self.0.heartbeat.store(now + 1, Ordering::Release);
             let begun = Instant::now();
@@ -212,6 +221,7 @@ impl Health {
     /// Says that the start is over, as [`set_ready`](Self::set_ready) does too.
     pub fn set_started(&self) {
         self.0.told.store(true, Ordering::Release);
+        self.tell_of_start();
     }
 
     /// Whether the start is over: the service said so, and then no [`startup`] phase was running. It stays so.
@@ -264,9 +274,10 @@ impl Health {
                 && !self.0.disabled.contains(&entry.name)
                 && !exclude.contains(&entry.name)
         });
+        let service = self.runtime();
         // all are begun before one is waited for
         let asked: Vec<_> =
-            wanted.map(|entry| (entry, entry.ask(self.0.runtime.get(), &self.0.instruments))).collect();
+            wanted.map(|entry| (entry, entry.ask(service.as_ref(), &self.0.instruments))).collect();
         let mut results = Vec::with_capacity(asked.len());
         for (entry, asked) in asked {
             results.push(match asked {
@@ -311,8 +322,21 @@ impl Health {
 
     /// The runtime this is called in is the service's, unless one is known.
     pub(crate) fn adopt_runtime(&self) {
-        if let Ok(runtime) = Handle::try_current() {
-            let _ = self.0.runtime.set(runtime);
+        if let Ok(handle) = Handle::try_current() {
+            self.0.runtime.write().unwrap_or_else(PoisonError::into_inner).get_or_insert(handle);
+        }
+    }
+
+    /// Called once, with every phase, when the start is over.
+    pub(crate) fn on_start(&self, call: impl Fn(&[startup::StartupPhase]) + Send + Sync + 'static) {
+        let _ = self.0.on_start.set(Box::new(call));
+    }
+
+    fn tell_of_start(&self) {
+        if self.is_started() && !self.0.told_of_start.swap(true, Ordering::AcqRel) {
+            if let Some(call) = self.0.on_start.get() {
+                call(&startup::phases());
+            }
         }
     }
 
@@ -320,8 +344,8 @@ impl Health {
         self.0.instruments.make(meter, Arc::downgrade(&self.0));
     }
 
-    pub(crate) fn runtime(&self) -> Option<&Handle> {
-        self.0.runtime.get()
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        self.0.runtime.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// By how much the last heartbeat was late; `None` before there was a second one.

@@ -266,10 +266,9 @@ fn phases_are_timed_from_the_process_start_and_the_start_is_over_when_none_runs(
     assert!(!health.is_started(), "one runs");
     let phases = startup::phases();
     let phase = |name: &str| phases.iter().find(|phase| phase.name == name).unwrap();
-    assert!(
-        phase("migrations").ended >= Some(phase("migrations").begun)
-            && phase("migrations").begun > Duration::ZERO
-    );
+    // the kernel counts in hundredths of a second: of a young process the first phases begin at 0
+    assert!(phase("migrations").ended >= Some(phase("migrations").begun));
+    assert!(phase("warm-up").begun >= phase("migrations").begun);
     assert_eq!(phase("warm-up").ended, None);
     drop(warmup);
     assert!(health.is_started());
