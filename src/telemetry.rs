@@ -150,6 +150,14 @@ impl Telemetry {
         &self.inner.environment
     }
 
+    /// What `/environment` shows, read now: takes one second at most. Cancel safe.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with timers, when there are sections of the program's own.
+    pub async fn show_environment(&self) -> serde_json::Value {
+        self.inner.environment.show(&self.inner.config, &self.inner.resource).await
+    }
+
     /// Which events are logged now.
     #[must_use]
     pub fn log_filter(&self) -> LogFilter {

@@ -1,6 +1,6 @@
 //! The process metrics by the names that Prometheus' clients share.
 //!
-//! https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics
+//! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
 
 use std::{fmt::Write as _, time::UNIX_EPOCH};
 
