@@ -1,7 +1,7 @@
 //! The process and its tokio runtime as metrics, read afresh at each collection.
 //!
 //! Names are those of the semantic conventions (1.44, `process.*`, release candidate). There are none for tokio:
-//! `tokio.runtime.*` are this crate's. On `/metrics` the names that Prometheus' clients share (`process_*`) are there too.
+//! `tokio.runtime.*` are this crate's. `process.context_switches` is missing: `/proc` has it for single threads only. On `/metrics` the names that Prometheus' clients share (`process_*`) are there too.
 
 pub(crate) mod process;
 #[cfg(feature = "admin")]
@@ -41,17 +41,6 @@ pub(crate) fn observe_process(meter: &Meter) {
         .with_unit("{file_descriptor}")
         .with_description("Number of unix file descriptors in use by the process.")
         .with_callback(contained(|observer| whole(observer, process::read().descriptors)))
-        .build();
-    meter
-        .u64_observable_counter("process.context_switches")
-        .with_unit("{context_switch}")
-        .with_description("Number of times the process has been context switched.")
-        .with_callback(contained(|observer| {
-            if let Some((voluntary, involuntary)) = process::read().switches {
-                observer.observe(voluntary, &[KeyValue::new("process.context_switch.type", "voluntary")]);
-                observer.observe(involuntary, &[KeyValue::new("process.context_switch.type", "involuntary")]);
-            }
-        }))
         .build();
     meter
         .u64_observable_counter("process.paging.faults")

@@ -22,8 +22,6 @@ pub(crate) struct Reading {
     pub(crate) threads: Option<u64>,
     pub(crate) descriptors: Option<u64>,
     pub(crate) max_descriptors: Option<u64>,
-    /// Voluntary and involuntary.
-    pub(crate) switches: Option<(u64, u64)>,
     /// Minor and major.
     pub(crate) faults: Option<(u64, u64)>,
 }
@@ -55,7 +53,6 @@ fn from_status(status: &str, reading: &mut Reading) {
     reading.resident = number("VmRSS").map(|kilobytes| kilobytes * 1024);
     reading.virtual_memory = number("VmSize").map(|kilobytes| kilobytes * 1024);
     reading.threads = number("Threads");
-    reading.switches = number("voluntary_ctxt_switches").zip(number("nonvoluntary_ctxt_switches"));
 }
 
 fn from_stat(stat: &str, reading: &mut Reading) {
