@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     panic::Location,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,9 @@ use crate::{
         Sampler, Signal, Source,
     },
     diagnostics::{self, Severity},
+    environment::{BuildInfo, Environment},
     error::InitError,
+    health::Check,
     http,
     pipeline::{Additions, Pipeline, View},
     redaction::Redactor,
@@ -52,6 +57,8 @@ pub struct Builder {
     additions: Additions,
     layers: Vec<TracingLayer>,
     registry: Option<Registry>,
+    checks: Vec<(String, Check)>,
+    build_info: Option<BuildInfo>,
     panic_hook: Option<bool>,
 }
 
@@ -263,6 +270,18 @@ impl Builder {
         self
     }
 
+    /// Adds a health check; see [`Health::register`](crate::health::Health::register).
+    pub fn with_health_check(mut self, name: impl Into<String>, check: Check) -> Self {
+        self.checks.push((name.into(), check));
+        self
+    }
+
+    /// What this program was built from: `tracewell::build_info!()`.
+    pub fn with_build_info(mut self, build: BuildInfo) -> Self {
+        self.build_info = Some(build);
+        self
+    }
+
     /// Whether lines are written to stdout; `true` unless said otherwise.
     pub fn with_stdout(mut self, lines: bool) -> Self {
         self.additions.silent = !lines;
@@ -349,7 +368,11 @@ impl Builder {
             resource::resource(&config.resource, &self.identity, &source, &self.additions.redactor);
         let pipeline = Pipeline::start(&config, &resource, self.additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
-        let telemetry = Telemetry::new(config, explanation, resource, pipeline, registry);
+        let environment = Environment::new(source, self.build_info);
+        let telemetry = Telemetry::new(config, explanation, resource, pipeline, registry, environment);
+        for (name, check) in self.checks {
+            telemetry.health().register(name, check);
+        }
         #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
         Ok((telemetry, mistakes, self.layers))
@@ -392,8 +415,19 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     } else {
         // events are filtered by the subscriber; this only spares records that nobody could want
         log::set_max_level(log_level());
+        LOG_TRACER.store(true, Ordering::Release);
     }
     Ok(())
+}
+
+/// The `log` crate's records come to us.
+static LOG_TRACER: AtomicBool = AtomicBool::new(false);
+
+/// After a change of the filter: the `log` crate has a limit of its own.
+pub(crate) fn follow_level() {
+    if LOG_TRACER.load(Ordering::Acquire) {
+        log::set_max_level(log_level());
+    }
 }
 
 fn log_level() -> log::LevelFilter {

@@ -30,7 +30,9 @@
 //! | [`http`] | a request comes in |
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
+//! | `runtime` | the process and its tokio runtime as metrics |
 //! | [`health`] | may traffic come |
+//! | [`environment`] | what runs here, with which settings |
 //! | `admin` | the operator's window (feature `admin`) |
 //! | [`shutdown`] | the way out |
 //! | `diagnostics` | our own voice, on stderr |
@@ -78,26 +80,33 @@ pub mod http;
 pub mod requests;
 pub mod tasks;
 
-// (6) may traffic come
+// (6) the process and its runtime as metrics
+mod runtime;
+
+// (7) may traffic come
 pub mod health;
 
-// (7) the operator's window
+// (8) what runs here, with which settings
+pub mod environment;
+
+// (9) the operator's window
 #[cfg(feature = "admin")]
 pub mod admin;
 
-// (8) the way out
+// (10) the way out
 pub mod shutdown;
 
-// (9) our own voice
+// (11) our own voice
 mod diagnostics;
 
-// (10) for tests
+// (12) for tests
 #[cfg(feature = "testing")]
 pub mod testing;
 
 // start-up, the handle, and what can go wrong
 mod error;
 mod init;
+mod loglevel;
 mod panic;
 mod telemetry;
 
@@ -109,6 +118,7 @@ mod timestamp;
 pub use crate::{
     error::{InitError, ShutdownError},
     init::{Builder, init},
+    loglevel::{LogFilter, LogFilterError},
     pipeline::{Account, Loss, SignalReport, SignalState, View},
     telemetry::{ShutdownReport, Telemetry},
 };

@@ -7,16 +7,18 @@ use std::{
 };
 
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use crate::{
     config::{Config, Explanation, Signal},
+    environment::Environment,
     error::ShutdownError,
-    health::Health,
+    health::{Check, Health, Verdict, startup::StartupPhase},
     http::{ServerLayer, Settings},
-    pipeline::{Pipeline, SignalReport},
+    loglevel::{LogFilter, LogFilterError, LogLevel},
+    pipeline::{Pipeline, SignalReport, SignalState},
     requests::Registry,
 };
 
@@ -36,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) pipeline: Pipeline,
     pub(crate) registry: Registry,
     pub(crate) health: Health,
+    pub(crate) environment: Environment,
+    pub(crate) log_level: Arc<LogLevel>,
     #[cfg(feature = "admin")]
     pub(crate) admin: std::sync::Mutex<crate::admin::Servers>,
     ended: OnceLock<Begun>,
@@ -91,8 +95,13 @@ impl Telemetry {
         resource: Resource,
         pipeline: Pipeline,
         registry: Registry,
+        environment: Environment,
     ) -> Self {
-        let health = Health::new(config.admin.liveness_stall);
+        let health = Health::new(&config.admin);
+        observe(&pipeline, &health);
+        let tracers = pipeline.tracer_provider.clone();
+        health.on_start(move |phases| startup_spans(&tracers, phases));
+        let log_level = LogLevel::new(Arc::clone(&pipeline.log_switch), &config.logs.filter);
         let inner = Inner {
             config,
             explanation: Arc::new(explanation),
@@ -100,6 +109,8 @@ impl Telemetry {
             pipeline,
             registry,
             health,
+            environment,
+            log_level,
             #[cfg(feature = "admin")]
             admin: std::sync::Mutex::default(),
             ended: OnceLock::new(),
@@ -146,6 +157,55 @@ impl Telemetry {
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.inner.health
+    }
+
+    /// What `/environment` shows, and how to add to it.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.inner.environment
+    }
+
+    /// What `/environment` shows, read now: takes one second at most. Cancel safe.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with timers, when there are sections of the program's own.
+    pub async fn show_environment(&self) -> serde_json::Value {
+        self.inner.environment.show(&self.inner.config, &self.inner.resource).await
+    }
+
+    /// Which events are logged now.
+    #[must_use]
+    pub fn log_filter(&self) -> LogFilter {
+        self.inner.log_level.get()
+    }
+
+    /// Sets which events are logged, in the words of `RUST_LOG`, for good or for a while; in both cases in place of what
+    /// was set before for a while. Spans do not depend on it. The change is one log record.
+    ///
+    /// # Errors
+    /// [`LogFilterError`] for directives that cannot be read, and for a time of zero or above a day.
+    pub fn set_log_filter(&self, directives: &str, time: Option<Duration>) -> Result<(), LogFilterError> {
+        self.inner.log_level.set(directives, time)
+    }
+
+    /// A check that warns while a signal's export is down. In the group `exporters` and in no readiness: a service
+    /// without its collector serves.
+    pub fn exporter_check(&self) -> Check {
+        let inner = Arc::downgrade(&self.inner);
+        let check = Check::new(move || {
+            let reports = inner.upgrade().map(|inner| inner.pipeline.reports());
+            let down: Vec<String> = reports
+                .into_iter()
+                .flatten()
+                .filter(|report| report.state == SignalState::Down)
+                .map(|report| report.signal.to_string())
+                .collect();
+            std::future::ready(match down.is_empty() {
+                true => Verdict::pass("no export is down"),
+                false => Verdict::warn(format!("not exported: {}", down.join(", "))),
+            })
+        });
+        check.non_critical().with_group("exporters")
     }
 
     /// The active requests that [`server_layer`](Self::server_layer) enters.
@@ -259,6 +319,41 @@ impl Telemetry {
     }
 }
 
+/// The process, its runtime and the health checks as metrics.
+fn observe(pipeline: &Pipeline, health: &Health) {
+    let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build();
+    let meter = opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope);
+    crate::runtime::observe_process(&meter);
+    crate::runtime::observe_tokio(&meter, health);
+    health.instrument(&meter);
+}
+
+/// The start as a trace: the process's start until now, and its phases, with their true times.
+fn startup_spans(tracers: &SdkTracerProvider, phases: &[StartupPhase]) {
+    use opentelemetry::{
+        Context,
+        trace::{Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _},
+    };
+    if phases.is_empty() {
+        return;
+    }
+    let tracer = tracers.tracer(env!("CARGO_PKG_NAME"));
+    let process = crate::runtime::process::started_at();
+    let start = tracer.span_builder("startup").with_start_time(process);
+    let start = Context::new().with_span(tracer.build_with_context(start, &Context::new()));
+    for phase in phases {
+        let span = tracer.span_builder(phase.name.clone()).with_start_time(process + phase.begun);
+        let mut span = tracer.build_with_context(span, &start);
+        if phase.panicked {
+            span.set_status(opentelemetry::trace::Status::error("panicked"));
+        }
+        span.end_with_timestamp(process + phase.ended.unwrap_or(phase.begun));
+    }
+    start.span().end();
+}
+
 /// How long the lines given last may take to their readers when the deadline has passed.
 const LINES: Duration = Duration::from_millis(100);
 
@@ -281,6 +376,7 @@ impl Inner {
     /// The end begins once; its deadline stands, unless a later caller has less time.
     fn begin_end(&self, limit: Duration) -> Begun {
         self.health.set_draining();
+        self.log_level.end();
         let now = Instant::now();
         let begun = *self.ended.get_or_init(|| {
             let lost = self.pipeline.reports().each_ref().map(lost);

@@ -22,7 +22,7 @@ mod visitors;
 
 use std::{error::Error, fmt, io::Write as _, net::SocketAddr, process::ExitCode};
 
-use tracewell::{Telemetry, http::ServerLayer, shutdown};
+use tracewell::{Telemetry, health::Check, http::ServerLayer, shutdown};
 
 use self::{
     database::Database,
@@ -64,6 +64,7 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
     // OTEL_* and TRACEWELL_* variables win over these defaults of the program's own
     let telemetry = Telemetry::builder()
         .default_service_name("storefront")
+        .with_build_info(tracewell::build_info!())
         .with_env_defaults([("TRACEWELL_PRESET", "development"), ("TRACEWELL_ADMIN_ADDR", "127.0.0.1:9470")])
         .install()?;
     if let Some(admin) = telemetry.admin_address() {
@@ -71,7 +72,9 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
     }
 
     // instruments made before install() would stay without effect, so the shop, which has a counter, comes after it
-    let shop = Shop::new(Database::open()?, payments::Client::new(dialed(payments_address))?);
+    let database = Database::open()?;
+    telemetry.health().register("database", database_check(database.clone()));
+    let shop = Shop::new(database, payments::Client::new(dialed(payments_address))?);
     let visitors = Visitors::arrive(settings.visitors, dialed(shop_address))?;
 
     telemetry
@@ -83,6 +86,14 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
         })
         .await?;
     Ok(())
+}
+
+/// `/ready` asks this, at most once every 27 seconds while it passes.
+fn database_check(database: Database) -> Check {
+    Check::new(move || {
+        let database = database.clone();
+        async move { database.product(1).await.map(drop) }
+    })
 }
 
 /// Where a client in this process finds what listens on `address`, which may be 0.0.0.0.

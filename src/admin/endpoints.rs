@@ -17,13 +17,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Window, page};
+use super::{Window, page, probes, settings};
 use crate::{
     diagnostics,
-    health::Phase,
     pipeline::{SignalReport, Take, openmetrics},
     redaction::Redactor,
     requests::{Kind, Snapshot},
+    runtime,
     telemetry::Inner,
     timestamp,
 };
@@ -34,25 +34,41 @@ pub(super) fn router(window: Window) -> Router {
         .route("/debug/requests", get(requests))
         .route("/metrics", get(metrics))
         .route("/telemetry", get(telemetry))
+        .route("/healthcheck", get(probes::healthcheck))
+        .route("/environment", get(settings::environment))
+        .route("/loglevel", get(settings::log_level).put(settings::set_log_level))
         .route_layer(middleware::from_fn_with_state(window.clone(), refuse_strangers));
-    Router::new()
-        .route("/health", get(health))
-        .route("/livez", get(health))
-        .route("/ready", get(ready))
-        .route("/readyz", get(ready))
-        .merge(guarded)
-        .layer(middleware::map_response(harden))
-        .with_state(window)
+    finish(probes::router().merge(guarded), window)
+}
+
+/// The paths of probes alone.
+pub(super) fn probe_paths(window: Window) -> Router {
+    finish(probes::router(), window)
+}
+
+/// `/metrics` alone, for trusted callers.
+pub(super) fn guarded_metrics(window: Window) -> Router {
+    let guard = middleware::from_fn_with_state(window.clone(), refuse_strangers);
+    finish(Router::new().route("/metrics", get(metrics)).route_layer(guard), window)
 }
 
 /// `/metrics` alone, for whoever scrapes: what `OTEL_METRICS_EXPORTER=prometheus` serves.
 pub(super) fn scraped(window: Window) -> Router {
-    Router::new().route("/metrics", get(metrics)).layer(middleware::map_response(harden)).with_state(window)
+    finish(Router::new().route("/metrics", get(metrics)), window)
+}
+
+fn finish(router: Router<Window>, window: Window) -> Router {
+    router.layer(middleware::map_response(harden)).with_state(window)
 }
 
 async fn refuse_strangers(State(window): State<Window>, request: Request, next: Next) -> Response {
     if window.access.trusts(&request) {
-        return next.run(request).await;
+        // on these paths alone: a probe is answered from memory, however many there are
+        if window.limit.allows() {
+            return next.run(request).await;
+        }
+        let later = [(header::RETRY_AFTER, "1")];
+        return (StatusCode::TOO_MANY_REQUESTS, later, "too many requests\n").into_response();
     }
     let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
     (StatusCode::FORBIDDEN, challenge, "only trusted addresses, or the admin token as a bearer token\n")
@@ -71,42 +87,8 @@ async fn harden(mut response: Response) -> Response {
 }
 
 /// Telemetry is gone: the process is about to be.
-fn gone() -> Response {
+pub(super) fn gone() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "telemetry has ended\n").into_response()
-}
-
-async fn health(State(window): State<Window>, request: Request) -> Response {
-    let Some(inner) = window.telemetry.upgrade() else { return gone() };
-    let stalled = inner.health.is_stalled();
-    let code = if stalled { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let status = if stalled { "stalled" } else { "ok" };
-    if !window.access.trusts(&request) {
-        return (code, axum::Json(json!({ "status": status }))).into_response();
-    }
-    let body = json!({
-        "status": status,
-        "timestamp": rfc3339(SystemTime::now()),
-        "ready": inner.health.phase() == Phase::Ready,
-        "heartbeat_age_ms": inner.health.heartbeat_age().map(millis),
-    });
-    (code, axum::Json(body)).into_response()
-}
-
-async fn ready(State(window): State<Window>, request: Request) -> Response {
-    let Some(inner) = window.telemetry.upgrade() else { return gone() };
-    let (code, status, output) = match inner.health.phase() {
-        Phase::Ready => (StatusCode::OK, "success", "serving"),
-        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "failure", "starting"),
-        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "failure", "draining"),
-    };
-    if !window.access.trusts(&request) {
-        return (code, axum::Json(json!({ "status": status }))).into_response();
-    }
-    let result = json!({
-        "checker": "service", "passed": code.is_success(), "output": output, "cached": false, "duration_ms": 0.0,
-    });
-    let body = json!({ "status": status, "timestamp": rfc3339(SystemTime::now()), "results": [result] });
-    (code, axum::Json(body)).into_response()
 }
 
 async fn index(State(window): State<Window>) -> Response {
@@ -212,6 +194,7 @@ fn scrape(inner: &Arc<Inner>, format: openmetrics::Format) -> Result<String, Str
     let request = inner.pipeline.scrape.collect(Take::Latest).map_err(|error| error.to_string())?;
     let mut page = String::new();
     let skipped = openmetrics::encode(&request, format, &mut page);
+    runtime::prometheus(&mut page, format.is_open());
     if skipped != openmetrics::Skipped::default() {
         diagnostics::warn(
             "scrape",
@@ -250,12 +233,12 @@ fn signal(report: &SignalReport) -> Value {
     })
 }
 
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     let mut text = String::with_capacity(27);
     timestamp::rfc3339_micros(time, &mut text);
     text
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,11 @@
 //! | path | answer | strangers |
 //! |---|---|---|
 //! | `/health`, `/livez` | 200 while the service's runtime lives, else 503; from memory | status only |
-//! | `/ready`, `/readyz` | 200 when traffic may come, else 503 | status only |
+//! | `/ready`, `/readyz` | 200 when traffic may come and the checks of its group pass, else 503 | status only |
+//! | `/startup` | 200 once the start is over, else 503; the phases of the start | status only |
+//! | `/healthcheck` | every check (`?group=`, `?exclude=`, `?verbose`), the version, sections of the program's own | refused |
+//! | `/environment` | what runs here, with which settings, secrets left out | refused |
+//! | `/loglevel` | which events are logged; `PUT` changes it, for good or for a while | refused |
 //! | `/debug/requests` | active and recent requests: JSON, or HTML for browsers | refused |
 //! | `/metrics` | OpenMetrics with exemplars, or Prometheus text 0.0.4 | refused |
 //! | `/telemetry` | what became of every span, point and record | refused |
@@ -12,11 +16,34 @@
 //! Callers from loopback and from `TRACEWELL_ADMIN_ALLOW`, or with `TRACEWELL_ADMIN_TOKEN` as a bearer token, are
 //! trusted. Served on `TRACEWELL_ADMIN_ADDR` by a thread of its own, which answers even when every worker of the service
 //! is busy, and whose requests are in nobody's telemetry.
+//!
+//! The paths that strangers are refused answer 429 above 100 requests a second; the others have no limit: a storm of
+//! probes is answered from memory and runs each check once per cache period.
+//!
+//! # In the program's own router
+//!
+//! All of it ([`router`]) or parts ([`probes`], [`metrics`]) can be merged into the program's router. [`is_own_path`]
+//! keeps requests to them out of its telemetry:
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tracewell::{admin, http::ServerLayer};
+//!
+//! # fn app(telemetry: &tracewell::Telemetry) -> Router {
+//! Router::new()
+//!     .route("/users/{id}", get(|| async { "a user" }))
+//!     .merge(admin::probes(telemetry))
+//!     .layer(ServerLayer::new().with_unobserved(admin::is_own_path))
+//! # }
+//! ```
 
 mod access;
 mod endpoints;
+mod limit;
 mod page;
+mod probes;
 mod server;
+mod settings;
 
 use std::{
     net::ToSocketAddrs as _,
@@ -25,7 +52,7 @@ use std::{
 
 use axum::Router;
 
-use self::{access::Access, server::AdminServer};
+use self::{access::Access, limit::Limit, server::AdminServer};
 use crate::{Telemetry, config::Exporter, telemetry::Inner};
 
 /// What every endpoint sees: the telemetry, as long as it lives.
@@ -33,15 +60,57 @@ use crate::{Telemetry, config::Exporter, telemetry::Inner};
 pub(super) struct Window {
     telemetry: Weak<Inner>,
     access: Arc<Access>,
+    limit: Arc<Limit>,
+}
+
+impl Window {
+    fn new(inner: &Arc<Inner>) -> Self {
+        // checks run where the service's other work does
+        inner.health.adopt_runtime();
+        let access = Arc::new(Access::new(&inner.config.admin));
+        Self { telemetry: Arc::downgrade(inner), access, limit: Arc::default() }
+    }
 }
 
 /// The endpoints, to be merged into a router of the program's own.
 ///
 /// Serve it with `ConnectInfo<SocketAddr>`: where a caller's address is unknown, only the token makes it trusted.
 pub fn router(telemetry: &Telemetry) -> Router {
-    let inner = telemetry.inner();
-    let access = Arc::new(Access::new(&inner.config.admin));
-    endpoints::router(Window { telemetry: Arc::downgrade(inner), access })
+    endpoints::router(Window::new(telemetry.inner()))
+}
+
+/// `/health`, `/livez`, `/ready`, `/readyz` and `/startup` alone, for the service's public port: strangers see a status.
+///
+/// Headers, codes and bodies can be changed by layers around it.
+pub fn probes(telemetry: &Telemetry) -> Router {
+    endpoints::probe_paths(Window::new(telemetry.inner()))
+}
+
+/// `/metrics` alone, for trusted callers.
+pub fn metrics(telemetry: &Telemetry) -> Router {
+    endpoints::guarded_metrics(Window::new(telemetry.inner()))
+}
+
+/// Every path of the operator's but `/`, which on another server is the program's own.
+const PATHS: [&str; 11] = [
+    "/health",
+    "/livez",
+    "/ready",
+    "/readyz",
+    "/startup",
+    "/healthcheck",
+    "/environment",
+    "/metrics",
+    "/telemetry",
+    "/loglevel",
+    "/debug/requests",
+];
+
+/// Whether a request is for one of the operator's endpoints, for
+/// [`ServerLayer::with_unobserved`](crate::http::ServerLayer::with_unobserved). True for every method; `/` is not one.
+#[must_use]
+pub fn is_own_path(_: &http::Method, uri: &http::Uri) -> bool {
+    PATHS.contains(&uri.path())
 }
 
 /// Starts the server of `TRACEWELL_ADMIN_ADDR`, if there is one, and the one of the Prometheus exporter, if it is chosen
@@ -65,8 +134,7 @@ pub(crate) fn start(telemetry: &Telemetry) -> Result<(), String> {
         };
         let address = (host.as_str(), *port).to_socket_addrs().map_err(unusable)?.next();
         if let Some(address) = address.filter(|address| Some(*address) != admin) {
-            let access = Arc::new(Access::new(&inner.config.admin));
-            let scraped = endpoints::scraped(Window { telemetry: Arc::downgrade(inner), access });
+            let scraped = endpoints::scraped(Window::new(inner));
             servers.scraped = Some(AdminServer::start(address, scraped).map_err(unusable)?);
         }
     }

@@ -35,6 +35,10 @@ pub(super) fn index(inner: &Arc<Inner>) -> String {
         ("/metrics", "metrics, with exemplars for whoever accepts OpenMetrics"),
         ("/health", "whether the service's runtime lives"),
         ("/ready", "whether traffic may come"),
+        ("/startup", "whether the start is over, and its phases"),
+        ("/healthcheck", "every check"),
+        ("/environment", "what runs here, with which settings"),
+        ("/loglevel", "which events are logged; PUT changes it"),
     ] {
         let _ = write!(body, "<tr><td><a href=\"{path}\"><code>{path}</code></a><td>{shows}");
     }

@@ -48,6 +48,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 #[cfg(any(feature = "admin", feature = "testing"))]
 pub(crate) use self::exemplars::Take;
+pub(crate) use self::subscriber::{CHANGES, LogSwitch};
 use self::{
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
@@ -107,7 +108,8 @@ pub(crate) struct Pipeline {
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
     disabled: bool,
-    filter: String,
+    /// Which events are logged.
+    pub(crate) log_switch: Arc<LogSwitch>,
     log_scrub: Scrub,
 }
 
@@ -177,7 +179,7 @@ impl Pipeline {
             statuses,
             exporter,
             disabled: config.disabled,
-            filter: config.logs.filter.clone(),
+            log_switch: LogSwitch::new(&config.logs.filter),
             log_scrub,
         })
     }
@@ -207,7 +209,7 @@ impl Pipeline {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
         let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone());
-        subscriber::layers(tracer, layer, &self.filter, LevelFilter::INFO)
+        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO)
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.

@@ -3,6 +3,9 @@
 //! Two per-layer filters, so that layers of the user's keep their own view. Spans do not depend on `RUST_LOG`: a request
 //! has its span whatever is logged.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
@@ -18,6 +21,9 @@ use super::{
 };
 use crate::diagnostics::Listener;
 
+/// The target of the events that say that the filter was changed: they pass every filter.
+pub(crate) const CHANGES: &str = "tracewell::loglevel";
+
 /// The layers of this crate, for a subscriber over `S`; without a tracer there are no spans.
 ///
 /// One layer made of both: a `Vec` of layers does not tell them which subscriber they are part of, and the log layer needs
@@ -25,7 +31,7 @@ use crate::diagnostics::Listener;
 pub(super) fn layers<S>(
     tracer: Option<SdkTracer>,
     logs: LogLayer,
-    filter: &str,
+    filter: &Arc<LogSwitch>,
     spans: LevelFilter,
 ) -> Box<dyn Layer<S> + Send + Sync>
 where
@@ -33,7 +39,7 @@ where
 {
     let spans = SpanRule(spans);
     let traced = tracer.is_some().then_some(spans);
-    let logs = logs.with_filter(LogFilter { spans: traced, events: EventRule::parse(filter) });
+    let logs = logs.with_filter(LogFilter { spans: traced, events: Arc::clone(filter) });
     let Some(tracer) = tracer else { return logs.boxed() };
     let bridge = tracing_opentelemetry::layer()
         .with_tracer(SeededTracer::new(tracer))
@@ -81,7 +87,25 @@ impl<S> Filter<S> for SpanFilter {
 struct LogFilter {
     /// With the bridge: its spans. Both filters then agree on every span, and `tracing` need not ask each time.
     spans: Option<SpanRule>,
-    events: EventRule,
+    events: Arc<LogSwitch>,
+}
+
+/// The rule for events, replaceable while the service runs. Where it decides per call site, replacing it costs the hot
+/// path nothing: call sites ask once, and again after [`set`](Self::set).
+#[derive(Debug)]
+pub(crate) struct LogSwitch(ArcSwap<EventRule>);
+
+impl LogSwitch {
+    /// Directives of `EnvFilter`; those that cannot be read are left out.
+    pub(super) fn new(filter: &str) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(EventRule::parse(filter))))
+    }
+
+    /// Replaces the rule. Directives about spans apply to spans that begin from now on.
+    pub(crate) fn set(&self, filter: &str) {
+        self.0.store(Arc::new(EventRule::parse(filter)));
+        tracing::callsite::rebuild_interest_cache();
+    }
 }
 
 /// `RUST_LOG` as the cheapest filter that can express it.
@@ -116,10 +140,10 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        if metadata.is_event() && Listener::hears(metadata) {
+        if metadata.is_event() && (Listener::hears(metadata) || metadata.target() == CHANGES) {
             return true;
         }
-        match &self.events {
+        match &**self.events.0.load() {
             EventRule::Targets(_) if metadata.is_span() => self.wants_span(metadata),
             EventRule::Targets(targets) => targets.would_enable(metadata.target(), metadata.level()),
             EventRule::Env(filter) => Filter::<S>::enabled(&**filter, metadata, context),
@@ -127,10 +151,10 @@ where
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.is_event() && Listener::hears(metadata) {
+        if metadata.is_event() && (Listener::hears(metadata) || metadata.target() == CHANGES) {
             return Interest::always();
         }
-        match &self.events {
+        match &**self.events.0.load() {
             EventRule::Targets(_) if metadata.is_span() => interest(self.wants_span(metadata)),
             EventRule::Targets(targets) => {
                 interest(targets.would_enable(metadata.target(), metadata.level()))
@@ -140,7 +164,7 @@ where
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        match &self.events {
+        match &**self.events.0.load() {
             EventRule::Targets(targets) => {
                 let spans = self.spans.map_or(LevelFilter::OFF, |spans| spans.0);
                 // never below WARN: OpenTelemetry's warnings are always heard
@@ -158,31 +182,31 @@ where
         id: &tracing::Id,
         context: Context<'_, S>,
     ) {
-        if let EventRule::Env(filter) = &self.events {
+        if let EventRule::Env(filter) = &**self.events.0.load() {
             Filter::<S>::on_new_span(&**filter, attributes, id, context);
         }
     }
 
     fn on_record(&self, id: &tracing::Id, values: &tracing::span::Record<'_>, context: Context<'_, S>) {
-        if let EventRule::Env(filter) = &self.events {
+        if let EventRule::Env(filter) = &**self.events.0.load() {
             Filter::<S>::on_record(&**filter, id, values, context);
         }
     }
 
     fn on_enter(&self, id: &tracing::Id, context: Context<'_, S>) {
-        if let EventRule::Env(filter) = &self.events {
+        if let EventRule::Env(filter) = &**self.events.0.load() {
             Filter::<S>::on_enter(&**filter, id, context);
         }
     }
 
     fn on_exit(&self, id: &tracing::Id, context: Context<'_, S>) {
-        if let EventRule::Env(filter) = &self.events {
+        if let EventRule::Env(filter) = &**self.events.0.load() {
             Filter::<S>::on_exit(&**filter, id, context);
         }
     }
 
     fn on_close(&self, id: tracing::Id, context: Context<'_, S>) {
-        if let EventRule::Env(filter) = &self.events {
+        if let EventRule::Env(filter) = &**self.events.0.load() {
             Filter::<S>::on_close(&**filter, id, context);
         }
     }

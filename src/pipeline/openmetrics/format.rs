@@ -41,6 +41,11 @@ impl Format {
         best.1
     }
 
+    /// Whether it is OpenMetrics.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::OpenMetrics0_0_1 | Self::OpenMetrics1_0_0(_))
+    }
+
     /// The value of the `Content-Type` header.
     pub(crate) fn content_type(self) -> &'static str {
         match self {

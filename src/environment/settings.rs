@@ -1,0 +1,157 @@
+//! The effective configuration, variable by variable, with where each value comes from.
+
+use serde_json::{Map, Value, json};
+
+use super::scrub;
+use crate::config::{Batch, Config, Otlp, Source, variables};
+
+type Settings = Vec<(&'static str, Value)>;
+
+/// `{"OTEL_…": {"value": …, "source": "code" | "environment" | "default"}}`, and what could not be used.
+pub(super) fn section(config: &Config, source: &Source) -> Value {
+    let (resolved, mistakes) = Config::resolve(source);
+    let resolved = effective(&resolved);
+    let mut shown = Map::new();
+    for (name, value) in effective(config) {
+        let as_resolved = resolved.iter().any(|(other, resolved)| *other == name && *resolved == value);
+        let given = given(source, name);
+        let usable = !mistakes.iter().any(|mistake| mistake.variable == name && !mistake.used.is_empty());
+        let source = match (as_resolved, given && usable) {
+            (false, _) => "code",
+            (true, true) => "environment",
+            (true, false) => "default",
+        };
+        shown.insert(name.to_owned(), json!({ "value": value, "source": source }));
+    }
+    // what has no value of its own in the configuration, but was given
+    for variable in variables().filter(|variable| !shown_under_another_name(variable.name)) {
+        if shown.contains_key(variable.name) {
+            continue;
+        }
+        if let Some(value) = source.get(variable.name) {
+            let value =
+                if variable.secret { scrub::HIDDEN.into() } else { scrub::value(variable.name, &value) };
+            shown.insert(variable.name.to_owned(), json!({ "value": value, "source": "environment" }));
+        }
+    }
+    let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    json!({ "settings": shown, "mistakes": mistakes })
+}
+
+fn shown_under_another_name(name: &str) -> bool {
+    matches!(name, "OTEL_EXPORTER_PROMETHEUS_PORT" | "OTEL_TRACES_SAMPLER_ARG")
+}
+
+/// A signal's own variable, or the one for all signals.
+fn given(source: &Source, name: &str) -> bool {
+    let generic = ["TRACES_", "METRICS_", "LOGS_"].iter().find_map(|signal| {
+        let rest = name.strip_prefix("OTEL_EXPORTER_OTLP_")?.strip_prefix(signal)?;
+        Some(format!("OTEL_EXPORTER_OTLP_{rest}"))
+    });
+    source.get(name).is_some() || generic.is_some_and(|generic| source.get(&generic).is_some())
+}
+
+fn words<T: ToString>(items: &[T]) -> Value {
+    if items.is_empty() {
+        return "none".into();
+    }
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into()
+}
+
+fn millis(time: Option<std::time::Duration>) -> Value {
+    time.map_or(json!(0), |time| json!(time.as_millis() as u64))
+}
+
+fn effective(config: &Config) -> Settings {
+    let mut settings = vec![
+        ("OTEL_SDK_DISABLED", json!(config.disabled)),
+        ("OTEL_PROPAGATORS", words(&config.propagators)),
+        ("OTEL_TRACES_EXPORTER", words(&config.traces.exporters)),
+        ("OTEL_METRICS_EXPORTER", words(&config.metrics.exporters)),
+        ("OTEL_LOGS_EXPORTER", words(&config.logs.exporters)),
+        ("OTEL_TRACES_SAMPLER", json!(config.traces.sampler.to_string())),
+        ("OTEL_METRIC_EXPORT_INTERVAL", millis(Some(config.metrics.interval))),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", millis(config.metrics.timeout)),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", json!(config.metrics.exemplar_filter.to_string())),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", json!(config.metrics.temporality.to_string())),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+            json!(config.metrics.histogram.to_string()),
+        ),
+        ("OTEL_EXPORTER_PROMETHEUS_HOST", json!(config.metrics.prometheus.0)),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", json!(config.metrics.prometheus.1)),
+        ("RUST_LOG", json!(config.logs.filter)),
+        ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", words(&config.http.known_methods)),
+        ("TRACEWELL_PRESET", json!(config.preset.to_string())),
+        ("TRACEWELL_STRICT", json!(config.strict)),
+        ("TRACEWELL_LOG_FORMAT", json!(config.logs.format.map(|format| format.to_string()))),
+        ("TRACEWELL_ACCESS_LOG", json!(config.logs.access_log.to_string())),
+    ];
+    settings.extend(own(config));
+    let traces =
+        ["TRACES_ENDPOINT", "TRACES_PROTOCOL", "TRACES_HEADERS", "TRACES_TIMEOUT", "TRACES_COMPRESSION"];
+    settings.extend(otlp(&config.traces.otlp, traces));
+    let metrics =
+        ["METRICS_ENDPOINT", "METRICS_PROTOCOL", "METRICS_HEADERS", "METRICS_TIMEOUT", "METRICS_COMPRESSION"];
+    settings.extend(otlp(&config.metrics.otlp, metrics));
+    let logs = ["LOGS_ENDPOINT", "LOGS_PROTOCOL", "LOGS_HEADERS", "LOGS_TIMEOUT", "LOGS_COMPRESSION"];
+    settings.extend(otlp(&config.logs.otlp, logs));
+    let spans = [
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_BSP_EXPORT_TIMEOUT",
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    ];
+    settings.extend(batch(&config.traces.batch, spans));
+    let records = [
+        "OTEL_BLRP_SCHEDULE_DELAY",
+        "OTEL_BLRP_EXPORT_TIMEOUT",
+        "OTEL_BLRP_MAX_QUEUE_SIZE",
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+    ];
+    settings.extend(batch(&config.logs.batch, records));
+    settings
+}
+
+fn own(config: &Config) -> Settings {
+    let (admin, shutdown) = (&config.admin, &config.shutdown);
+    vec![
+        ("TRACEWELL_ADMIN_ADDR", json!(admin.addr.map(|addr| addr.to_string()))),
+        ("TRACEWELL_ADMIN_TOKEN", json!(admin.token.as_ref().map(|_| scrub::HIDDEN))),
+        ("TRACEWELL_ADMIN_ALLOW", words(&admin.allow)),
+        ("TRACEWELL_LIVENESS_STALL_MS", millis(admin.liveness_stall)),
+        ("TRACEWELL_CHECKS_DISABLED", words(&admin.checks_disabled)),
+        ("TRACEWELL_CONSOLE", json!(admin.console)),
+        ("TRACEWELL_SHUTDOWN_MS", millis(Some(shutdown.flush))),
+        ("TRACEWELL_DRAIN_MS", millis(Some(shutdown.drain))),
+        ("TRACEWELL_PRESTOP_MS", millis(Some(shutdown.prestop))),
+    ]
+}
+
+/// The names without their common beginning, in the order endpoint, protocol, headers, timeout, compression.
+fn otlp(otlp: &Otlp, names: [&'static str; 5]) -> Settings {
+    let headers: Vec<String> =
+        otlp.headers.iter().map(|(name, _)| format!("{name}={}", scrub::HIDDEN)).collect();
+    let values = [
+        json!(otlp.endpoint.to_string()),
+        json!(otlp.protocol.to_string()),
+        json!(headers.join(",")),
+        millis(otlp.timeout),
+        json!(otlp.compression.to_string()),
+    ];
+    let full = |name: &str| {
+        variables().map(|known| known.name).find(|known| known.strip_prefix(PREFIX) == Some(name))
+    };
+    names.into_iter().filter_map(full).zip(values).collect()
+}
+
+const PREFIX: &str = "OTEL_EXPORTER_OTLP_";
+
+fn batch(batch: &Batch, [delay, timeout, queue, size]: [&'static str; 4]) -> Settings {
+    vec![
+        (delay, millis(Some(batch.schedule_delay))),
+        (timeout, millis(batch.export_timeout)),
+        (queue, json!(batch.max_queue_size)),
+        (size, json!(batch.max_export_batch_size)),
+    ]
+}

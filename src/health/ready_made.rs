@@ -1,0 +1,62 @@
+//! Checks that many services need.
+
+use std::time::{Duration, Instant};
+
+use super::{Check, Verdict};
+use crate::runtime::process;
+
+impl Check {
+    /// Passes when a TCP connection to `target`, such as `db.internal:5432`, is accepted; it is closed at once.
+    #[cfg(feature = "axum")]
+    pub fn tcp(target: impl Into<String>) -> Self {
+        let target: String = target.into();
+        Self::new(move || {
+            let target = target.clone();
+            async move {
+                match tokio::net::TcpStream::connect(&target).await {
+                    Ok(_) => Verdict::pass(format!("{target} accepts connections")),
+                    Err(error) => Verdict::fail(format!("{target}: {error}")),
+                }
+            }
+        })
+    }
+
+    /// Warns when the process's resident memory is above `limit` bytes. Passes where it cannot be read.
+    pub fn memory(limit: u64) -> Self {
+        Self::new(move || async move {
+            let Some(resident) = process::read().resident else {
+                return Verdict::pass("the memory in use cannot be read here");
+            };
+            let verdict = if resident > limit {
+                Verdict::warn(format!("{resident} bytes are resident, more than {limit}"))
+            } else {
+                Verdict::pass(format!("{resident} bytes are resident"))
+            };
+            verdict.with_data("resident_bytes", resident).with_data("limit_bytes", limit)
+        })
+    }
+
+    /// Warns when `usage`, which says how many of a pool's connections are in use and how many there may be, shows that
+    /// none is left. It should not block.
+    pub fn pool(usage: impl Fn() -> (u64, u64) + Send + Sync + 'static) -> Self {
+        Self::new(move || {
+            let (used, size) = usage();
+            let message = format!("{used} of {size} in use");
+            let verdict = if used >= size { Verdict::warn(message) } else { Verdict::pass(message) };
+            std::future::ready(verdict.with_data("used", used).with_data("size", size))
+        })
+    }
+
+    /// Warns when the runtime wakes a timer more than `limit` too late: its workers are blocked or overloaded.
+    pub fn event_loop_lag(limit: Duration) -> Self {
+        const PAUSE: Duration = Duration::from_millis(5);
+        Self::new(move || async move {
+            let begun = Instant::now();
+            tokio::time::sleep(PAUSE).await;
+            let lag = begun.elapsed().saturating_sub(PAUSE);
+            let message = format!("a timer was {:.1} ms late", lag.as_secs_f64() * 1e3);
+            let verdict = if lag > limit { Verdict::warn(message) } else { Verdict::pass(message) };
+            verdict.with_data("lag_ms", lag.as_secs_f64() * 1e3)
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! The process and its tokio runtime as metrics, read afresh at each collection.
+//!
+//! Names are those of the semantic conventions (1.44, `process.*`, release candidate). There are none for tokio:
+//! `tokio.runtime.*` are this crate's. `process.context_switches` is missing: `/proc` has it for single threads only. On `/metrics` the names that Prometheus' clients share (`process_*`) are there too.
+
+pub(crate) mod process;
+#[cfg(feature = "admin")]
+mod prometheus;
+mod tokio;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, Meter},
+};
+
+#[cfg(feature = "admin")]
+pub(crate) use self::prometheus::prometheus;
+pub(crate) use self::tokio::observe as observe_tokio;
+
+/// A collection whose instruments cannot take each other down.
+fn contained<T>(observe: impl Fn(&dyn AsyncInstrument<T>)) -> impl Fn(&dyn AsyncInstrument<T>) {
+    move |observer| {
+        // a value that cannot be read is a value less
+        let _ = catch_unwind(AssertUnwindSafe(|| observe(observer)));
+    }
+}
+
+/// Makes the instruments of the process.
+pub(crate) fn observe_process(meter: &Meter) {
+    memory_and_cpu(meter);
+    meter
+        .i64_observable_up_down_counter("process.thread.count")
+        .with_unit("{thread}")
+        .with_description("Process threads count.")
+        .with_callback(contained(|observer| whole(observer, process::read().threads)))
+        .build();
+    meter
+        .i64_observable_up_down_counter("process.unix.file_descriptor.count")
+        .with_unit("{file_descriptor}")
+        .with_description("Number of unix file descriptors in use by the process.")
+        .with_callback(contained(|observer| whole(observer, process::read().descriptors)))
+        .build();
+    meter
+        .u64_observable_counter("process.paging.faults")
+        .with_unit("{fault}")
+        .with_description("Number of page faults the process has made.")
+        .with_callback(contained(|observer| {
+            if let Some((minor, major)) = process::read().faults {
+                observer.observe(minor, &[KeyValue::new("system.paging.fault.type", "minor")]);
+                observer.observe(major, &[KeyValue::new("system.paging.fault.type", "major")]);
+            }
+        }))
+        .build();
+}
+
+fn memory_and_cpu(meter: &Meter) {
+    meter
+        .f64_observable_counter("process.cpu.time")
+        .with_unit("s")
+        .with_description("Total CPU seconds broken down by different CPU modes.")
+        .with_callback(contained(|observer| {
+            if let Some((user, system)) = process::read().cpu {
+                observer.observe(user, &[KeyValue::new("cpu.mode", "user")]);
+                observer.observe(system, &[KeyValue::new("cpu.mode", "system")]);
+            }
+        }))
+        .build();
+    meter
+        .i64_observable_up_down_counter("process.memory.usage")
+        .with_unit("By")
+        .with_description("The amount of physical memory in use.")
+        .with_callback(contained(|observer| whole(observer, process::read().resident)))
+        .build();
+    meter
+        .i64_observable_up_down_counter("process.memory.virtual")
+        .with_unit("By")
+        .with_description("The amount of committed virtual memory.")
+        .with_callback(contained(|observer| whole(observer, process::read().virtual_memory)))
+        .build();
+    meter
+        .f64_observable_gauge("process.uptime")
+        .with_unit("s")
+        .with_description("The time the process has been running.")
+        .with_callback(contained(|observer| observer.observe(process::uptime().as_secs_f64(), &[])))
+        .build();
+}
+
+fn whole(observer: &dyn AsyncInstrument<i64>, value: Option<u64>) {
+    if let Some(value) = value.and_then(|value| i64::try_from(value).ok()) {
+        observer.observe(value, &[]);
+    }
+}
