@@ -104,6 +104,7 @@ mod diagnostics;
 pub mod testing;
 
 // start-up, the handle, and what can go wrong
+mod builder;
 mod error;
 mod init;
 mod loglevel;
@@ -116,8 +117,9 @@ mod span_seed;
 mod timestamp;
 
 pub use crate::{
+    builder::Builder,
     error::{InitError, ShutdownError},
-    init::{Builder, init},
+    init::init,
     loglevel::{LogFilter, LogFilterError},
     pipeline::{Account, Loss, SignalReport, SignalState, View},
     telemetry::{ShutdownReport, Telemetry},

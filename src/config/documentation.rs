@@ -38,7 +38,7 @@ fn the_documented_table_is_the_table_of_the_code() {
     let (before, rest) = text.split_once(BEGIN).expect("the mark of the generated part");
     let (written, after) = rest.split_once(END).expect("the end of the generated part");
     let table = table();
-    if std::env::var_os("TRACEWELL_REGENERATE").is_some() {
+    if super::Source::process().get("TRACEWELL_REGENERATE").is_some() {
         fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
         return;
     }

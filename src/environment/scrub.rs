@@ -1,8 +1,10 @@
 //! What must not be seen in what is shown: values with a telling name, credentials in URLs, and copies of either.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::OnceLock};
 
 use serde_json::Value;
+
+use crate::redaction::Redactor;
 
 pub(super) const HIDDEN: &str = "******";
 
@@ -64,8 +66,17 @@ pub(super) fn value<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     } else if is_telling(name) || holds_secret(value) {
         Cow::Borrowed(HIDDEN)
     } else {
-        without_credentials(value)
+        match without_credentials(value) {
+            // the environment is shown by stricter rules than telemetry is sent by: both apply
+            Cow::Borrowed(value) => redactor().value(name, value),
+            hidden => hidden,
+        }
     }
+}
+
+fn redactor() -> &'static Redactor {
+    static REDACTOR: OnceLock<Redactor> = OnceLock::new();
+    REDACTOR.get_or_init(Redactor::new)
 }
 
 /// Whether a part of a value is a secret by its form: `password=…`, `"token": "…"`, or a maker's mark.
