@@ -59,8 +59,11 @@ fn run(pairs: Pairs<'_>) -> Collector {
     collector
 }
 
+/// Spans, points of [`work`]'s own instruments, log records.
 fn counts(collector: &Collector) -> [u64; 3] {
-    [Signal::Traces, Signal::Metrics, Signal::Logs].map(|signal| collector.accepted_items(signal))
+    let own =
+        collector.metrics().iter().filter(|metric| ["jobs", "job.size"].contains(&metric.name())).count();
+    [collector.accepted_items(Signal::Traces), own as u64, collector.accepted_items(Signal::Logs)]
 }
 
 #[test]
@@ -495,7 +498,9 @@ fn sums(preference: &str) -> Vec<i64> {
         },
         _ => -1,
     };
-    collector.metrics().iter().filter_map(|metric| metric.metric.data.as_ref()).map(value).collect()
+    let jobs = collector.metrics();
+    let jobs = jobs.iter().filter(|metric| metric.name() == "jobs");
+    jobs.filter_map(|metric| metric.metric.data.as_ref()).map(value).collect()
 }
 
 #[test]
