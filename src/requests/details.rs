@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
+use super::work::Work;
+
 /// Made with an entry's first stage or annotation.
 #[derive(Default, Clone)]
 pub(super) struct Details {
@@ -9,6 +11,7 @@ pub(super) struct Details {
     pub(super) stages_dropped: u32,
     pub(super) annotations: Vec<Annotation>,
     pub(super) annotations_dropped: u32,
+    pub(super) work: Work,
 }
 
 /// A stage an entry went into.
@@ -65,11 +68,11 @@ impl Details {
     pub(super) const MAX_VALUE: usize = 256;
 
     pub(super) fn stage(&self) -> Option<&Cow<'static, str>> {
-        self.stages.last().map(|stage| &stage.name)
+        self.stages.last().map(|stage| &stage.name).filter(|name| !name.is_empty())
     }
 
     pub(super) fn set_stage(&mut self, name: Cow<'static, str>, at: Duration) {
-        if self.stage() == Some(&name) {
+        if self.stage().map_or("", AsRef::as_ref) == name {
             return;
         }
         if self.stages.len() == Self::MAX_STAGES {

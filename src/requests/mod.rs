@@ -48,6 +48,7 @@ mod snapshot;
 mod spawn;
 mod sync;
 mod text;
+mod work;
 
 #[cfg(feature = "admin")]
 mod json;
@@ -68,6 +69,7 @@ pub use self::{
     snapshot::{ActiveEntry, RecentEntry, Snapshot, Totals},
     spawn::{InCurrent, in_current, spawn, spawn_blocking},
 };
+pub(crate) use self::work::Waiting;
 
 /// A snapshot of the global registry: all active requests and tasks, oldest first.
 #[must_use]

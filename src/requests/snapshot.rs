@@ -186,7 +186,7 @@ impl ActiveEntry {
     fn new(entry: &Entry, now: Instant) -> Self {
         let (route, details) = entry
             .with_state(|state| (state.route.clone(), state.details.as_deref().cloned().unwrap_or_default()));
-        let Details { stages, stages_dropped, annotations, annotations_dropped } = details;
+        let Details { stages, stages_dropped, annotations, annotations_dropped, .. } = details;
         Self {
             id: entry.id,
             kind: entry.kind,
@@ -199,7 +199,7 @@ impl ActiveEntry {
             sampled: entry.sampled,
             started_at: entry.started_at,
             age: now.saturating_duration_since(entry.started),
-            stage: stages.last().map(|stage| stage.name.clone()),
+            stage: stages.last().map(|stage| stage.name.clone()).filter(|name| !name.is_empty()),
             stages,
             stages_dropped,
             annotations,
