@@ -26,8 +26,9 @@
 //! | [`config`] | what the operator wants: plain values |
 //! | `resource` | where we run |
 //! | `pipeline` | configuration and resource become providers, layers, queues and an exporter |
-//! | [`http`] | a request comes in |
+//! | [`http`] | a request comes in, a call goes out |
 //! | [`requests`] | who is in flight |
+//! | [`resilience`] | calls fail: deadline, retry, breaker, timeout, fallback |
 //! | [`health`] | may traffic come |
 //! | `admin` | the operator's window (feature `admin`) |
 //! | [`shutdown`] | the way out |
@@ -71,6 +72,9 @@ pub mod http;
 
 // (5) who is in flight
 pub mod requests;
+
+// (5b) calls fail
+pub mod resilience;
 
 // (6) may traffic come
 pub mod health;

@@ -28,7 +28,6 @@ mod semconv;
 mod semconv_client;
 mod server;
 
-#[expect(unused_imports, reason = "for the next station")]
 pub(crate) use self::client::{BoxError, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};

@@ -232,14 +232,25 @@ fn kind(error: &(dyn Error + 'static)) -> Option<Kind> {
     let starts = |words: &[&str]| words.iter().any(|word| said.starts_with(word));
     if starts(&["dns error", "failed to lookup address"]) {
         Some(Kind::Dns)
-    } else if starts(&["invalid peer certificate", "received fatal alert", "peer is incompatible", "peer misbehaved"])
-        || starts(&["received corrupt message", "invalid server name", "tls handshake", "TLS "])
+    } else if starts(&[
+        "invalid peer certificate",
+        "received fatal alert",
+        "peer is incompatible",
+        "peer misbehaved",
+    ]) || starts(&["received corrupt message", "invalid server name", "tls handshake", "TLS "])
     {
         Some(Kind::Tls)
-    } else if starts(&["operation timed out", "request timed out", "deadline has elapsed", "no answer within"]) {
+    } else if starts(&[
+        "operation timed out",
+        "request timed out",
+        "deadline has elapsed",
+        "no answer within",
+    ]) {
         Some(Kind::Timeout)
-    } else if starts(&["connection closed before message completed", "end of file before message length reached"])
-        || starts(&["unexpected EOF", "stream closed because of a broken pipe"])
+    } else if starts(&[
+        "connection closed before message completed",
+        "end of file before message length reached",
+    ]) || starts(&["unexpected EOF", "stream closed because of a broken pipe"])
     {
         Some(Kind::Reset)
     } else if starts(&["tcp connect error", "client error (Connect)"]) {
@@ -279,8 +290,12 @@ mod tests {
         let of = |said, cause| failure(&Link(said, cause));
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         assert_eq!(of("client error (Connect)", Some(refused)), Some("connect"));
-        assert_eq!(of("client error (Connect)", Some(io::Error::other(Link("dns error", None)))), Some("dns"));
-        let certificate = io::Error::new(io::ErrorKind::InvalidData, Link("invalid peer certificate: x", None));
+        assert_eq!(
+            of("client error (Connect)", Some(io::Error::other(Link("dns error", None)))),
+            Some("dns")
+        );
+        let certificate =
+            io::Error::new(io::ErrorKind::InvalidData, Link("invalid peer certificate: x", None));
         assert_eq!(of("client error (Connect)", Some(certificate)), Some("tls"));
         let slow = io::Error::from(io::ErrorKind::TimedOut);
         assert_eq!(of("tcp connect error", Some(slow)), Some("timeout"));

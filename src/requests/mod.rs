@@ -56,6 +56,7 @@ mod json;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::work::Waiting;
 pub use self::{
     current::{Entered, Scope, current, enter},
     details::{Annotation, Stage},
@@ -69,7 +70,6 @@ pub use self::{
     snapshot::{ActiveEntry, RecentEntry, Snapshot, Totals},
     spawn::{InCurrent, in_current, spawn, spawn_blocking},
 };
-pub(crate) use self::work::Waiting;
 
 /// A snapshot of the global registry: all active requests and tasks, oldest first.
 #[must_use]

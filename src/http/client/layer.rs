@@ -105,7 +105,10 @@ impl<S> Layer<S> for ClientLayer {
     type Service = ClientService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ClientService::new(inner, Arc::new(Shared { options: self.options.clone(), instruments: OnceLock::new() }))
+        ClientService::new(
+            inner,
+            Arc::new(Shared { options: self.options.clone(), instruments: OnceLock::new() }),
+        )
     }
 }
 
