@@ -297,7 +297,9 @@ impl Builder {
         if let Some(at) = *installed {
             return Err(InitError::AlreadyInstalled { at });
         }
-        if tracing::dispatcher::has_been_set() {
+        // not `has_been_set`: that is also true once any thread has had a subscriber for a while
+        let set = |current: &tracing::Dispatch| !current.is::<tracing::subscriber::NoSubscriber>();
+        if tracing::dispatcher::get_default(set) {
             return Err(InitError::SubscriberAlreadySet);
         }
         let panic_hook = self.panic_hook.unwrap_or(true);
