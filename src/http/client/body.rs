@@ -57,13 +57,17 @@ where
         };
         Poll::Ready(match frame {
             None => {
-                this.call.take().map(Call::delivered);
+                if let Some(call) = this.call.take() {
+                    call.delivered();
+                }
                 None
             }
             Some(Ok(frame)) => {
                 // readers need not ask for more after the frame that says it is the last
                 if frame.is_trailers() || this.inner.is_end_stream() {
-                    this.call.take().map(Call::delivered);
+                    if let Some(call) = this.call.take() {
+                        call.delivered();
+                    }
                 }
                 Some(Ok(frame))
             }
