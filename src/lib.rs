@@ -27,9 +27,10 @@
 //! | `resource` | where we run |
 //! | [`redaction`] | what must not be seen, wherever it is sent or shown |
 //! | `pipeline` | configuration and resource become providers, layers, queues and an exporter |
-//! | [`http`] | a request comes in |
+//! | [`http`] | a request comes in, a call goes out |
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
+//! | [`resilience`] | calls fail: deadline, retry, breaker, timeout, fallback |
 //! | `runtime` | the process and its tokio runtime as metrics |
 //! | [`health`] | may traffic come |
 //! | [`environment`] | what runs here, with which settings |
@@ -79,6 +80,9 @@ pub mod http;
 // (5) who is in flight
 pub mod requests;
 pub mod tasks;
+
+// (5b) calls fail
+pub mod resilience;
 
 // (6) the process and its runtime as metrics
 mod runtime;

@@ -38,9 +38,9 @@ async fn every_route_keeps_its_contract_and_every_signal_tells_the_same() {
     http2(&tour).await;
 
     let totals = tour.totals_at_rest().await;
-    // failed: the payment that was refused as asked
+    // failed: the payments that were refused as asked, 2 of one order and 4 of another
     let expected =
-        json!({ "started": 26, "completed": 20, "failed": 1, "cancelled": 2, "panicked": 1, "aborted": 2 });
+        json!({ "started": 31, "completed": 20, "failed": 6, "cancelled": 2, "panicked": 1, "aborted": 2 });
     let started = identity(&tour, &totals, &expected).await;
     let scraped = scraped_exemplars(&tour).await;
     terminated(tour, started, &scraped).await;
@@ -76,6 +76,31 @@ async fn without_a_collector_it_says_so_once_per_signal_and_serves() {
         assert_eq!(lines, 1, "{signal}{naming:#?}");
     }
     assert_eq!(naming.len(), 3, "{naming:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_breaker_opens_and_lets_probes_pass_when_its_time_has_come() {
+    let service = Service::start(
+        &["--visitors", "0"],
+        &[
+            ("OTEL_SDK_DISABLED", "true"),
+            ("STOREFRONT_BREAKER_OPEN_MS", "300"),
+            ("STOREFRONT_BREAKER_MIN_CALLS", "4"),
+        ],
+    );
+    let client = Client::builder().no_proxy().build().unwrap();
+    let order = async |fail: &str| {
+        let request = client.post(format!("{}/orders", service.shop)).body(r#"{"product":1,"quantity":1}"#);
+        let answer = request.header("x-fail", fail).send().await.unwrap();
+        let retries = answer.headers()["x-retry-count"].to_str().unwrap().to_owned();
+        (answer.status(), retries)
+    };
+    assert_eq!(order("99").await, (StatusCode::ACCEPTED, "3".to_owned()));
+    assert_eq!(order("0").await, (StatusCode::ACCEPTED, "0".to_owned()), "open: payments is not asked");
+    poll("payments is asked again", async || (order("0").await.0 == StatusCode::CREATED).then_some(())).await;
+    for _ in 0..3 {
+        assert_eq!(order("0").await.0, StatusCode::CREATED, "closed again");
+    }
 }
 
 #[test]
@@ -124,11 +149,13 @@ async fn catalogue(tour: &Tour) {
 
 async fn orders(tour: &Tour) {
     let good = r#"{"product":1,"quantity":2}"#;
-    for (name, fail, code) in [("paid", "0", StatusCode::CREATED), ("deferred", "1", StatusCode::ACCEPTED)] {
+    for (name, fail, code, retries) in
+        [("paid", "2", StatusCode::CREATED, "2"), ("deferred", "99", StatusCode::ACCEPTED, "3")]
+    {
         let answer = tour.post("/orders", name, good).header("x-fail", fail).send().await.unwrap();
         assert_eq!(answer.status(), code);
         let header = |name| answer.headers().get(name).map(|value| value.to_str().unwrap());
-        assert_eq!(header("x-retry-count"), Some("0"));
+        assert_eq!(header("x-retry-count"), Some(retries));
         assert!(header("traceparent").unwrap().starts_with(&format!("00-{}-", trace(name))));
         assert_eq!(header("x-fallback"), (name == "deferred").then_some("deferred"));
         let order: Value = answer.json().await.unwrap();
@@ -331,16 +358,29 @@ fn lines_are_records(service: &Service, logs: &[LogRecord]) {
 fn one_trace(spans: &[SpanRecord], logs: &[LogRecord]) {
     for name in ["paid", "deferred"] {
         let order = served_as(spans, name);
-        let mut of_trace = spans.iter().filter(|span| span.trace_id() == trace(name));
-        let payment = of_trace.find(|span| span.name() == "POST /payments").unwrap();
-        let call = spans.iter().find(|span| span.span_id() == payment.parent_span_id()).unwrap();
-        assert_eq!((kind(payment), kind(call)), (SERVER, CLIENT));
-        assert_eq!(call.parent_span_id(), order.span_id());
-        assert_eq!(
-            call.attribute("http.response.status_code").as_deref(),
-            Some(if name == "paid" { "201" } else { "503" }),
-        );
-        assert!(logs.iter().any(|log| log.span_id() == payment.span_id()), "payments logged in its own span");
+        let of_trace = |name_: &str, kind_: i32| -> Vec<&SpanRecord> {
+            let wanted = |span: &&SpanRecord| {
+                span.name() == name_ && kind(span) == kind_ && span.trace_id() == trace(name)
+            };
+            let mut found: Vec<_> = spans.iter().filter(wanted).collect();
+            found.sort_by_key(|span| span.span.start_time_unix_nano);
+            found
+        };
+        let (calls, payments) = (of_trace("POST /payments", CLIENT), of_trace("POST /payments", SERVER));
+        let statuses: &[&str] = if name == "paid" { &["503", "503", "201"] } else { &["503"; 4] };
+        assert_eq!((calls.len(), payments.len()), (statuses.len(), statuses.len()));
+        for (attempt, ((call, payment), status)) in calls.into_iter().zip(payments).zip(statuses).enumerate()
+        {
+            assert_eq!(payment.parent_span_id(), call.span_id());
+            assert_eq!(call.parent_span_id(), order.span_id());
+            assert_eq!(call.attribute("http.response.status_code").as_deref(), Some(*status));
+            let resends = (attempt > 0).then(|| attempt.to_string());
+            assert_eq!(call.attribute("http.request.resend_count"), resends);
+            assert!(
+                logs.iter().any(|log| log.span_id() == payment.span_id()),
+                "payments logged in its own span"
+            );
+        }
     }
     let request = served_as(spans, "spawn");
     let tasks: Vec<_> = spans.iter().filter(|span| span.name() == "task").collect();

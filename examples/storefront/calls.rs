@@ -1,52 +1,26 @@
-//! A call out: a CLIENT span whose trace context travels with the request.
+//! Calls out: each attempt is a CLIENT span whose trace context travels with the request.
 
-use opentelemetry::global;
-use opentelemetry_http::HeaderInjector;
-use reqwest::{Request, RequestBuilder, Response};
-use tracewell::otel::bridge::OpenTelemetrySpanExt as _;
-use tracing::{Instrument as _, Span, field::Empty};
+use axum::http::{Request, Response};
+use bytes::Bytes;
+use reqwest::Body;
+use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
+use tracewell::http::{CallBody, ClientLayer};
 
-/// Sends one request, once. The span ends when the response's headers are here.
-pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Response> {
-    let (client, request) = request.build_split();
-    let mut request = request?;
-    let span = client_span(&request);
-    let context = span.context();
-    global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut HeaderInjector(request.headers_mut()));
+/// What goes wrong with a call.
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+/// An observed client for whole bodies, which can be sent again.
+pub(crate) type Calls = BoxCloneSyncService<Request<Bytes>, Response<CallBody<Body>>, Error>;
+
+/// Makes a service of reqwest's client, and observes it.
+pub(crate) fn observed(client: reqwest::Client) -> Calls {
+    let service = tower::service_fn(move |request: Request<Bytes>| {
+        let client = client.clone();
+        async move { client.execute(request.try_into()?).await.map(Response::<Body>::from) }
     });
-    let result = client.execute(request).instrument(span.clone()).await;
-    match &result {
-        Ok(response) => {
-            let status = response.status();
-            span.record("http.response.status_code", status.as_u16());
-            if status.is_client_error() || status.is_server_error() {
-                fail(&span, status.as_str());
-            }
-        }
-        Err(error) => fail(&span, if error.is_timeout() { "timeout" } else { "connection" }),
-    }
-    result
+    BoxCloneSyncService::new(ClientLayer::new().layer(service))
 }
 
-/// Names as in the conventions for HTTP client spans (http/http-spans.md).
-fn client_span(request: &Request) -> Span {
-    let url = request.url();
-    tracing::info_span!(
-        "call",
-        otel.kind = "client",
-        otel.name = request.method().as_str(),
-        otel.status_code = Empty,
-        http.request.method = request.method().as_str(),
-        http.response.status_code = Empty,
-        server.address = url.host_str(),
-        server.port = url.port_or_known_default(),
-        url.full = url.as_str(),
-        error.type = Empty,
-    )
-}
-
-fn fail(span: &Span, error_type: &str) {
-    span.record("error.type", error_type);
-    span.record("otel.status_code", "ERROR");
+/// Sends one request, once. The span ends with the last byte of the body.
+pub(crate) async fn send(calls: &Calls, request: Request<Bytes>) -> Result<Response<CallBody<Body>>, Error> {
+    calls.clone().oneshot(request).await
 }

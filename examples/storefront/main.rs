@@ -74,7 +74,8 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
     // instruments made before install() would stay without effect, so the shop, which has a counter, comes after it
     let database = Database::open()?;
     telemetry.health().register("database", database_check(database.clone()));
-    let shop = Shop::new(database, payments::Client::new(dialed(payments_address))?);
+    let shop =
+        Shop::new(database, payments::Client::new(dialed(payments_address), settings.breaker.build())?);
     let visitors = Visitors::arrive(settings.visitors, dialed(shop_address))?;
 
     telemetry

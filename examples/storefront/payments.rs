@@ -10,14 +10,21 @@ use std::{
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Request, StatusCode},
     response::{IntoResponse as _, Response},
     routing::post,
 };
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tower::{Layer as _, ServiceExt as _};
+use tracewell::{
+    http::UrlTemplate,
+    resilience::{Breaker, Policy, Retry},
+};
 
-use crate::calls;
+use crate::calls::{self, Calls};
 
 /// Says which order is paid: asked again with the same one, the service charges nothing more.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -116,41 +123,52 @@ impl Book {
     }
 }
 
-/// How the shop reaches the service.
+/// How the shop reaches the service: again when it fails, and not at all for a while when it fails too often.
 #[derive(Clone)]
 pub(crate) struct Client {
-    http: reqwest::Client,
+    calls: Calls,
     url: String,
 }
 
 /// Why an order could not be paid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChargeError {
-    #[error("payments cannot be reached")]
-    Unreachable(#[from] reqwest::Error),
+    #[error("payments gave no answer: {0}")]
+    NoAnswer(calls::Error),
     #[error("payments answered {0}")]
     Refused(StatusCode),
 }
 
 impl Client {
-    pub(crate) fn new(address: SocketAddr) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
-        Ok(Self { http, url: format!("http://{address}/payments") })
+    pub(crate) fn new(address: SocketAddr, breaker: Breaker) -> reqwest::Result<Self> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let policy = Policy::new("payments")
+            .with_deadline(Duration::from_secs(10))
+            .with_retry(Retry::new())
+            .with_breaker(breaker)
+            .with_timeout(Duration::from_secs(2));
+        let calls = Calls::new(policy.layer().layer(calls::observed(http)));
+        Ok(Self { calls, url: format!("http://{address}/payments") })
     }
 
-    /// Asks once for the payment of an order, of which the first `failing` attempts shall be refused.
+    /// Asks for the payment of an order, of which the first `failing` attempts shall be refused.
     pub(crate) async fn charge(&self, order: i64, cents: i64, failing: u32) -> Result<(), ChargeError> {
-        let mut request =
-            self.http.post(&self.url).header(IDEMPOTENCY_KEY, order).json(&Charge { order, cents });
+        let charge = serde_json::to_vec(&Charge { order, cents })
+            .map_err(|error| ChargeError::NoAnswer(error.into()))?;
+        let mut request = Request::post(&self.url)
+            .extension(UrlTemplate("/payments"))
+            .header("content-type", "application/json")
+            // the key makes a POST repeatable
+            .header(IDEMPOTENCY_KEY, order);
         if failing > 0 {
             request = request.header(FAIL, failing);
         }
-        let response = calls::send(request).await?;
-        if !response.status().is_success() {
-            return Err(ChargeError::Refused(response.status()));
-        }
+        let request =
+            request.body(Bytes::from(charge)).map_err(|error| ChargeError::NoAnswer(error.into()))?;
+        let response = self.calls.clone().oneshot(request).await.map_err(ChargeError::NoAnswer)?;
+        let status = response.status();
         // read to its end: the connection is used again
-        response.bytes().await?;
-        Ok(())
+        response.into_body().collect().await.map_err(ChargeError::NoAnswer)?;
+        if status.is_success() { Ok(()) } else { Err(ChargeError::Refused(status)) }
     }
 }

@@ -3,9 +3,11 @@
 use std::{
     env::{self, VarError},
     net::SocketAddr,
+    time::Duration,
 };
 
 use tokio::net::TcpListener;
+use tracewell::resilience::{Breaker, BreakerBuilder};
 
 /// What `--help` says.
 pub(crate) const HELP: &str = "\
@@ -14,6 +16,8 @@ cargo run --example storefront -- [--visitors N]
   --visitors N            built-in visitors, 0 to 100 (4)
   STOREFRONT_ADDR         address of the shop (127.0.0.1:8080); port 0 picks a free one
   PAYMENTS_ADDR           address of the payment service (127.0.0.1:8081)
+  STOREFRONT_BREAKER_WINDOW_MS, STOREFRONT_BREAKER_OPEN_MS, STOREFRONT_BREAKER_MIN_CALLS
+                          the breaker in front of payments (10000, 60000, 10)
   TRACEWELL_ADMIN_ADDR    address of the operator's endpoints (127.0.0.1:9470)
   OTEL_*, RUST_LOG        as everywhere";
 
@@ -30,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) storefront: Address,
     pub(crate) payments: Address,
     pub(crate) visitors: usize,
+    pub(crate) breaker: BreakerBuilder,
 }
 
 /// An address, and the variable that changes it.
@@ -54,6 +59,10 @@ pub(crate) fn read() -> Result<Wish, String> {
         storefront: Address::read("STOREFRONT_ADDR", ([127, 0, 0, 1], 8080))?,
         payments: Address::read("PAYMENTS_ADDR", ([127, 0, 0, 1], 8081))?,
         visitors,
+        breaker: Breaker::builder("payments")
+            .with_window(milliseconds("STOREFRONT_BREAKER_WINDOW_MS", 10_000)?)
+            .with_open_for(milliseconds("STOREFRONT_BREAKER_OPEN_MS", 60_000)?)
+            .with_min_calls(positive("STOREFRONT_BREAKER_MIN_CALLS", 10)?),
     }))
 }
 
@@ -61,6 +70,19 @@ fn number(value: &str) -> Result<usize, String> {
     match value.parse() {
         Ok(visitors) if visitors <= MOST_VISITORS => Ok(visitors),
         _ => Err(format!("--visitors {value:?}; accepted is a number from 0 to {MOST_VISITORS}")),
+    }
+}
+
+fn milliseconds(variable: &str, default: u32) -> Result<Duration, String> {
+    Ok(Duration::from_millis(positive(variable, default)?.into()))
+}
+
+fn positive(variable: &str, default: u32) -> Result<u32, String> {
+    let text = env::var_os(variable).unwrap_or_default().to_string_lossy().trim().to_owned();
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ if text.is_empty() => Ok(default),
+        _ => Err(format!("{variable}={text:?}; accepted is a number from 1")),
     }
 }
 

@@ -18,7 +18,10 @@ use opentelemetry::metrics::Counter;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio_stream::wrappers::IntervalStream;
-use tracewell::requests;
+use tracewell::{
+    requests,
+    resilience::{self, Fallback, Substitute},
+};
 use tracing::Instrument as _;
 
 use crate::{
@@ -31,6 +34,9 @@ const LONGEST_MS: u64 = 60_000;
 const MOST_CHUNKS: u64 = 100_000;
 const MOST_TASKS: u32 = 100;
 const MOST_PIECES: i64 = 1_000;
+
+/// An order is taken although it cannot be paid now; said in the log, in a metric and in the answer.
+static DEFERRED: Fallback = Fallback::new("orders.payment", "deferred");
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -101,23 +107,21 @@ async fn order(State(shop): State<Shop>, headers: HeaderMap, body: Bytes) -> Res
         request.annotate("order", order);
     }
     let charged = shop.payments.charge(order, product.price_cents * quantity, failing).await;
-    let payment = if charged.is_ok() { Payment::Paid } else { Payment::Deferred };
+    let charged =
+        DEFERRED.instead_of(charged.map(|()| Payment::Paid), |_| Substitute::new(Payment::Deferred));
+    let payment = charged.value;
     shop.database.note_payment(order, payment).await?;
     let body = Json(json!({
         "order": order, "product": product.id, "quantity": quantity, "payment": payment,
     }));
-    // payments is asked once
-    let headers = AppendHeaders([("x-retry-count", "0".to_owned()), ("traceparent", traceparent())]);
-    Ok(match charged {
-        Ok(()) => {
+    let retries = resilience::of_current().retries;
+    let headers = AppendHeaders([("x-retry-count", retries.to_string()), ("traceparent", traceparent())]);
+    Ok(match charged.fallback {
+        None => {
             tracing::info!(order, product.id = product.id, quantity, "order taken");
             (StatusCode::CREATED, headers, body).into_response()
         }
-        Err(problem) => {
-            let cause = &problem as &(dyn std::error::Error + 'static);
-            tracing::warn!(order, error = cause, "order taken, its payment is deferred");
-            (StatusCode::ACCEPTED, headers, [("x-fallback", "deferred")], body).into_response()
-        }
+        Some(fallback) => (StatusCode::ACCEPTED, headers, [("x-fallback", fallback)], body).into_response(),
     })
 }
 

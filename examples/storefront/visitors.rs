@@ -2,9 +2,15 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use axum::http::Request;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use tokio::task::JoinSet;
 
-use crate::{calls, payments};
+use crate::{
+    calls::{self, Calls},
+    payments,
+};
 
 /// What visitors do, in turn; each starts at another place.
 const WALK: [Visit; 16] = [
@@ -63,9 +69,10 @@ pub(crate) struct Visitors(JoinSet<()>);
 impl Visitors {
     pub(crate) fn arrive(count: usize, shop: SocketAddr) -> reqwest::Result<Self> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        let calls = calls::observed(client);
         let mut visitors = JoinSet::new();
         for number in 0..count {
-            visitors.spawn(walk(client.clone(), shop, number));
+            visitors.spawn(walk(calls.clone(), shop, number));
         }
         Ok(Self(visitors))
     }
@@ -76,28 +83,30 @@ impl Visitors {
     }
 }
 
-async fn walk(client: reqwest::Client, shop: SocketAddr, number: usize) {
+async fn walk(calls: Calls, shop: SocketAddr, number: usize) {
     for (step, visit) in WALK.into_iter().cycle().skip(number * 5 % WALK.len()).enumerate() {
         // about one visit a second, and no two visitors in step
         tokio::time::sleep(Duration::from_millis((300 + (number * 173 + step * 311) % 1200) as u64)).await;
-        if let Err(error) = go(&client, shop, visit).await {
-            tracing::debug!(error = &error as &(dyn std::error::Error + 'static), "a visit failed");
+        if let Err(error) = go(&calls, shop, visit).await {
+            tracing::debug!(%error, "a visit failed");
         }
     }
 }
 
-async fn go(client: &reqwest::Client, shop: SocketAddr, visit: Visit) -> reqwest::Result<()> {
-    let url = format!("http://{shop}{}", visit.path);
-    let mut request = match visit.body {
-        Some(body) => client.post(url).header("content-type", "application/json").body(body),
-        None => client.get(url),
-    };
+async fn go(calls: &Calls, shop: SocketAddr, visit: Visit) -> Result<(), calls::Error> {
+    let mut request = Request::get(format!("http://{shop}{}", visit.path));
+    if visit.body.is_some() {
+        request = request.method("POST").header("content-type", "application/json");
+    }
     if visit.refused > 0 {
         request = request.header(payments::FAIL, visit.refused);
     }
-    let mut response = calls::send(request).await?;
+    let request = request.body(Bytes::from_static(visit.body.unwrap_or_default().as_bytes()))?;
+    let mut body = calls::send(calls, request).await?.into_body();
     let mut chunks = 0;
-    while visit.patience.is_none_or(|patience| chunks < patience) && response.chunk().await?.is_some() {
+    while visit.patience.is_none_or(|patience| chunks < patience) {
+        let Some(frame) = body.frame().await else { break };
+        frame?;
         chunks += 1;
     }
     Ok(())

@@ -25,10 +25,14 @@
 //! http/http-metrics.md. Neither `Host` nor the raw path is ever a metric's attribute, an unknown method is `_OTHER`, and
 //! secrets in the query are redacted.
 
+mod client;
 mod metrics;
 mod route;
 mod semconv;
+mod semconv_client;
 mod server;
 
+pub(crate) use self::client::{BoxError, giving_up_on};
+pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
 pub(crate) use self::{metrics::instruments_made, server::Settings, server::configure};

@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt, sync::Arc as StdArc, time::Duration};
 
 use tokio::sync::Notify;
 
+use super::work::Work;
+
 /// Made with an entry's first stage or annotation.
 #[derive(Default, Clone)]
 pub(super) struct Details {
@@ -13,6 +15,7 @@ pub(super) struct Details {
     pub(super) annotations_dropped: u32,
     /// Wakes those who wait for the entry to be cancelled; made by the first of them.
     pub(super) cancel: Option<StdArc<Notify>>,
+    pub(super) work: Work,
 }
 
 /// A stage an entry went into.
@@ -69,11 +72,11 @@ impl Details {
     pub(super) const MAX_VALUE: usize = 256;
 
     pub(super) fn stage(&self) -> Option<&Cow<'static, str>> {
-        self.stages.last().map(|stage| &stage.name)
+        self.stages.last().map(|stage| &stage.name).filter(|name| !name.is_empty())
     }
 
     pub(super) fn set_stage(&mut self, name: Cow<'static, str>, at: Duration) {
-        if self.stage() == Some(&name) {
+        if self.stage().map_or("", AsRef::as_ref) == name {
             return;
         }
         if self.stages.len() == Self::MAX_STAGES {

@@ -127,7 +127,7 @@ impl Current {
         }
     }
 
-    /// Says what the entry is doing now. The same stage again changes nothing.
+    /// Says what the entry is doing now. The same stage again changes nothing, and an empty name says "no stage any more".
     ///
     /// 16 stages are kept with the time of their start (the first 4 and the last 12; the others are counted), 64 bytes of
     /// a name. [`STREAMING`] has a meaning of its own.

@@ -59,6 +59,7 @@ mod stuck;
 mod subscriber;
 mod sync;
 mod text;
+mod work;
 
 #[cfg(feature = "admin")]
 mod json;
@@ -68,6 +69,7 @@ mod tests;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::subscriber::CarriedSubscribers;
+pub(crate) use self::work::Waiting;
 pub use self::{
     cancel::{Cancellable, Cancelled},
     current::{Entered, Scope, current, enter},

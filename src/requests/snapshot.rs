@@ -204,7 +204,7 @@ impl ActiveEntry {
             sampled: entry.sampled,
             started_at: entry.started_at,
             age: now.saturating_duration_since(entry.started),
-            stage: stages.last().map(|stage| stage.name.clone()),
+            stage: stages.last().map(|stage| stage.name.clone()).filter(|name| !name.is_empty()),
             stages,
             stages_dropped,
             annotations,

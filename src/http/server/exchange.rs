@@ -25,6 +25,7 @@ use crate::{
         semconv::{self, Ending, Method, Point, Scheme},
     },
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
+    resilience,
     span_seed::SpanSeed,
 };
 
@@ -153,7 +154,13 @@ impl Exchange {
     }
 
     /// The headers are there: the exchange ends here when nothing follows, and moves into the body otherwise.
-    pub(super) fn answer<B: http_body::Body>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
+    pub(super) fn answer<B: http_body::Body>(
+        mut self,
+        mut response: Response<B>,
+    ) -> Response<ResponseBody<B>> {
+        if let Some(entry) = &self.entry {
+            resilience::set_response_headers(entry.handle(), false, response.headers_mut());
+        }
         let status = response.status();
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());

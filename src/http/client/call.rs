@@ -1,0 +1,187 @@
+//! One call from its first byte to its last: the guard that is moved call → future → body and ends once.
+
+use std::{
+    cell::Cell,
+    error::Error,
+    fmt,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use http::{Request, Response, StatusCode, Version};
+use opentelemetry::{
+    Context as OtelContext, KeyValue,
+    baggage::BaggageExt as _,
+    trace::{SpanKind, Status, TraceContextExt as _},
+};
+use opentelemetry_http::HeaderInjector;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use super::{
+    ResendCount, UrlTemplate,
+    body::CallBody,
+    instruments::Point,
+    layer::{BoxError, Shared},
+};
+use crate::{
+    http::{
+        semconv::Method,
+        semconv_client::{self, Ending, Target},
+    },
+    requests::{self, Waiting},
+    span_seed::SpanSeed,
+};
+
+/// A call that is under way. Dropped, it ends as cancelled or aborted.
+pub(super) struct Call {
+    shared: Arc<Shared>,
+    span: Span,
+    context: OtelContext,
+    started: Instant,
+    started_at: SystemTime,
+    method: Method,
+    target: Target,
+    template: Option<&'static str>,
+    answer: Option<(StatusCode, Version)>,
+    waiting: Option<Waiting>,
+    ended: bool,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("answer", &self.answer).finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    /// Starts the span, shows the call as the request's stage, and gives the request its trace context.
+    pub(super) fn begin<B>(shared: &Arc<Shared>, request: &mut Request<B>) -> Self {
+        let (started, started_at) = (Instant::now(), SystemTime::now());
+        let method = Shared::methods().find(request.method());
+        let target = Target::of(request.uri());
+        let template = request.extensions().get::<UrlTemplate>().map(|template| template.0);
+        let resend_count = request.extensions().get::<ResendCount>().map_or(0, |count| count.0);
+        let name = match template {
+            Some(template) => format!("{} {template}", method.span_name()).into(),
+            None => method.span_name().into(),
+        };
+        let attributes = semconv_client::start(request, method, &target, template, resend_count);
+        let outer = OtelContext::current();
+        let seed =
+            SpanSeed { name, kind: SpanKind::Client, start_time: started_at, attributes, links: Vec::new() };
+        let (span, context) = seed.around(|| {
+            let span = tracing::info_span!(target: "tracewell::http", "HTTP call");
+            // starts the span now: its ids travel with the request
+            let context = span.context();
+            (span, context)
+        });
+        if shared.trusts(request.uri()) {
+            let sent = sent_context(&outer, &context);
+            shared.propagator(|propagator| {
+                propagator.inject_context(&sent, &mut HeaderInjector(request.headers_mut()));
+            });
+        }
+        let waiting = requests::current().map(|entry| entry.wait_for(format!("calling {}", target.shown())));
+        Self {
+            shared: Arc::clone(shared),
+            span,
+            context,
+            started,
+            started_at,
+            method,
+            target,
+            template,
+            answer: None,
+            waiting,
+            ended: false,
+        }
+    }
+
+    pub(super) fn enter(&self) -> tracing::span::Entered<'_> {
+        self.span.enter()
+    }
+
+    /// The headers are there: the call ends here when nothing follows, and moves into the body otherwise.
+    pub(super) fn answered<B: http_body::Body>(mut self, response: Response<B>) -> Response<CallBody<B>> {
+        self.answer = Some((response.status(), response.version()));
+        if response.status().is_informational() || response.body().is_end_stream() {
+            self.delivered();
+            return response.map(CallBody::unobserved);
+        }
+        response.map(|body| CallBody::observed(body, self))
+    }
+
+    /// Everything was read.
+    pub(super) fn delivered(mut self) {
+        self.end(Ending::Answered);
+    }
+
+    /// The call or its body failed; `name` is the error's type, for what is of no known kind.
+    pub(super) fn failed(mut self, error: &BoxError, name: &'static str) {
+        let error: &(dyn Error + 'static) = &**error;
+        let kind = semconv_client::failure(error).unwrap_or(name);
+        self.end(Ending::Failed(kind));
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        // one reading of the clock for the span and the histogram
+        let duration = self.started.elapsed();
+        self.waiting = None;
+        let _current = self.context.clone().attach();
+        let Self { method, template, answer, .. } = *self;
+        let point = Point { method, target: &self.target, template, answer, ending };
+        self.shared.instruments().record(&point, duration);
+
+        let span = self.context.span();
+        if span.is_recording() {
+            let mut attributes: Vec<KeyValue> = Vec::with_capacity(4);
+            semconv_client::end(answer, ending, &mut attributes);
+            span.set_attributes(attributes);
+            if semconv_client::error_type(answer.map(|(status, _)| status), ending).is_some() {
+                span.set_status(Status::error(""));
+            }
+            span.end_with_timestamp(self.started_at + duration);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let ending = match (GIVEN_UP.try_with(Cell::get).ok().flatten(), self.answer) {
+            (Some(reason), _) => Ending::Failed(reason),
+            (None, None) => Ending::Cancelled,
+            (None, Some(_)) => Ending::Aborted,
+        };
+        self.end(ending);
+    }
+}
+
+/// The span of this call, and the baggage: that of the code around it, which may have added to its request's.
+fn sent_context(outer: &OtelContext, call: &OtelContext) -> OtelContext {
+    let ids = call.span().span_context().clone();
+    if !ids.is_valid() {
+        // without a pipeline, what came in is passed on all the same
+        return outer.clone();
+    }
+    if outer.baggage().is_empty() { call.clone() } else { outer.with_remote_span_context(ids) }
+}
+
+thread_local! {
+    static GIVEN_UP: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Runs `drop_it`, which drops a future: the calls in it end as failed for this `reason`, not as cancelled.
+pub(crate) fn giving_up_on<T>(reason: &'static str, drop_it: impl FnOnce() -> T) -> T {
+    struct Restored(Option<&'static str>);
+    impl Drop for Restored {
+        fn drop(&mut self) {
+            let _ = GIVEN_UP.try_with(|given_up| given_up.set(self.0));
+        }
+    }
+    let _restored = Restored(GIVEN_UP.try_with(|given_up| given_up.replace(Some(reason))).ok().flatten());
+    drop_it()
+}

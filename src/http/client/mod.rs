@@ -1,0 +1,16 @@
+//! The client side: layer, service, future and body, and the one call that moves along them.
+
+mod body;
+mod call;
+mod future;
+mod instruments;
+mod layer;
+mod service;
+
+pub use self::{
+    body::CallBody,
+    future::CallFuture,
+    layer::{ClientLayer, ResendCount, UrlTemplate},
+    service::ClientService,
+};
+pub(crate) use self::{call::giving_up_on, layer::BoxError};

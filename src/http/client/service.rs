@@ -1,0 +1,60 @@
+//! The service: begins a call and hands it to the future.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use opentelemetry::Context as OtelContext;
+use tower_service::Service;
+
+use super::{
+    body::CallBody,
+    call::Call,
+    future::CallFuture,
+    layer::{BoxError, Shared},
+};
+
+/// A client whose calls are observed; made by [`ClientLayer`](super::ClientLayer).
+///
+/// Its errors are those of the inner service, boxed: `downcast` finds them.
+#[derive(Debug, Clone)]
+pub struct ClientService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> ClientService<S> {
+    pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ClientService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S::Error: Into<BoxError>,
+    ResBody: http_body::Body,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<CallBody<ResBody>>;
+    type Error = BoxError;
+    type Future = CallFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        if OtelContext::is_current_telemetry_suppressed() {
+            return CallFuture::unobserved(self.inner.call(request));
+        }
+        let call = Call::begin(&self.shared, &mut request);
+        let inner = {
+            let _entered = call.enter();
+            self.inner.call(request)
+        };
+        CallFuture::observed(inner, call)
+    }
+}

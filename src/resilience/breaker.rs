@@ -1,0 +1,335 @@
+//! The circuit breaker: after too many failures nobody calls for a while.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{observe, window::Window};
+
+/// What a breaker lets pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Every call.
+    Closed,
+    /// None.
+    Open,
+    /// A few, to see whether the target is well again.
+    HalfOpen,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    /// The name in metrics, logs and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A call was not made, because the breaker is open.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the breaker of {target} is open")]
+#[non_exhaustive]
+pub struct BreakerOpen {
+    /// Who would have been called.
+    pub target: Arc<str>,
+}
+
+type Listener = Box<dyn Fn(&str, State, State) + Send + Sync>;
+
+/// How a breaker shall behave; see [`Breaker::builder`].
+#[must_use = "a breaker is made by build()"]
+pub struct BreakerBuilder {
+    target: Arc<str>,
+    window: Duration,
+    share: f64,
+    min_calls: u32,
+    open_for: Duration,
+    probes: u32,
+    listeners: Vec<Listener>,
+}
+
+/// A circuit breaker in front of one target. Clones share it.
+///
+/// It opens when more than half of the calls of the last 10 s failed and there were 10 at least, is half-open 60 s later,
+/// closes after 3 good probes in a row and opens again after a bad one. A call that is dropped counts as neither.
+///
+/// Why our own: a policy around any future needs a permit that is given back when the call is dropped, and a window in
+/// time that allocates nothing. `failsafe` weighs calls by an average that never forgets entirely, `recloser` counts calls
+/// whatever their age, and those of the `tower-resilience` family exist as tower middleware alone.
+///
+/// The window is divided into 20 slices: a call leaves it after 95 to 100 % of its length.
+#[derive(Clone)]
+pub struct Breaker(Arc<Shared>);
+
+struct Shared {
+    settings: BreakerBuilder,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    state: State,
+    window: Window,
+    /// When it opened; `None` while open means: by hand, until a reset.
+    opened: Option<Instant>,
+    probes_running: u32,
+    probes_good: u32,
+    /// Counts changes of state: what a call admitted before the last one found out is no news.
+    generation: u64,
+}
+
+static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+impl BreakerBuilder {
+    /// How far back it looks (10 s).
+    pub fn with_window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Opens above this share of failures (0.5).
+    pub fn with_failure_share(mut self, share: f64) -> Self {
+        self.share = share;
+        self
+    }
+
+    /// Opens only when there were so many calls in the window (10).
+    pub fn with_min_calls(mut self, calls: u32) -> Self {
+        self.min_calls = calls;
+        self
+    }
+
+    /// How long it stays open before it lets probes pass (60 s).
+    pub fn with_open_for(mut self, open_for: Duration) -> Self {
+        self.open_for = open_for;
+        self
+    }
+
+    /// How many probes pass at a time while half-open, and must be good for it to close (3).
+    pub fn with_probes(mut self, probes: u32) -> Self {
+        self.probes = probes.max(1);
+        self
+    }
+
+    /// Calls `listener` with the target, the old and the new state after each change; outside of any lock. A panic of a
+    /// listener stops there.
+    pub fn on_change(mut self, listener: impl Fn(&str, State, State) + Send + Sync + 'static) -> Self {
+        self.listeners.push(Box::new(listener));
+        self
+    }
+
+    /// The breaker, closed.
+    #[must_use]
+    pub fn build(self) -> Breaker {
+        let inner = Inner {
+            state: State::Closed,
+            window: Window::new(self.window),
+            opened: None,
+            probes_running: 0,
+            probes_good: 0,
+            generation: 0,
+        };
+        let shared = Arc::new(Shared { settings: self, inner: Mutex::new(inner) });
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|breaker| breaker.strong_count() > 0);
+        all.push(Arc::downgrade(&shared));
+        Breaker(shared)
+    }
+}
+
+impl Breaker {
+    /// A breaker for calls of `target`, a name of low cardinality: it is an attribute of metrics.
+    pub fn builder(target: impl Into<Arc<str>>) -> BreakerBuilder {
+        BreakerBuilder {
+            target: target.into(),
+            window: Duration::from_secs(10),
+            share: 0.5,
+            min_calls: 10,
+            open_for: Duration::from_secs(60),
+            probes: 3,
+            listeners: Vec::new(),
+        }
+    }
+
+    /// A breaker with the defaults.
+    #[must_use]
+    pub fn new(target: impl Into<Arc<str>>) -> Self {
+        Self::builder(target).build()
+    }
+
+    /// Who is called.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.0.settings.target
+    }
+
+    /// The state now. An open breaker is half-open once its time has passed, also before a probe has asked.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let inner = self.lock();
+        if self.is_due(&inner) { State::HalfOpen } else { inner.state }
+    }
+
+    /// Asks to make a call.
+    ///
+    /// # Errors
+    ///
+    /// It is open, or half-open with all its probes under way.
+    pub fn acquire(&self) -> Result<Permit, BreakerOpen> {
+        observe::instruments();
+        let mut changed = None;
+        let permit = {
+            let mut inner = self.lock();
+            if self.is_due(&inner) {
+                changed = Some(inner.become_(State::HalfOpen, None));
+            }
+            let probe = inner.state == State::HalfOpen;
+            let admitted = match inner.state {
+                State::Closed => true,
+                State::Open => false,
+                State::HalfOpen => inner.probes_running < self.0.settings.probes,
+            };
+            inner.probes_running += u32::from(probe && admitted);
+            admitted.then(|| Permit { breaker: self.clone(), generation: inner.generation, decided: false })
+        };
+        self.tell(changed);
+        permit.ok_or_else(|| BreakerOpen { target: Arc::clone(&self.0.settings.target) })
+    }
+
+    /// Opens it until [`reset`](Self::reset).
+    pub fn force_open(&self) {
+        let changed = self.lock().become_(State::Open, None);
+        self.tell(Some(changed));
+    }
+
+    /// Closes it and forgets what was counted.
+    pub fn reset(&self) {
+        let changed = self.lock().become_(State::Closed, None);
+        self.tell(Some(changed));
+    }
+
+    fn decide(&self, generation: u64, good: Option<bool>) {
+        let settings = &self.0.settings;
+        let now = Instant::now();
+        let changed = {
+            let mut inner = self.lock();
+            if inner.generation != generation {
+                return;
+            }
+            match (inner.state, good) {
+                (State::Closed, Some(good)) => {
+                    inner.window.add(now, u32::from(good), u32::from(!good));
+                    let counts = inner.window.counts(now);
+                    let total = counts.good.saturating_add(counts.bad);
+                    let too_many = f64::from(counts.bad) > f64::from(total) * settings.share;
+                    (total >= settings.min_calls && too_many).then(|| inner.become_(State::Open, Some(now)))
+                }
+                (State::HalfOpen, Some(false)) => Some(inner.become_(State::Open, Some(now))),
+                (State::HalfOpen, good) => {
+                    inner.probes_running = inner.probes_running.saturating_sub(1);
+                    inner.probes_good += u32::from(good.is_some());
+                    (inner.probes_good >= settings.probes).then(|| inner.become_(State::Closed, None))
+                }
+                (State::Closed | State::Open, _) => None,
+            }
+        };
+        self.tell(changed);
+    }
+
+    fn is_due(&self, inner: &Inner) -> bool {
+        let passed = |opened: Instant| opened.elapsed() >= self.0.settings.open_for;
+        inner.state == State::Open && inner.opened.is_some_and(passed)
+    }
+
+    fn tell(&self, changed: Option<(State, State)>) {
+        let Some((old, new)) = changed.filter(|(old, new)| old != new) else { return };
+        observe::breaker_changed(self.target(), old, new);
+        for listener in &self.0.settings.listeners {
+            let _ = catch_unwind(AssertUnwindSafe(|| listener(self.target(), old, new)));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn become_(&mut self, state: State, opened: Option<Instant>) -> (State, State) {
+        let old = std::mem::replace(&mut self.state, state);
+        self.generation = self.generation.wrapping_add(1);
+        self.opened = opened;
+        (self.probes_running, self.probes_good) = (0, 0);
+        self.window.clear();
+        (old, state)
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker").field("target", &self.target()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for BreakerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerBuilder").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// The permission to make one call. Dropped without a word, the call counts as neither good nor bad.
+#[derive(Debug)]
+#[must_use = "dropped, the call counts as neither"]
+pub struct Permit {
+    breaker: Breaker,
+    generation: u64,
+    decided: bool,
+}
+
+impl Permit {
+    /// The target is well.
+    pub fn succeeded(mut self) {
+        self.decide(Some(true));
+    }
+
+    /// The target is not.
+    pub fn failed(mut self) {
+        self.decide(Some(false));
+    }
+
+    fn decide(&mut self, good: Option<bool>) {
+        if !std::mem::replace(&mut self.decided, true) {
+            self.breaker.decide(self.generation, good);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.decide(None);
+    }
+}
+
+/// All breakers that are in use.
+#[must_use]
+pub fn breakers() -> Vec<Breaker> {
+    let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    all.iter().filter_map(Weak::upgrade).map(Breaker).collect()
+}

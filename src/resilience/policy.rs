@@ -1,0 +1,286 @@
+//! The policies in their one order, around any future.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Breaker, BreakerOpen, Judge, Retry, TimedOut, Verdict, observe, retry::Delays, timeout::Within};
+
+/// Why a call under a [`Policy`] has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure<E> {
+    /// The call's own last error.
+    Call(E),
+    /// The breaker did not let it pass.
+    Open(BreakerOpen),
+    /// The last attempt had no answer in its time, or the deadline of all of them passed.
+    Timeout(TimedOut),
+}
+
+impl PartialEq for BreakerOpen {
+    fn eq(&self, other: &Self) -> bool {
+        self.target == other.target
+    }
+}
+
+impl Eq for BreakerOpen {}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(error) => error.fmt(f),
+            Self::Open(error) => error.fmt(f),
+            Self::Timeout(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for Failure<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Call(error) => error.source(),
+            Self::Open(_) | Self::Timeout(_) => None,
+        }
+    }
+}
+
+/// Deadline, retry, breaker and timeout around calls of one target; see the [module](super) for their order.
+///
+/// A call that succeeds at once allocates nothing.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use std::time::Duration;
+/// use tracewell::resilience::{Breaker, Policy, Retry};
+///
+/// let stock = Policy::new("stock")
+///     .with_deadline(Duration::from_secs(5))
+///     .with_retry(Retry::new())
+///     .with_breaker(Breaker::new("stock"))
+///     .with_timeout(Duration::from_secs(1));
+/// let pieces = stock.call(|| async { Ok::<_, std::io::Error>(7) }).await;
+/// assert_eq!(pieces.unwrap(), 7);
+/// # });
+/// ```
+#[derive(Debug, Clone)]
+pub struct Policy {
+    name: Arc<str>,
+    deadline: Option<Duration>,
+    retry: Option<Retry>,
+    breaker: Option<Breaker>,
+    timeout: Option<Duration>,
+    in_use: Arc<AtomicBool>,
+}
+
+impl Policy {
+    /// A policy without any part, named after what is called; the name is an attribute of metrics.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let in_use = Arc::new(AtomicBool::new(false));
+        Self { name: name.into(), deadline: None, retry: None, breaker: None, timeout: None, in_use }
+    }
+
+    /// All attempts and the delays between them end by then.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Tries again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Asks this breaker before each attempt.
+    #[must_use]
+    pub fn with_breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
+    /// How long one attempt may take.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Makes the call, and again while it fails: every error may pass.
+    ///
+    /// Cancel safe if the call is: dropped, it counts as neither good nor bad, and nothing is tried again.
+    ///
+    /// # Errors
+    ///
+    /// The last attempt's error, the breaker's, or a timeout.
+    pub async fn call<T, E, F>(&self, mut call: impl FnMut() -> F) -> Result<T, Failure<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: fmt::Display,
+    {
+        self.call_with(&|_: &E| Verdict::Retry, |_| call()).await
+    }
+
+    /// Makes the call, and again as the judge says; the call is told how often it was made before.
+    ///
+    /// A result that is `Ok` but not good, such as an answer of 503, is returned as it is when nothing is left to try.
+    ///
+    /// # Errors
+    ///
+    /// The last attempt's error, the breaker's, or a timeout.
+    pub async fn call_with<T, E, F, J>(
+        &self,
+        judge: &J,
+        mut call: impl FnMut(u32) -> F,
+    ) -> Result<T, Failure<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+        J: Judge<T, E>,
+    {
+        let mut course = Course::begin(self);
+        loop {
+            let (result, verdict) = self.attempt(&course, judge, &mut call).await;
+            let said = Said { judge, result: &result };
+            let asked = match verdict {
+                Verdict::Good => {
+                    course.succeeded();
+                    return result;
+                }
+                Verdict::Fail => {
+                    course.given_up(&said, "it cannot be repeated");
+                    return result;
+                }
+                Verdict::Retry => None,
+                Verdict::RetryAfter(after) => Some(after),
+            };
+            match course.next(asked) {
+                Ok(delay) => {
+                    course.retrying(&said, delay);
+                    // what the failed attempt holds, a connection perhaps, is not kept during the delay
+                    drop(result);
+                    tokio::time::sleep(delay).await;
+                }
+                Err(why) => {
+                    course.given_up(&said, why);
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// One attempt: breaker, then timeout, then the call.
+    async fn attempt<T, E, F, J>(
+        &self,
+        course: &Course<'_>,
+        judge: &J,
+        call: &mut impl FnMut(u32) -> F,
+    ) -> (Result<T, Failure<E>>, Verdict)
+    where
+        F: Future<Output = Result<T, E>>,
+        J: Judge<T, E>,
+    {
+        let permit = match self.breaker.as_ref().map(Breaker::acquire).transpose() {
+            Ok(permit) => permit,
+            Err(open) => return (Err(Failure::Open(open)), Verdict::Fail),
+        };
+        let now = Instant::now();
+        let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        let until = [own, course.deadline].into_iter().flatten().min();
+        let (result, verdict) = match Within::new(call(course.retries), now, until).await {
+            Ok(result) => {
+                let verdict = judge.verdict(&result);
+                (result.map_err(Failure::Call), verdict)
+            }
+            Err(timeout) => (Err(Failure::Timeout(timeout)), judge.timed_out()),
+        };
+        if let Some(permit) = permit {
+            if verdict == Verdict::Good { permit.succeeded() } else { permit.failed() }
+        }
+        (result, verdict)
+    }
+}
+
+/// What a log says of a result.
+struct Said<'a, T, E, J> {
+    judge: &'a J,
+    result: &'a Result<T, Failure<E>>,
+}
+
+impl<T, E, J: Judge<T, E>> fmt::Display for Said<'_, T, E, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.result {
+            Ok(value) => self.judge.describe(Ok(value), f),
+            Err(Failure::Call(error)) => self.judge.describe(Err(error), f),
+            Err(Failure::Open(error)) => error.fmt(f),
+            Err(Failure::Timeout(error)) => error.fmt(f),
+        }
+    }
+}
+
+/// How one call goes.
+struct Course<'a> {
+    policy: &'a Policy,
+    begun: Instant,
+    deadline: Option<Instant>,
+    retries: u32,
+    delays: Option<Delays>,
+}
+
+impl<'a> Course<'a> {
+    fn begin(policy: &'a Policy) -> Self {
+        if !policy.in_use.load(Ordering::Relaxed) && !policy.in_use.swap(true, Ordering::Relaxed) {
+            observe::policy_in_use(&policy.name);
+        }
+        if let Some(budget) = policy.retry.as_ref().and_then(|retry| retry.budget.as_ref()) {
+            budget.called();
+        }
+        let begun = Instant::now();
+        let deadline = policy.deadline.and_then(|deadline| begun.checked_add(deadline));
+        Self { policy, begun, deadline, retries: 0, delays: None }
+    }
+
+    /// The delay before the next attempt, or why there is none.
+    fn next(&mut self, asked: Option<Duration>) -> Result<Duration, &'static str> {
+        let Some(retry) = &self.policy.retry else { return Err("it is not tried again") };
+        if self.retries >= retry.max_retries() {
+            return Err("every attempt was made");
+        }
+        let delay = self.delays.get_or_insert_with(|| retry.delays()).next(asked);
+        let at = Instant::now().checked_add(delay);
+        if self.deadline.is_some_and(|deadline| at.is_none_or(|at| at >= deadline)) {
+            return Err("the deadline would pass");
+        }
+        if !retry.budget.as_ref().is_none_or(super::Budget::take) {
+            return Err("the retry budget is used up");
+        }
+        Ok(delay)
+    }
+
+    fn retrying(&mut self, error: &dyn fmt::Display, delay: Duration) {
+        self.retries += 1;
+        let attempts = self.policy.retry.as_ref().map_or(0, Retry::max_retries).saturating_add(1);
+        let Self { policy, retries, begun, .. } = self;
+        observe::retrying(&policy.name, error, (*retries, attempts), delay, begun.elapsed());
+    }
+
+    fn succeeded(&self) {
+        if self.retries > 0 {
+            observe::result(&self.policy.name, None, self.retries + 1, self.begun.elapsed(), "");
+        }
+    }
+
+    fn given_up(&self, error: &dyn fmt::Display, why: &'static str) {
+        observe::result(&self.policy.name, Some(error), self.retries + 1, self.begun.elapsed(), why);
+    }
+}

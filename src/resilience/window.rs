@@ -1,0 +1,64 @@
+//! Counts of the last seconds: a true time window, in memory of a fixed size.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Slices of a window: a count leaves it after 95 to 100 % of its length, never later.
+const SLICES: usize = 20;
+
+/// Two kinds of counts over a sliding time window. Recording allocates nothing.
+#[derive(Debug)]
+pub(super) struct Window {
+    slice: Duration,
+    begun: Instant,
+    slices: [Slice; SLICES],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slice {
+    number: u64,
+    counts: Counts,
+}
+
+/// What a window holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) good: u32,
+    pub(super) bad: u32,
+}
+
+impl Window {
+    pub(super) fn new(length: Duration) -> Self {
+        let slice = (length / u32::try_from(SLICES).unwrap_or(1)).max(Duration::from_nanos(1));
+        Self { slice, begun: Instant::now(), slices: [Slice::default(); SLICES] }
+    }
+
+    pub(super) fn add(&mut self, now: Instant, good: u32, bad: u32) {
+        let number = self.number(now);
+        let slice = &mut self.slices[usize::try_from(number).unwrap_or(0) % SLICES];
+        if slice.number != number {
+            *slice = Slice { number, counts: Counts::default() };
+        }
+        slice.counts.good = slice.counts.good.saturating_add(good);
+        slice.counts.bad = slice.counts.bad.saturating_add(bad);
+    }
+
+    pub(super) fn counts(&self, now: Instant) -> Counts {
+        let number = self.number(now);
+        let current = |slice: &&Slice| slice.number <= number && number - slice.number < SLICES as u64;
+        self.slices.iter().filter(current).fold(Counts::default(), |sum, slice| Counts {
+            good: sum.good.saturating_add(slice.counts.good),
+            bad: sum.bad.saturating_add(slice.counts.bad),
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.slices = [Slice::default(); SLICES];
+    }
+
+    fn number(&self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.begun).as_nanos() / self.slice.as_nanos();
+        u64::try_from(passed).unwrap_or(u64::MAX)
+    }
+}

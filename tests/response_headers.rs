@@ -1,0 +1,52 @@
+//! A response says what its request's work went through.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, routing::get};
+use http::{HeaderMap, Request};
+use tower::ServiceExt as _;
+use tracewell::{
+    resilience::{Fallback, Policy, Retry, Substitute},
+    testing::Capture,
+};
+
+async fn headers(capture: &Capture, path: &str, failures: u32) -> HeaderMap {
+    static CACHED: Fallback = Fallback::new("prices", "cached");
+    let left = std::sync::Arc::new(AtomicU32::new(failures));
+    let handler = move || async move {
+        let retry =
+            Retry::new().with_delays(Duration::from_millis(1), Duration::from_millis(1)).with_budget(None);
+        let call = || async {
+            match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+                Ok(_) => Err("refused"),
+                Err(_) => Ok("fresh"),
+            }
+        };
+        let result = Policy::new("prices").with_retry(retry).call(call).await;
+        CACHED.instead_of(result, |_| Substitute::new("old")).value
+    };
+    let app = Router::new().route(path, get(handler)).layer(capture.server_layer());
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    capture.run(app.oneshot(request)).await.unwrap().headers().clone()
+}
+
+#[tokio::test]
+async fn retries_and_fallbacks_are_in_the_headers_with_the_trace_and_nothing_is_without_them() {
+    let capture = Capture::new();
+    let untouched = headers(&capture, "/untouched", 0).await;
+    assert!(!untouched.contains_key("x-retry-count") && !untouched.contains_key("traceparent"));
+
+    let retried = headers(&capture, "/retried", 2).await;
+    assert_eq!(retried["x-retry-count"], "2");
+    assert!(!retried.contains_key("x-fallback"));
+    let trace_id = capture.span("GET /retried").unwrap().trace_id().to_owned();
+    assert!(retried["traceparent"].to_str().unwrap().starts_with(&format!("00-{trace_id}-")));
+
+    let fell_back = headers(&capture, "/fell-back", 9).await;
+    assert_eq!(fell_back["x-retry-count"], "3");
+    assert_eq!(fell_back["x-fallback"], "cached");
+}
