@@ -70,6 +70,11 @@ fn traced(head: &str) -> Option<&str> {
     head.lines().find_map(|line| line.strip_prefix("traceparent: 00-"))?.get(33..49)
 }
 
+#[expect(
+    clippy::too_many_lines,
+    clippy::await_holding_invalid_type,
+    reason = "one story in its order, on one thread of its own"
+)]
 #[tokio::test]
 async fn every_attempt_is_one_span_one_point_and_one_request_downstream() {
     let collector = Collector::start();

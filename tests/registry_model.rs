@@ -28,6 +28,7 @@ mod requests {
     mod shard;
     mod snapshot;
     mod text;
+    mod work;
 
     mod sync {
         pub(super) use loom::sync::{

@@ -17,6 +17,7 @@ fn plain_retry() -> Retry {
     Retry::new().with_jitter(false).with_budget(None)
 }
 
+#[expect(clippy::await_holding_invalid_type, reason = "nothing else runs on this thread")]
 #[tokio::test(start_paused = true)]
 async fn three_retries_at_doubling_delays_and_the_request_remembers() {
     let guard = Registry::default().start(NewEntry::request("GET"));
