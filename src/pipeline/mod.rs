@@ -18,6 +18,7 @@ mod otlp;
 mod propagation;
 mod queue;
 mod scrub;
+mod self_metrics;
 mod signal;
 mod subscriber;
 mod traces;
@@ -156,6 +157,12 @@ impl Pipeline {
             status(&config.metrics.exporters, &config.metrics.otlp, Some(Arc::clone(&points)), live),
             status(&config.logs.exporters, &config.logs.otlp, log_queue.clone(), live),
         ];
+        if live {
+            let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+                .with_version(env!("CARGO_PKG_VERSION"))
+                .build();
+            self_metrics::observe(&meter_provider.meter_with_scope(scope), config, &statuses);
+        }
         let wanted = Wanted {
             config: config.clone(),
             resource: resource.clone(),
