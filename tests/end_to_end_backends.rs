@@ -20,15 +20,12 @@ use std::{
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use libtest_mimic::{Arguments, Trial};
-use opentelemetry::trace::{Tracer as _, TracerProvider as _};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use rustix::process::test_kill_process;
-use tracewell::{SignalState, Telemetry, config::Signal};
 
 use self::common::{
     backends::{
@@ -38,9 +35,6 @@ use self::common::{
     },
     storefront::Storefront,
 };
-
-/// How long an answer of a program of the test may take.
-const ANSWER: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -64,7 +58,6 @@ fn main() -> ExitCode {
             storefront(backends, "http/json", &backends.otlp_http_endpoint());
         }),
         trial("a_killed_collector_comes_back_on_the_same_ports", collector_restart),
-        trial("what_was_emitted_while_the_collector_was_away_arrives_to_the_unit", collector_away),
         trial("a_port_that_is_taken_meanwhile_is_replaced", port_taken),
         trial("a_panicking_test_leaves_no_process_behind", no_process_left),
         trial("the_programs_accept_their_files", files_accepted),
@@ -242,40 +235,6 @@ fn grafana_queries(backends: &Backends) {
         }
     }
     assert_eq!((logs, metrics), (1, 2));
-}
-
-/// The queues hold what the Collector is not there to take, and every item arrives once when it is back.
-fn collector_away() {
-    const SPANS: u64 = 1500;
-    let backends = started(Backends::collector_only());
-    for (protocol, endpoint) in
-        [("grpc", backends.otlp_grpc_endpoint()), ("http/protobuf", backends.otlp_http_endpoint())]
-    {
-        backends.kill_collector();
-        let before = backends.received().spans().len() as u64;
-        let variables = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-            ("OTEL_BSP_SCHEDULE_DELAY", "50"),
-            ("OTEL_METRICS_EXPORTER", "none"),
-        ];
-        let telemetry = Telemetry::builder().with_env(variables).with_stdout(false).build().unwrap();
-        let tracer = telemetry.tracer_provider().tracer("away");
-        (0..SPANS).for_each(|_| drop(tracer.start("work")));
-        let traces =
-            || telemetry.status().into_iter().find(|report| report.signal == Signal::Traces).unwrap();
-        wait_until(ANSWER, || (traces().state == SignalState::Down).then_some(())).unwrap();
-        assert_eq!((traces().account.queued, traces().account.exported), (SPANS, 0));
-
-        started(backends.restart_collector());
-        wait_until(ANSWER, || (traces().account.queued == 0).then_some(())).unwrap();
-        let account = traces().account;
-        assert_eq!((account.emitted, account.exported), (SPANS, SPANS), "{account:?}");
-        let what = format!("{SPANS} spans over {protocol}");
-        let received =
-            backends.wait_received(&what, |received| received.spans().len() as u64 >= before + SPANS);
-        assert_eq!(received.spans().len() as u64, before + SPANS);
-    }
 }
 
 fn collector_restart() {

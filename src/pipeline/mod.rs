@@ -157,12 +157,7 @@ impl Pipeline {
             status(&config.metrics.exporters, &config.metrics.otlp, Some(Arc::clone(&points)), live),
             status(&config.logs.exporters, &config.logs.otlp, log_queue.clone(), live),
         ];
-        if live {
-            let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-                .with_version(env!("CARGO_PKG_VERSION"))
-                .build();
-            self_metrics::observe(&meter_provider.meter_with_scope(scope), config, &statuses);
-        }
+        self_metrics::observe(&meter_provider.meter_with_scope(scope()), config, &statuses);
         let wanted = Wanted {
             config: config.clone(),
             resource: resource.clone(),
@@ -206,10 +201,7 @@ impl Pipeline {
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .build();
-        let tracer = (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope));
+        let tracer = (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope()));
         let records = if self.log_processors {
             logs::Records::Provider
         } else {
@@ -298,6 +290,11 @@ impl Pipeline {
             let _ = flushed.await;
         }
     }
+}
+
+/// The scope of what this crate makes itself.
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
 }
 
 fn new_queue<T>(batch: &Batch) -> Arc<Queue<T>> {
