@@ -31,7 +31,6 @@ use self::common::{
     backends::{
         Backends, Ports, Received, config_dir, require_or_skip, run,
         sample::{DURATION, Sample},
-        wait_until,
     },
     storefront::Storefront,
 };
