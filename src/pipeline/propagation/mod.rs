@@ -2,6 +2,8 @@
 
 mod b3;
 mod baggage;
+#[cfg(any(fuzzing, test))]
+pub(super) mod fuzzing;
 mod trace_context;
 
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
