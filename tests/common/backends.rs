@@ -314,11 +314,13 @@ impl Backends {
 
     /// What reached the Collector so far; what it wrote before a crash is still there.
     pub(crate) fn received(&self) -> Received {
-        let messages = |file, head| {
+        let messages = |file, head: &str| {
             let text = fs::read_to_string(self.dir.path().join(file)).unwrap_or_default();
-            // a message that a crash cut off stands in one line with the next; the last one may be half written
-            let whole = |line: &str| serde_json::from_str(&line[line.rfind(head).unwrap_or(0)..]).ok();
-            text.lines().filter_map(whole).collect()
+            // a kill takes the end of what was not yet written: of a message, or only the line's end after a whole one.
+            // Either way the next message begins on that line, and every head begins one: inside a text its quotes
+            // would be escaped. The last message may be half written.
+            let whole = |tail: &str| serde_json::from_str(format!("{head}{tail}").trim_end()).ok();
+            text.split(head).filter_map(whole).collect()
         };
         Received {
             traces: messages("traces.jsonl", r#"{"resourceSpans""#),
