@@ -107,6 +107,11 @@ mod diagnostics;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+// (13) hostile input
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 // start-up, the handle, and what can go wrong
 mod builder;
 mod error;

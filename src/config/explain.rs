@@ -90,7 +90,7 @@ impl Explanation {
             let mistake = mistakes.iter().find(|mistake| mistake.variable == variable.name).cloned();
             let value = match variable.secret {
                 true => value,
-                false => shortened(&redactor.text(&value)).into_owned(),
+                false => visible(&shortened(&redactor.text(&value))),
             };
             Setting { name: variable.name, value, origin, mistake }
         };
@@ -138,6 +138,19 @@ pub fn explain() -> Arc<Explanation> {
         let (config, mistakes) = Config::resolve(&source);
         Arc::new(Explanation::new(&source, &config, &config, &mistakes, &Redactor::default()))
     })
+}
+
+/// Control characters escaped: a value must neither forge a line nor steer a terminal.
+fn visible(value: &str) -> String {
+    let mut shown = String::with_capacity(value.len());
+    for char in value.chars() {
+        if char.is_control() {
+            shown.extend(char.escape_default());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
 }
 
 /// Where a value that code did not change comes from.

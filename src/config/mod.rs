@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod documentation;
 mod explain;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,8 @@
 
 mod exemplars;
 mod exporter;
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+pub(crate) mod fuzzing;
 mod logs;
 mod metrics;
 #[cfg(feature = "admin")]

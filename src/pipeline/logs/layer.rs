@@ -65,7 +65,7 @@ impl LogLayer {
         }
     }
 
-    fn record<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> SdkLogRecord
+    pub(super) fn record<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> SdkLogRecord
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {

@@ -1,6 +1,8 @@
 //! Log records: one `tracing` event becomes one OTLP record and one line on stdout, with the same ids.
 
 mod fields;
+#[cfg(any(fuzzing, test))]
+pub(super) mod fuzzing;
 mod json;
 mod layer;
 mod pretty;

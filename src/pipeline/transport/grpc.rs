@@ -54,18 +54,30 @@ impl GrpcWire {
         client.ready().await.map_err(|error| SendError::retryable(response::root_cause(&error)))?;
         let mut request = tonic::Request::new(payload.body.clone());
         *request.metadata_mut() = self.metadata.clone();
-        let path = http::uri::PathAndQuery::from_static(method(self.signal));
-        match client.unary(request, path, Encoded).await {
-            Ok(answer) => {
-                response::accepted(self.signal, answer.get_ref(), Encoding::Protobuf).ok_or_else(|| {
-                    SendError {
-                        kind: SendErrorKind::Unreadable,
-                        cause: "gRPC status Ok with a message that is no OTLP response".to_owned(),
-                    }
-                })
-            }
-            Err(status) => Err(response::grpc_error(&status)),
+        unary(self.signal, client, request).await
+    }
+}
+
+/// Makes the call and reads its answer.
+pub(super) async fn unary<T>(
+    signal: Signal,
+    mut client: tonic::client::Grpc<T>,
+    request: tonic::Request<Bytes>,
+) -> Result<Accepted, SendError>
+where
+    T: tonic::client::GrpcService<tonic::body::Body>,
+    T::ResponseBody: http_body::Body + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let path = http::uri::PathAndQuery::from_static(method(signal));
+    match client.unary(request, path, Encoded).await {
+        Ok(answer) => {
+            response::accepted(signal, answer.get_ref(), Encoding::Protobuf).ok_or_else(|| SendError {
+                kind: SendErrorKind::Unreadable,
+                cause: "gRPC status Ok with a message that is no OTLP response".to_owned(),
+            })
         }
+        Err(status) => Err(response::grpc_error(&status)),
     }
 }
 

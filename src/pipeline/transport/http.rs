@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -58,21 +58,7 @@ impl HttpWire {
             .request(self.request(payload)?)
             .await
             .map_err(|error| SendError::retryable(response::root_cause(&error)))?;
-        let status = response.status();
-        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let retry_after = header(header::RETRY_AFTER).map(str::to_owned);
-        let encoding = Encoding::of(header(header::CONTENT_TYPE), payload.json);
-        let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
-        if !status.is_success() {
-            // the status says enough without its body
-            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-            return Err(response::http_error(status.as_u16(), retry_after.as_deref(), &body, encoding));
-        }
-        let body = body.map_err(|error| SendError::retryable(response::root_cause(&*error)))?.to_bytes();
-        response::accepted(self.signal, &body, encoding).ok_or_else(|| SendError {
-            kind: SendErrorKind::Unreadable,
-            cause: format!("HTTP status {} with a body that is no OTLP response", status.as_u16()),
-        })
+        read(self.signal, payload.json, response).await
     }
 
     fn request(&self, payload: &Payload) -> Result<Request<Full<Bytes>>, SendError> {
@@ -99,6 +85,33 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(body)?;
     Ok(encoder.finish()?.into())
+}
+
+/// Reads the answer to a request that was JSON or not.
+pub(super) async fn read<B>(
+    signal: Signal,
+    sent_json: bool,
+    response: Response<B>,
+) -> Result<Accepted, SendError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let status = response.status();
+    let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let retry_after = header(header::RETRY_AFTER).map(str::to_owned);
+    let encoding = Encoding::of(header(header::CONTENT_TYPE), sent_json);
+    let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
+    if !status.is_success() {
+        // the status says enough without its body
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        return Err(response::http_error(status.as_u16(), retry_after.as_deref(), &body, encoding));
+    }
+    let body = body.map_err(|error| SendError::retryable(response::root_cause(&*error)))?.to_bytes();
+    response::accepted(signal, &body, encoding).ok_or_else(|| SendError {
+        kind: SendErrorKind::Unreadable,
+        cause: format!("HTTP status {} with a body that is no OTLP response", status.as_u16()),
+    })
 }
 
 fn tls(otlp: &Otlp) -> Result<rustls::ClientConfig, String> {

@@ -6,6 +6,8 @@
 
 mod certificates;
 mod console;
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+pub(super) mod fuzzing;
 #[cfg(feature = "otlp-grpc")]
 mod grpc;
 #[cfg(feature = "otlp-http")]

@@ -15,7 +15,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Short enough that a collector that is back gets what waited soon.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// A batch is given up after this time, as the Collector's own exporters do (`max_elapsed_time`).
-const MAX_ELAPSED: Duration = Duration::from_secs(300);
+pub(super) const MAX_ELAPSED: Duration = Duration::from_secs(300);
 /// Somebody who waits is told after so many failures in a row that waiting is pointless.
 const QUICK_TRIES: u32 = 3;
 
