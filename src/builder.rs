@@ -11,7 +11,7 @@ use crate::{
         AccessLog, Config, Endpoint, ExemplarFilter, LogFormat, Otlp, Protocol, Sampler, Signal, Source,
     },
     environment::BuildInfo,
-    health::Check,
+    health::{Answering, Check, Renderer},
     pipeline::{Additions, View},
     redaction::Redactor,
     requests::Registry,
@@ -33,6 +33,7 @@ pub struct Builder {
     pub(crate) layers: Vec<TracingLayer>,
     pub(crate) registry: Option<Registry>,
     pub(crate) checks: Vec<(String, Check)>,
+    pub(crate) health_renderer: Option<Renderer>,
     pub(crate) build_info: Option<BuildInfo>,
     pub(crate) panic_hook: Option<bool>,
 }
@@ -248,6 +249,16 @@ impl Builder {
     /// Adds a health check; see [`Health::register`](crate::health::Health::register).
     pub fn with_health_check(mut self, name: impl Into<String>, check: Check) -> Self {
         self.checks.push((name.into(), check));
+        self
+    }
+
+    /// Lets `render` replace the answers of the probes and of `/healthcheck`; see
+    /// [`Health::set_renderer`](crate::health::Health::set_renderer).
+    pub fn with_health_renderer(
+        mut self,
+        render: impl Fn(&Answering<'_>, http::Response<String>) -> http::Response<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.health_renderer = Some(Renderer::new(render));
         self
     }
 

@@ -111,6 +111,9 @@ impl Builder {
         for (name, check) in self.checks {
             telemetry.health().register(name, check);
         }
+        if let Some(renderer) = self.health_renderer {
+            telemetry.health().render_with(renderer);
+        }
         #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
         Ok((telemetry, mistakes, self.layers))

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Window, page, probes, settings};
+use super::{Endpoint, Window, page, probes, settings};
 use crate::{
     diagnostics,
     pipeline::{SignalReport, Take, openmetrics},
@@ -55,6 +55,26 @@ pub(super) fn guarded_metrics(window: Window) -> Router {
 /// `/metrics` alone, for whoever scrapes: what `OTEL_METRICS_EXPORTER=prometheus` serves.
 pub(super) fn scraped(window: Window) -> Router {
     finish(Router::new().route("/metrics", get(metrics)), window)
+}
+
+/// One endpoint at whatever path it is asked.
+pub(super) fn one(endpoint: Endpoint, window: Window) -> Router {
+    let (methods, is_guarded) = match endpoint {
+        Endpoint::Liveness => (get(probes::health), false),
+        Endpoint::Readiness => (get(probes::ready), false),
+        Endpoint::Startup => (get(probes::started), false),
+        Endpoint::Healthcheck => (get(probes::healthcheck), true),
+        Endpoint::Environment => (get(settings::environment), true),
+        Endpoint::Metrics => (get(metrics), true),
+        Endpoint::Telemetry => (get(telemetry), true),
+        Endpoint::LogLevel => (get(settings::log_level).put(settings::set_log_level), true),
+        Endpoint::Requests => (get(requests), true),
+    };
+    let methods = match is_guarded {
+        true => methods.layer(middleware::from_fn_with_state(window.clone(), refuse_strangers)),
+        false => methods,
+    };
+    finish(Router::new().fallback_service(methods.with_state(window.clone())), window)
 }
 
 fn finish(router: Router<Window>, window: Window) -> Router {
