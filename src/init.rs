@@ -111,6 +111,9 @@ impl Builder {
         for (name, check) in self.checks {
             telemetry.health().register(name, check);
         }
+        if let Some(allocator) = self.allocator {
+            telemetry.observe_allocator(allocator);
+        }
         if let Some(renderer) = self.health_renderer {
             telemetry.health().render_with(renderer);
         }

@@ -213,8 +213,8 @@ fn scrape(inner: &Arc<Inner>, format: openmetrics::Format) -> Result<String, Str
     let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
     let request = inner.pipeline.scrape.collect(Take::Latest).map_err(|error| error.to_string())?;
     let mut page = String::new();
-    let skipped = openmetrics::encode(&request, format, &mut page);
-    runtime::prometheus(&mut page, format.is_open());
+    let skipped = openmetrics::encode(&request, format, inner.config.metrics.page, &mut page);
+    runtime::prometheus(&mut page, format.is_open(), |name| openmetrics::fixed_name(name, format));
     if skipped != openmetrics::Skipped::default() {
         diagnostics::warn(
             "scrape",

@@ -4,6 +4,7 @@
 //! whose name or form says that they are secrets are not shown, nor are copies of them anywhere else.
 
 mod build_info;
+mod lockfile;
 mod scrub;
 mod settings;
 
@@ -16,7 +17,7 @@ use std::{
 use opentelemetry_sdk::Resource;
 use serde_json::{Map, Value, json};
 
-pub use self::build_info::BuildInfo;
+pub use self::{build_info::BuildInfo, lockfile::Dependency};
 use crate::{
     config::{Config, Source, variables},
     runtime::process,
