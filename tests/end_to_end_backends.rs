@@ -56,6 +56,10 @@ fn main() -> ExitCode {
         shared("a_request_to_storefront_is_one_trace_id_everywhere_over_http_json", |backends| {
             storefront(backends, "http/json", &backends.otlp_http_endpoint());
         }),
+        trial(
+            "prometheus_scrapes_every_page_with_its_exemplars",
+            common::backends::scraping::prometheus_scrapes_every_page,
+        ),
         trial("a_killed_collector_comes_back_on_the_same_ports", collector_restart),
         trial("a_port_that_is_taken_meanwhile_is_replaced", port_taken),
         trial("a_panicking_test_leaves_no_process_behind", no_process_left),

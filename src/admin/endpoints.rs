@@ -11,7 +11,7 @@ use axum::{
     extract::{Query, Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -58,7 +58,7 @@ pub(super) fn scraped(window: Window) -> Router {
 }
 
 /// One endpoint at whatever path it is asked.
-pub(super) fn one(endpoint: Endpoint, window: Window) -> Router {
+pub(super) fn one(endpoint: Endpoint, window: Window) -> MethodRouter {
     let (methods, is_guarded) = match endpoint {
         Endpoint::Liveness => (get(probes::health), false),
         Endpoint::Readiness => (get(probes::ready), false),
@@ -74,7 +74,7 @@ pub(super) fn one(endpoint: Endpoint, window: Window) -> Router {
         true => methods.layer(middleware::from_fn_with_state(window.clone(), refuse_strangers)),
         false => methods,
     };
-    finish(Router::new().fallback_service(methods.with_state(window.clone())), window)
+    methods.layer(middleware::map_response(harden)).with_state(window)
 }
 
 fn finish(router: Router<Window>, window: Window) -> Router {

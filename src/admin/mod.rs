@@ -64,7 +64,7 @@ use std::{
     sync::{Arc, PoisonError, Weak},
 };
 
-use axum::Router;
+use axum::{Router, routing::MethodRouter};
 
 use self::{access::Access, limit::Limit, server::AdminServer};
 use crate::{Telemetry, config::Exporter, health::Health, telemetry::Inner};
@@ -138,12 +138,12 @@ pub enum Endpoint {
     Requests,
 }
 
-/// One endpoint as a tower service for `http::Request`, to be served at any path, such as
-/// `route_service("/internal/metrics", …)`. The rules of access hold there too.
+/// One endpoint as a tower service for `http::Request`, to be served at any path: with axum by `route`, `route_service` or
+/// `nest_service`. The rules of access hold there too.
 ///
 /// [`is_own_path`] knows the usual paths only: say others to
 /// [`ServerLayer::with_unobserved`](crate::http::ServerLayer::with_unobserved) beside it.
-pub fn service(telemetry: &Telemetry, endpoint: Endpoint) -> Router {
+pub fn service(telemetry: &Telemetry, endpoint: Endpoint) -> MethodRouter {
     endpoints::one(endpoint, Window::new(telemetry.inner()))
 }
 

@@ -1,6 +1,6 @@
 //! The check of an HTTP target: one request on a connection of its own, with nothing left running behind it.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
@@ -92,15 +92,18 @@ impl Target {
             .header(header::ACCEPT, "*/*")
             .header(header::CONNECTION, "close")
             .body(Empty::<Bytes>::new())?;
+        let (mut answer, mut connection) = (pin!(sender.send_request(request)), pin!(connection));
+        let mut ended = false;
         // in this future, not in a task of its own: it ends with the check
-        tokio::select! {
-            biased;
-            answer = sender.send_request(request) => Ok(answer?.status()),
-            ended = connection => {
-                ended?;
-                Err("the connection was closed before an answer".into())
+        let answer = poll_fn(|task| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(task) {
+                return Poll::Ready(answer);
             }
-        }
+            // its end, with an answer or not, is the answer's too
+            ended = ended || connection.as_mut().poll(task).is_ready();
+            answer.as_mut().poll(task)
+        });
+        Ok(answer.await?.status())
     }
 }
 
