@@ -8,14 +8,16 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
     config::{
-        AccessLog, Config, Endpoint, ExemplarFilter, LogFormat, Otlp, Protocol, Sampler, Signal, Source,
+        AccessLog, Config, Endpoint, ExemplarFilter, LogFormat, Otlp, PrometheusPage, Protocol, Sampler,
+        Signal, Source,
     },
     environment::BuildInfo,
-    health::Check,
+    health::{Answering, Check, Renderer},
     pipeline::{Additions, View},
     redaction::Redactor,
     requests::Registry,
     resource::Identity,
+    runtime::Allocator,
     telemetry::Telemetry,
 };
 
@@ -33,6 +35,8 @@ pub struct Builder {
     pub(crate) layers: Vec<TracingLayer>,
     pub(crate) registry: Option<Registry>,
     pub(crate) checks: Vec<(String, Check)>,
+    pub(crate) health_renderer: Option<Renderer>,
+    pub(crate) allocator: Option<Allocator>,
     pub(crate) build_info: Option<BuildInfo>,
     pub(crate) panic_hook: Option<bool>,
 }
@@ -144,6 +148,22 @@ impl Builder {
         })
     }
 
+    /// How metrics are shown to Prometheus on `/metrics`.
+    ///
+    /// ```
+    /// use tracewell::config::{PrometheusPage, Translation};
+    ///
+    /// let page = PrometheusPage::default().with_translation(Translation::NoTranslation).without_scope_labels();
+    /// let builder = tracewell::Telemetry::builder().with_prometheus_page(page);
+    /// # drop(builder);
+    /// ```
+    pub fn with_prometheus_page(self, page: PrometheusPage) -> Self {
+        self.change(move |config| {
+            config.metrics.page = page;
+            Ok(())
+        })
+    }
+
     /// How often metrics are exported; not zero.
     pub fn with_metric_interval(self, interval: Duration) -> Self {
         self.change(move |config| {
@@ -248,6 +268,36 @@ impl Builder {
     /// Adds a health check; see [`Health::register`](crate::health::Health::register).
     pub fn with_health_check(mut self, name: impl Into<String>, check: Check) -> Self {
         self.checks.push((name.into(), check));
+        self
+    }
+
+    /// Shows what the program's allocator says of itself as the metric `process.memory.allocator`, in bytes, one series
+    /// per state. `read` is called at each collection; it should not block. Of several calls the last counts.
+    ///
+    /// ```
+    /// # struct Statistics { allocated: u64, resident: u64 }
+    /// # fn statistics() -> Statistics { Statistics { allocated: 1, resident: 2 } }
+    /// let builder = tracewell::Telemetry::builder().with_allocator(|| {
+    ///     let of = statistics(); // such as tikv_jemalloc_ctl's
+    ///     vec![("allocated", of.allocated), ("resident", of.resident)]
+    /// });
+    /// # drop(builder);
+    /// ```
+    pub fn with_allocator(
+        mut self,
+        read: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
+    ) -> Self {
+        self.allocator = Some(std::sync::Arc::new(read));
+        self
+    }
+
+    /// Lets `render` replace the answers of the probes and of `/healthcheck`; see
+    /// [`Health::set_renderer`](crate::health::Health::set_renderer).
+    pub fn with_health_renderer(
+        mut self,
+        render: impl Fn(&Answering<'_>, http::Response<String>) -> http::Response<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.health_renderer = Some(Renderer::new(render));
         self
     }
 

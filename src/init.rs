@@ -111,6 +111,12 @@ impl Builder {
         for (name, check) in self.checks {
             telemetry.health().register(name, check);
         }
+        if let Some(allocator) = self.allocator {
+            telemetry.observe_allocator(allocator);
+        }
+        if let Some(renderer) = self.health_renderer {
+            telemetry.health().render_with(renderer);
+        }
         #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
         Ok((telemetry, mistakes, self.layers))

@@ -122,6 +122,7 @@ mod telemetry;
 
 // small things without a station
 mod lines;
+mod sections;
 mod span_seed;
 mod timestamp;
 

@@ -119,6 +119,10 @@ impl Telemetry {
         Self { inner: Arc::new(inner) }
     }
 
+    pub(crate) fn observe_allocator(&self, allocator: crate::runtime::Allocator) {
+        crate::runtime::observe_allocator(&own_meter(&self.inner.pipeline), allocator);
+    }
+
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -319,12 +323,17 @@ impl Telemetry {
     }
 }
 
-/// The process, its runtime and the health checks as metrics.
-fn observe(pipeline: &Pipeline, health: &Health) {
+/// This crate's own meter.
+fn own_meter(pipeline: &Pipeline) -> opentelemetry::metrics::Meter {
     let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
         .with_version(env!("CARGO_PKG_VERSION"))
         .build();
-    let meter = opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope);
+    opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope)
+}
+
+/// The process, its runtime and the health checks as metrics.
+fn observe(pipeline: &Pipeline, health: &Health) {
+    let meter = own_meter(pipeline);
     crate::runtime::observe_process(&meter);
     crate::runtime::observe_tokio(&meter, health);
     health.instrument(&meter);

@@ -63,6 +63,10 @@ fn main() -> ExitCode {
         shared("a_request_to_storefront_is_one_trace_id_everywhere_over_http_json", |backends| {
             storefront(backends, "http/json", &backends.otlp_http_endpoint());
         }),
+        trial(
+            "prometheus_scrapes_every_page_with_its_exemplars",
+            common::backends::scraping::prometheus_scrapes_every_page,
+        ),
         trial("a_killed_collector_comes_back_on_the_same_ports", collector_restart),
         trial("what_was_emitted_while_the_collector_was_away_arrives_to_the_unit_over_grpc", || {
             collector_away("grpc", Backends::otlp_grpc_endpoint);

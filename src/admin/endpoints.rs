@@ -11,13 +11,13 @@ use axum::{
     extract::{Query, Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Window, page, probes, settings};
+use super::{Endpoint, Window, page, probes, settings};
 use crate::{
     diagnostics,
     pipeline::{SignalReport, Take, openmetrics},
@@ -55,6 +55,26 @@ pub(super) fn guarded_metrics(window: Window) -> Router {
 /// `/metrics` alone, for whoever scrapes: what `OTEL_METRICS_EXPORTER=prometheus` serves.
 pub(super) fn scraped(window: Window) -> Router {
     finish(Router::new().route("/metrics", get(metrics)), window)
+}
+
+/// One endpoint at whatever path it is asked.
+pub(super) fn one(endpoint: Endpoint, window: Window) -> MethodRouter {
+    let (methods, is_guarded) = match endpoint {
+        Endpoint::Liveness => (get(probes::health), false),
+        Endpoint::Readiness => (get(probes::ready), false),
+        Endpoint::Startup => (get(probes::started), false),
+        Endpoint::Healthcheck => (get(probes::healthcheck), true),
+        Endpoint::Environment => (get(settings::environment), true),
+        Endpoint::Metrics => (get(metrics), true),
+        Endpoint::Telemetry => (get(telemetry), true),
+        Endpoint::LogLevel => (get(settings::log_level).put(settings::set_log_level), true),
+        Endpoint::Requests => (get(requests), true),
+    };
+    let methods = match is_guarded {
+        true => methods.layer(middleware::from_fn_with_state(window.clone(), refuse_strangers)),
+        false => methods,
+    };
+    methods.layer(middleware::map_response(harden)).with_state(window)
 }
 
 fn finish(router: Router<Window>, window: Window) -> Router {
@@ -193,8 +213,8 @@ fn scrape(inner: &Arc<Inner>, format: openmetrics::Format) -> Result<String, Str
     let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
     let request = inner.pipeline.scrape.collect(Take::Latest).map_err(|error| error.to_string())?;
     let mut page = String::new();
-    let skipped = openmetrics::encode(&request, format, &mut page);
-    runtime::prometheus(&mut page, format.is_open());
+    let skipped = openmetrics::encode(&request, format, inner.config.metrics.page, &mut page);
+    runtime::prometheus(&mut page, format.is_open(), |name| openmetrics::fixed_name(name, format));
     if skipped != openmetrics::Skipped::default() {
         diagnostics::warn(
             "scrape",

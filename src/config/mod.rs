@@ -24,7 +24,7 @@ pub use self::{
     values::{
         AccessLog, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
         IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal,
-        Temporality,
+        Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };
@@ -192,8 +192,55 @@ pub struct MetricsConfig {
     pub histogram: HistogramAggregation,
     /// `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`.
     pub prometheus: (String, u16),
+    /// How `/metrics` looks.
+    pub page: PrometheusPage,
     /// The OTLP exporter.
     pub otlp: Otlp,
+}
+
+/// How metrics are shown to Prometheus, with the choices of the specification's Prometheus exporter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PrometheusPage {
+    /// How names are made; `UnderscoreEscapingWithSuffixes` unless said otherwise.
+    pub translation: Translation,
+    /// Whether every series has `otel_scope_name` and its kin; `true` unless said otherwise.
+    pub scope_labels: bool,
+    /// Whether the resource is there as `target_info`; `true` unless said otherwise.
+    pub target_info: bool,
+}
+
+impl Default for PrometheusPage {
+    fn default() -> Self {
+        Self {
+            translation: Translation::UnderscoreEscapingWithSuffixes,
+            scope_labels: true,
+            target_info: true,
+        }
+    }
+}
+
+impl PrometheusPage {
+    /// How names are made.
+    #[must_use]
+    pub const fn with_translation(mut self, translation: Translation) -> Self {
+        self.translation = translation;
+        self
+    }
+
+    /// Leaves `otel_scope_name` and its kin out.
+    #[must_use]
+    pub const fn without_scope_labels(mut self) -> Self {
+        self.scope_labels = false;
+        self
+    }
+
+    /// Leaves `target_info` out.
+    #[must_use]
+    pub const fn without_target_info(mut self) -> Self {
+        self.target_info = false;
+        self
+    }
 }
 
 /// Log records, over OTLP and on stdout.

@@ -9,6 +9,7 @@ mod http;
 mod process;
 mod programs;
 pub(crate) mod sample;
+pub(crate) mod scraping;
 
 use std::{
     env, fs, io,

@@ -117,6 +117,23 @@ words! {
 }
 
 words! {
+    /// How names become those of Prometheus on `/metrics` (`translation_strategy` of the specification's Prometheus
+    /// exporter).
+    #[non_exhaustive]
+    Translation {
+        /// `http.server.request.duration` in seconds becomes `http_server_request_duration_seconds`; counters end with
+        /// `_total`.
+        UnderscoreEscapingWithSuffixes = "UnderscoreEscapingWithSuffixes",
+        /// `http_server_request_duration`.
+        UnderscoreEscapingWithoutSuffixes = "UnderscoreEscapingWithoutSuffixes",
+        /// `http.server.request.duration_seconds`, for scrapers that know UTF-8 names; others get it escaped.
+        NoUTF8EscapingWithSuffixes = "NoUTF8EscapingWithSuffixes",
+        /// `http.server.request.duration`.
+        NoTranslation = "NoTranslation",
+    }
+}
+
+words! {
     /// What a histogram without a view of its own becomes.
     HistogramAggregation {
         /// Fixed bucket boundaries.

@@ -23,8 +23,8 @@ use self::{
     },
 };
 use super::{
-    AdminConfig, Batch, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake, ResourceConfig,
-    Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig,
+    AdminConfig, Batch, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake, PrometheusPage,
+    ResourceConfig, Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig,
 };
 
 pub use self::table::{Variable, table};
@@ -189,6 +189,7 @@ fn metrics(r: &mut Reader<'_>) -> MetricsConfig {
         temporality: r.get(&METRICS_TEMPORALITY, parse::word),
         histogram: r.get(&METRICS_HISTOGRAM, parse::word),
         prometheus: (r.get(&PROMETHEUS_HOST, parse::host), r.get(&PROMETHEUS_PORT, parse::port)),
+        page: PrometheusPage::default(),
         otlp: otlp(r, Signal::Metrics),
     }
 }
