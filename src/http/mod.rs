@@ -32,6 +32,8 @@ mod semconv;
 mod semconv_client;
 mod server;
 
+#[cfg(feature = "reqwest")]
+pub use self::client::ClientMiddleware;
 pub(crate) use self::client::{BoxError, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};

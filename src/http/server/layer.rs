@@ -170,7 +170,7 @@ impl fmt::Debug for Shared {
 /// What the operator chose for HTTP.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    pub(super) methods: Methods,
+    pub(in crate::http) methods: Methods,
     pub(super) access_log: Option<AccessLog>,
 }
 
@@ -187,7 +187,7 @@ impl Settings {
         Self { methods, access_log: Some(access_log).filter(|log| *log != AccessLog::Off) }
     }
 
-    fn global() -> Arc<Self> {
+    pub(in crate::http) fn global() -> Arc<Self> {
         SETTINGS.get().cloned().unwrap_or_default()
     }
 }
