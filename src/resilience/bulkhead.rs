@@ -29,18 +29,25 @@ pub struct BulkheadFull {
 
 /// A limit of the calls that are under way at a time, with a bounded wait. Clones share it.
 ///
-/// A call that finds no place waits for one, in the order of arrival, for [`with_max_wait`](Self::with_max_wait) at most
-/// (not at all unless said otherwise); when [`with_max_waiting`](Self::with_max_waiting) wait already it is refused at
+/// A call that finds no place waits for one, in the order of arrival, for [`with_max_wait`](BulkheadBuilder::with_max_wait) at most
+/// (not at all unless said otherwise); when [`with_max_waiting`](BulkheadBuilder::with_max_waiting) wait already it is refused at
 /// once. What is refused is counted in `bulkhead.rejections`; it is not tried again, since what is full would only be
 /// fuller.
 #[derive(Clone)]
 pub struct Bulkhead(Arc<Shared>);
 
-struct Shared {
+/// How a bulkhead shall behave; see [`Bulkhead::builder`].
+#[derive(Debug)]
+#[must_use = "a bulkhead is made by build()"]
+pub struct BulkheadBuilder {
     name: Arc<str>,
     limit: usize,
     max_wait: Duration,
     max_waiting: usize,
+}
+
+struct Shared {
+    settings: BulkheadBuilder,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     rejected: AtomicU64,
@@ -71,40 +78,46 @@ pub struct BulkheadSnapshot {
 
 static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
-impl Bulkhead {
-    /// At most `limit` calls at a time (at least one); `name`, of low cardinality, is an attribute of a metric.
+impl BulkheadBuilder {
+    /// How long a call waits for a place at most (not at all).
+    pub fn with_max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = wait;
+        self
+    }
+
+    /// How many calls wait at most (as many as there are places).
+    pub fn with_max_waiting(mut self, calls: usize) -> Self {
+        self.max_waiting = calls;
+        self
+    }
+
+    /// The bulkhead, empty.
     #[must_use]
-    pub fn new(name: impl Into<Arc<str>>, limit: usize) -> Self {
-        let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
-        Self::made(Shared {
-            name: name.into(),
-            limit,
-            max_wait: Duration::ZERO,
-            max_waiting: limit,
-            places: Arc::new(Semaphore::new(limit)),
+    pub fn build(self) -> Bulkhead {
+        let shared = Arc::new(Shared {
+            places: Arc::new(Semaphore::new(self.limit)),
+            settings: self,
             waiting: AtomicUsize::new(0),
             rejected: AtomicU64::new(0),
-        })
-    }
-
-    /// How long a call waits for a place at most (not at all). Makes a bulkhead of its own, with places of its own.
-    #[must_use]
-    pub fn with_max_wait(self, wait: Duration) -> Self {
-        Self::made(Shared { max_wait: wait, ..self.0.fresh() })
-    }
-
-    /// How many calls wait at most (as many as there are places). Makes a bulkhead of its own, with places of its own.
-    #[must_use]
-    pub fn with_max_waiting(self, calls: usize) -> Self {
-        Self::made(Shared { max_waiting: calls, ..self.0.fresh() })
-    }
-
-    fn made(shared: Shared) -> Self {
-        let shared = Arc::new(shared);
+        });
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|bulkhead| bulkhead.strong_count() > 0);
         all.push(Arc::downgrade(&shared));
-        Self(shared)
+        Bulkhead(shared)
+    }
+}
+
+impl Bulkhead {
+    /// At most `limit` calls at a time (at least one); `name`, of low cardinality, is an attribute of a metric.
+    pub fn builder(name: impl Into<Arc<str>>, limit: usize) -> BulkheadBuilder {
+        let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
+        BulkheadBuilder { name: name.into(), limit, max_wait: Duration::ZERO, max_waiting: limit }
+    }
+
+    /// The same, without a wait.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, limit: usize) -> Self {
+        Self::builder(name, limit).build()
     }
 
     /// A place for one call, now or within the bounded wait. A free place costs no allocation. Cancel safe.
@@ -117,18 +130,18 @@ impl Bulkhead {
     }
 
     pub(super) async fn acquire_until(&self, deadline: Option<Instant>) -> Result<Place, BulkheadFull> {
-        let Shared { places, max_wait, max_waiting, waiting, .. } = &*self.0;
+        let Shared { places, settings, waiting, .. } = &*self.0;
         if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
             return Ok(Place { _permit: permit });
         }
-        if max_wait.is_zero() {
+        if settings.max_wait.is_zero() {
             return Err(self.full());
         }
         let wait = Waiting::enter(waiting);
-        if wait.before >= *max_waiting {
+        if wait.before >= settings.max_waiting {
             return Err(self.full());
         }
-        let own = Instant::now().checked_add(*max_wait);
+        let own = Instant::now().checked_add(settings.max_wait);
         let place = Arc::clone(places).acquire_owned();
         let permit = match [own, deadline].into_iter().flatten().min() {
             Some(until) => tokio::time::timeout_at(until, place).await.ok(),
@@ -143,37 +156,19 @@ impl Bulkhead {
     pub fn snapshot(&self) -> BulkheadSnapshot {
         let shared = &*self.0;
         BulkheadSnapshot {
-            name: Arc::clone(&shared.name),
-            limit: shared.limit,
-            in_use: shared.limit.saturating_sub(shared.places.available_permits()),
+            name: Arc::clone(&shared.settings.name),
+            limit: shared.settings.limit,
+            in_use: shared.settings.limit.saturating_sub(shared.places.available_permits()),
             waiting: shared.waiting.load(Ordering::Relaxed),
             rejected: shared.rejected.load(Ordering::Relaxed),
         }
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.0.name
-    }
-
     fn full(&self) -> BulkheadFull {
         self.0.rejected.fetch_add(1, Ordering::Relaxed);
-        observe::rejected(&self.0.name);
-        BulkheadFull { bulkhead: Arc::clone(&self.0.name), limit: self.0.limit }
-    }
-}
-
-impl Shared {
-    /// The same settings with nothing under way.
-    fn fresh(&self) -> Self {
-        Self {
-            name: Arc::clone(&self.name),
-            limit: self.limit,
-            max_wait: self.max_wait,
-            max_waiting: self.max_waiting,
-            places: Arc::new(Semaphore::new(self.limit)),
-            waiting: AtomicUsize::new(0),
-            rejected: AtomicU64::new(0),
-        }
+        let BulkheadBuilder { name, limit, .. } = &self.0.settings;
+        observe::rejected(name);
+        BulkheadFull { bulkhead: Arc::clone(name), limit: *limit }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Breaker, BreakerBuilder, State};
 
 /// One [`Breaker`] for each target, made when the target is first called. Clones share them.
 ///
-/// At most 100 are kept unless [`with_max_targets`](Self::with_max_targets) says otherwise: beyond that the one that was
+/// At most 100 are kept unless [`bounded`](Self::bounded) says otherwise: beyond that the one that was
 /// used longest ago makes room, a closed one first. Each target is a series of `breakers.state`.
 ///
 /// ```
@@ -44,18 +44,14 @@ impl Breakers {
     /// Breakers that behave as `make` says; it should use the target as the breaker's name.
     #[must_use]
     pub fn new(make: impl Fn(&str) -> BreakerBuilder + Send + Sync + 'static) -> Self {
-        Self::made(Box::new(make), 100)
+        Self::bounded(100, make)
     }
 
-    fn made(make: Box<dyn Fn(&str) -> BreakerBuilder + Send + Sync>, max: usize) -> Self {
-        Self(Arc::new(Shared { make, max, clock: AtomicU64::new(0), targets: RwLock::default() }))
-    }
-
-    /// How many are kept at most (at least one). Before the first use: it forgets what there was.
+    /// The same with so many at most (at least one).
     #[must_use]
-    pub fn with_max_targets(self, max: usize) -> Self {
-        let make = Arc::clone(&self.0);
-        Self::made(Box::new(move |target| (make.make)(target)), max.max(1))
+    pub fn bounded(max: usize, make: impl Fn(&str) -> BreakerBuilder + Send + Sync + 'static) -> Self {
+        let (make, max) = (Box::new(make), max.max(1));
+        Self(Arc::new(Shared { make, max, clock: AtomicU64::new(0), targets: RwLock::default() }))
     }
 
     /// The breaker of this target. One that is known costs no allocation.
@@ -100,6 +96,9 @@ impl Breakers {
 
 impl fmt::Debug for Breakers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breakers").field("targets", &self.len()).field("max", &self.0.max).finish_non_exhaustive()
+        f.debug_struct("Breakers")
+            .field("targets", &self.len())
+            .field("max", &self.0.max)
+            .finish_non_exhaustive()
     }
 }
