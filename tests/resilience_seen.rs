@@ -118,15 +118,17 @@ async fn everything_is_seen() {
     assert_eq!(dead.state(), State::Open);
 
     let metrics = page(admin, "/metrics").await;
-    let value = |series: &str| {
-        let line = metrics.lines().find(|line| line.starts_with(series));
-        line.and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+    let value = |name: &str, labels: &[&str]| {
+        let of_series =
+            |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
+        metrics.lines().find(of_series).and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
     };
-    assert_eq!(value("retry_attempts_total{policy=\"orders\""), Some(2.0), "{metrics}");
-    assert_eq!(value("breakers_state{breaker=\"dead\",state=\"open\""), Some(1.0));
-    assert_eq!(value("breakers_state{breaker=\"dead\",state=\"closed\""), Some(0.0));
-    assert_eq!(value("fallback_invocations_total{fallback=\"cached\",feature=\"prices\""), Some(1.0));
-    assert_eq!(value("bulkhead_rejections_total{bulkhead=\"stock\""), Some(1.0));
+    assert_eq!(value("retry_attempts_total{", &["policy=\"orders\""]), Some(2.0), "{metrics}");
+    assert_eq!(value("breakers_state{", &["breaker=\"dead\"", "state=\"open\""]), Some(1.0));
+    assert_eq!(value("breakers_state{", &["breaker=\"dead\"", "state=\"closed\""]), Some(0.0));
+    let cached = ["fallback=\"cached\"", "feature=\"prices\""];
+    assert_eq!(value("fallback_invocations_total{", &cached), Some(1.0));
+    assert_eq!(value("bulkhead_rejections_total{", &["bulkhead=\"stock\""]), Some(1.0));
 
     let json: Value = serde_json::from_str(&page(admin, "/debug/resilience").await).unwrap();
     let breakers = json["breakers"].as_array().unwrap();

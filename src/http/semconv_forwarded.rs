@@ -203,7 +203,10 @@ fn is_token(byte: u8) -> bool {
 fn node(text: &str) -> Option<IpAddr> {
     let address = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         Some((address, _)) => address.parse().ok(),
-        None => text.parse().ok().or_else(|| text.rsplit_once(':')?.0.parse::<std::net::Ipv4Addr>().ok().map(IpAddr::V4)),
+        None => text
+            .parse()
+            .ok()
+            .or_else(|| text.rsplit_once(':')?.0.parse::<std::net::Ipv4Addr>().ok().map(IpAddr::V4)),
     };
     address.map(|address: IpAddr| address.to_canonical())
 }
@@ -254,7 +257,8 @@ mod tests {
         // whatever a client writes itself stands before what the proxies add
         let forged = "for=1.1.1.1;proto=http;host=evil.example, for=203.0.113.7;proto=https;host=\"shop.example:8443\"";
         assert_eq!(told(&[("forwarded", forged)]), ["203.0.113.7", "Https", "shop.example 8443"]);
-        let chain = "For=\"[2001:db8::17]:4711\";Proto=HTTPS;host=shop.example, for=10.0.0.2;by=_b;proto=http";
+        let chain =
+            "For=\"[2001:db8::17]:4711\";Proto=HTTPS;host=shop.example, for=10.0.0.2;by=_b;proto=http";
         assert_eq!(told(&[("forwarded", chain)]), ["2001:db8::17", "Https", "shop.example"]);
         assert_eq!(told(&[("forwarded", "for=10.0.0.3"), ("forwarded", "for=10.0.0.2")])[0], "10.0.0.3");
         for hidden in ["for=unknown", "for=_secret", "proto=https;by=10.0.0.1"] {

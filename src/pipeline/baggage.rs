@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use opentelemetry::{
-    Context, Key, KeyValue,
-    baggage::BaggageExt as _,
-    trace::Span as _,
-};
+use opentelemetry::{Context, Key, KeyValue, baggage::BaggageExt as _, trace::Span as _};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     trace::{Span, SpanData, SpanProcessor},

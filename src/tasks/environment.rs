@@ -67,7 +67,8 @@ struct Variables(HashMap<String, String>);
 
 impl Variables {
     fn of<'a>(source: &Source, fields: impl Iterator<Item = &'a str>) -> Self {
-        let found = |field: &'a str| source.get(&variable(field)).map(|value| (field.to_ascii_lowercase(), value));
+        let found =
+            |field: &'a str| source.get(&variable(field)).map(|value| (field.to_ascii_lowercase(), value));
         Self(fields.filter_map(found).collect())
     }
 }
