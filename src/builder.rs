@@ -8,8 +8,8 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
     config::{
-        AccessLog, Config, Endpoint, ExemplarFilter, LogFormat, Otlp, PrometheusPage, Protocol, Sampler,
-        Signal, Source,
+        AccessLog, Config, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage, Protocol,
+        Sampler, Signal, Source,
     },
     environment::BuildInfo,
     health::{Answering, Check, Renderer},
@@ -201,6 +201,26 @@ impl Builder {
     pub fn with_access_log(self, requests: AccessLog) -> Self {
         self.change(move |config| {
             config.logs.access_log = requests;
+            Ok(())
+        })
+    }
+
+    /// The proxies whose `Forwarded` and `X-Forwarded-*` headers count; see
+    /// [`ServerLayer::with_trusted_proxies`](crate::http::ServerLayer::with_trusted_proxies).
+    pub fn with_trusted_proxies(self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
+        let proxies = proxies.into_iter().collect();
+        self.change(move |config| {
+            config.http.trusted_proxies = proxies;
+            Ok(())
+        })
+    }
+
+    /// Members of the baggage that become attributes, of the same name, of every span and log record that is made where
+    /// the baggage has them. Callers write baggage: a name that is listed here is a value that they choose.
+    pub fn with_baggage_attributes<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.change(move |config| {
+            config.http.baggage_attributes = names;
             Ok(())
         })
     }

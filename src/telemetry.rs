@@ -16,7 +16,7 @@ use crate::{
     environment::Environment,
     error::ShutdownError,
     health::{Check, Health, Verdict, startup::StartupPhase},
-    http::{ServerLayer, Settings},
+    http::{ClientLayer, ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{Pipeline, SignalReport, SignalState},
     requests::Registry,
@@ -283,6 +283,16 @@ impl Telemetry {
         let config = &self.inner.config;
         ServerLayer::new()
             .with_registry(self.inner.registry.clone())
+            .with_meter_provider(self.inner.pipeline.meter_provider.clone())
+            .with_propagator(Pipeline::propagator(config))
+            .with_settings(Settings::new(&config.http, config.logs.access_log))
+    }
+
+    /// A client layer that records into this telemetry, whether or not it is the installed one.
+    #[must_use]
+    pub fn client_layer(&self) -> ClientLayer {
+        let config = &self.inner.config;
+        ClientLayer::new()
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
             .with_settings(Settings::new(&config.http, config.logs.access_log))

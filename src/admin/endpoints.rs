@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Endpoint, Window, page, probes, settings};
+use super::{Endpoint, Window, page, probes, resilience, settings};
 use crate::{
     diagnostics,
     pipeline::{SignalReport, Take, openmetrics},
@@ -32,6 +32,7 @@ pub(super) fn router(window: Window) -> Router {
     let guarded = Router::new()
         .route("/", get(index))
         .route("/debug/requests", get(requests))
+        .route("/debug/resilience", get(resilience::resilience))
         .route("/metrics", get(metrics))
         .route("/telemetry", get(telemetry))
         .route("/healthcheck", get(probes::healthcheck))
@@ -145,14 +146,9 @@ async fn requests(
     };
     let mut snapshot = filtered(inner.registry.snapshot(), &wanted, kind);
     hide(&mut snapshot, inner.pipeline.redactor());
-    let json = match wanted.format.as_deref() {
-        Some("json") => true,
-        Some("html") => false,
-        Some(other) => {
-            let problem = format!("format={other:?}; accepted are json and html\n");
-            return (StatusCode::BAD_REQUEST, problem).into_response();
-        }
-        None => !accepts_html(&headers),
+    let json = match wants_json(wanted.format.as_deref(), &headers) {
+        Ok(json) => json,
+        Err(problem) => return (StatusCode::BAD_REQUEST, problem).into_response(),
     };
     if json { axum::Json(snapshot).into_response() } else { page::html(page::requests(&snapshot)) }
 }
@@ -182,6 +178,16 @@ fn hide(snapshot: &mut Snapshot, redactor: &Redactor) {
             let seen = redactor.value(&annotation.key, annotation.reveal());
             annotation.sensitive |= seen != annotation.reveal();
         }
+    }
+}
+
+/// By `?format=`, else by what the caller accepts; JSON unless HTML is asked for.
+pub(super) fn wants_json(format: Option<&str>, headers: &HeaderMap) -> Result<bool, String> {
+    match format {
+        Some("json") => Ok(true),
+        Some("html") => Ok(false),
+        Some(other) => Err(format!("format={other:?}; accepted are json and html\n")),
+        None => Ok(!accepts_html(headers)),
     }
 }
 

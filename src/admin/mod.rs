@@ -9,6 +9,7 @@
 //! | `/environment` | what runs here, with which settings, secrets left out | refused |
 //! | `/loglevel` | which events are logged; `PUT` changes it, for good or for a while | refused |
 //! | `/debug/requests` | active and recent requests: JSON, or HTML for browsers | refused |
+//! | `/debug/resilience` | breakers, bulkheads, policies: JSON, or HTML for browsers | refused |
 //! | `/metrics` | OpenMetrics with exemplars, or Prometheus text 0.0.4 | refused |
 //! | `/telemetry` | what became of every span, point and record | refused |
 //! | `/` | the list of these | refused |
@@ -56,6 +57,7 @@ mod endpoints;
 mod limit;
 mod page;
 mod probes;
+mod resilience;
 mod server;
 mod settings;
 
@@ -148,7 +150,7 @@ pub fn service(telemetry: &Telemetry, endpoint: Endpoint) -> MethodRouter {
 }
 
 /// Every path of the operator's but `/`, which on another server is the program's own.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 12] = [
     "/health",
     "/livez",
     "/ready",
@@ -160,6 +162,7 @@ const PATHS: [&str; 11] = [
     "/telemetry",
     "/loglevel",
     "/debug/requests",
+    "/debug/resilience",
 ];
 
 /// Whether a request is for one of the operator's endpoints, for

@@ -19,7 +19,7 @@ pub(super) fn html(body: String) -> Response {
     Html(body).into_response()
 }
 
-fn page(title: &str, body: &str) -> String {
+pub(super) fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{body}</html>"
@@ -31,6 +31,7 @@ pub(super) fn index(inner: &Arc<Inner>) -> String {
     let mut body = String::from("<table><tr><th>path<th>shows");
     for (path, shows) in [
         ("/debug/requests", "active and recent requests"),
+        ("/debug/resilience", "breakers, bulkheads and policies"),
         ("/telemetry", "what became of every span, point and log record"),
         ("/metrics", "metrics, with exemplars for whoever accepts OpenMetrics"),
         ("/health", "whether the service's runtime lives"),
@@ -116,7 +117,7 @@ fn annotations(entry: &ActiveEntry, body: &mut String) {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

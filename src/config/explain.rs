@@ -194,10 +194,11 @@ fn per_signal(name: &str) -> Option<(Signal, &str)> {
 }
 
 fn list<T: fmt::Display>(values: &[T]) -> String {
-    match values {
-        [] => "none".to_owned(),
-        values => values.iter().map(T::to_string).collect::<Vec<_>>().join(","),
-    }
+    if values.is_empty() { "none".to_owned() } else { joined(values) }
+}
+
+fn joined<T: fmt::Display>(values: &[T]) -> String {
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn limit<T: fmt::Display>(limit: Option<T>) -> String {
@@ -340,6 +341,9 @@ fn own(config: &Config, name: &str) -> String {
         "OTEL_PROPAGATORS" => list(&config.propagators),
         "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN" => "logs".to_owned(),
         "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS" => list(&config.http.known_methods),
+        "TRACEWELL_TRUSTED_PROXIES" => joined(&config.http.trusted_proxies),
+        "TRACEWELL_PUBLIC_ENDPOINT" => config.http.public_endpoint.to_string(),
+        "TRACEWELL_BAGGAGE_ATTRIBUTES" => joined(&config.http.baggage_attributes),
         "TRACEWELL_PRESET" => config.preset.to_string(),
         "TRACEWELL_STRICT" => config.strict.to_string(),
         "TRACEWELL_ADMIN_ADDR" => admin.addr.map_or_else(String::new, |addr| addr.to_string()),

@@ -299,6 +299,12 @@ pub struct ShutdownConfig {
 pub struct HttpConfig {
     /// `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`: every other method is `_OTHER`. Case-sensitive.
     pub known_methods: Vec<String>,
+    /// `TRACEWELL_TRUSTED_PROXIES`: whose `Forwarded` and `X-Forwarded-*` headers count.
+    pub trusted_proxies: Vec<IpRange>,
+    /// `TRACEWELL_PUBLIC_ENDPOINT`: callers' traces are linked to instead of continued.
+    pub public_endpoint: bool,
+    /// `TRACEWELL_BAGGAGE_ATTRIBUTES`: members of the baggage that spans and log records carry as attributes.
+    pub baggage_attributes: Vec<String>,
 }
 
 impl Config {

@@ -52,6 +52,7 @@
 //! Error with `error.type`, and `tracewell.outcome` says how it was.
 
 mod context;
+mod environment;
 mod hub;
 mod incoming;
 mod metrics;
@@ -72,6 +73,7 @@ use std::{borrow::Cow, collections::HashMap, fmt, future::Future, hash::BuildHas
 
 pub use self::{
     context::{extract, inject},
+    environment::{child_env, env_context, extract_env},
     hub::{TaskCounts, Tasks},
     incoming::Incoming,
     outgoing::Outgoing,

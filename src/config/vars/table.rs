@@ -182,6 +182,12 @@ table! {
         "addresses trusted without the token, beside loopback");
     LIVENESS_STALL = var("TRACEWELL_LIVENESS_STALL_MS", "60000", "milliseconds, a whole number from 0 (= never) to 2147483647",
         "age of the runtime's heartbeat that makes /health answer 503");
+    TRUSTED_PROXIES = var("TRACEWELL_TRUSTED_PROXIES", "", "a list of IP addresses and ranges such as 10.0.0.0/8",
+        "proxies whose Forwarded and X-Forwarded-* headers say who the client is");
+    PUBLIC_ENDPOINT = var("TRACEWELL_PUBLIC_ENDPOINT", "false", BOOL,
+        "true: strangers call, so each request starts a trace of its own and links to its caller's, whose baggage is not taken");
+    BAGGAGE_ATTRIBUTES = var("TRACEWELL_BAGGAGE_ATTRIBUTES", "", "a list of names without spaces, such as tenant",
+        "members of the baggage that become attributes of spans and log records");
     CHECKS_DISABLED = var("TRACEWELL_CHECKS_DISABLED", "", "a list of names", "health checks that do not run");
     CONSOLE = var("TRACEWELL_CONSOLE", "false", BOOL, "true: the console page keeps recent telemetry in memory").presets("true", None);
     SHUTDOWN = var("TRACEWELL_SHUTDOWN_MS", "5000", DELAY, "the one deadline of the flush of all signals");

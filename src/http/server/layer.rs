@@ -11,8 +11,8 @@ use tower_layer::Layer;
 
 use super::service::ServerService;
 use crate::{
-    config::{AccessLog, HttpConfig},
-    http::{metrics::Instruments, semconv::Methods},
+    config::{AccessLog, HttpConfig, IpRange},
+    http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
     requests::Registry,
 };
 
@@ -48,7 +48,24 @@ pub(super) struct Options {
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
     propagator: Option<Propagator>,
     settings: Option<Arc<Settings>>,
+    proxies: Option<TrustedProxies>,
+    public_endpoint: Option<bool>,
     pub(super) unobserved: Option<Unobserved>,
+}
+
+impl Options {
+    /// The settings, with what this layer was told.
+    fn chosen(&self, settings: Arc<Settings>) -> Arc<Settings> {
+        if self.proxies.is_none() && self.public_endpoint.is_none() {
+            return settings;
+        }
+        let mut settings = Settings::clone(&settings);
+        settings.public_endpoint = self.public_endpoint.unwrap_or(settings.public_endpoint);
+        if let Some(proxies) = &self.proxies {
+            settings.proxies = proxies.clone();
+        }
+        Arc::new(settings)
+    }
 }
 
 impl fmt::Debug for ServerLayer {
@@ -103,6 +120,25 @@ impl ServerLayer {
         self
     }
 
+    /// The proxies whose `Forwarded` (RFC 7239) or `X-Forwarded-*` headers count, instead of those of
+    /// `TRACEWELL_TRUSTED_PROXIES`. Without any, nobody's do: a client can write them as well.
+    ///
+    /// The client is the last address in the list that is not such a proxy; scheme and host are what the outermost of them
+    /// was asked for. `network.peer.address` stays the connection's.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
+        self.options.proxies = Some(TrustedProxies::new(proxies));
+        self
+    }
+
+    /// Whether strangers call, whatever `TRACEWELL_PUBLIC_ENDPOINT` says: each request then is the root of a trace of its own,
+    /// which links to the caller's span, is sampled by our choice alone, and has none of the caller's baggage.
+    #[must_use]
+    pub fn with_public_endpoint(mut self, public: bool) -> Self {
+        self.options.public_endpoint = Some(public);
+        self
+    }
+
     pub(crate) fn with_settings(mut self, settings: Settings) -> Self {
         self.options.settings = Some(Arc::new(settings));
         self
@@ -154,7 +190,7 @@ impl Shared {
                 None => Instruments::new(&*opentelemetry::global::meter_provider()),
             };
             let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
-            let settings = options.settings.clone().unwrap_or_else(Settings::global);
+            let settings = options.chosen(options.settings.clone().unwrap_or_else(Settings::global));
             let propagator = options.propagator.clone();
             Arc::new(Resolved { instruments, registry, settings, propagator })
         })
@@ -168,10 +204,12 @@ impl fmt::Debug for Shared {
 }
 
 /// What the operator chose for HTTP.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    pub(super) methods: Methods,
+    pub(in crate::http) methods: Methods,
     pub(super) access_log: Option<AccessLog>,
+    pub(super) proxies: TrustedProxies,
+    pub(super) public_endpoint: bool,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -184,10 +222,15 @@ pub(crate) fn configure(settings: Settings) {
 impl Settings {
     pub(crate) fn new(http: &HttpConfig, access_log: AccessLog) -> Self {
         let methods = Methods::new(http.known_methods.iter().map(String::as_str));
-        Self { methods, access_log: Some(access_log).filter(|log| *log != AccessLog::Off) }
+        Self {
+            methods,
+            access_log: Some(access_log).filter(|log| *log != AccessLog::Off),
+            proxies: TrustedProxies::new(http.trusted_proxies.iter().copied()),
+            public_endpoint: http.public_endpoint,
+        }
     }
 
-    fn global() -> Arc<Self> {
+    pub(in crate::http) fn global() -> Arc<Self> {
         SETTINGS.get().cloned().unwrap_or_default()
     }
 }
