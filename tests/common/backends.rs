@@ -1,4 +1,4 @@
-//! A real Collector, Jaeger, Loki and Prometheus for one test binary, with the files of `collector-config/` unchanged.
+//! A real Collector, Jaeger, Loki and Prometheus for one test binary, with the files of `collector-config/local/` unchanged.
 //!
 //! The calls block and work from any thread. A waiting call panics after 30 s, saying what it waited for, the last answer
 //! and the end of each program's log. Dropping [`Backends`] stops every program, also while a test panics.
