@@ -8,8 +8,8 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
     config::{
-        AccessLog, Config, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage, Protocol,
-        Sampler, Signal, Source,
+        AccessLog, Config, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage,
+        Protocol, Sampler, Signal, Source,
     },
     environment::BuildInfo,
     health::{Answering, Check, Renderer},
@@ -179,6 +179,21 @@ impl Builder {
     pub fn with_log_format(self, format: LogFormat) -> Self {
         self.change(move |config| {
             config.logs.format = Some(format);
+            Ok(())
+        })
+    }
+
+    /// Which item is dropped when the signal's queue is full. Metrics have no queue: an export that fails is outdated by
+    /// the next.
+    pub fn with_drop_policy(self, signal: Signal, policy: DropPolicy) -> Self {
+        self.change(move |config| {
+            match signal {
+                Signal::Traces => config.traces.batch.drop = policy,
+                Signal::Logs => config.logs.batch.drop = policy,
+                Signal::Metrics => {
+                    return Err("drop policy of metrics; accepted are traces and logs".to_owned());
+                }
+            }
             Ok(())
         })
     }

@@ -69,7 +69,7 @@ impl Builder {
         *installed = Some(here);
         drop(installed);
         if panic_hook {
-            crate::panic::install_hook();
+            crate::panic::install_hook(telemetry.inner());
         }
         if early {
             diagnostics::say(

@@ -22,9 +22,9 @@ pub use self::{
     explain::{Explanation, Origin, Setting, explain},
     source::Source,
     values::{
-        AccessLog, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
-        IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal,
-        Temporality, Translation,
+        AccessLog, Compression, Detector, DropPolicy, Endpoint, ExemplarFilter, Exporter, Headers,
+        HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, Sampler,
+        Secret, Signal, Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };
@@ -128,6 +128,8 @@ pub struct Batch {
     pub max_queue_size: usize,
     /// Items in one request at most; never above `max_queue_size`.
     pub max_export_batch_size: usize,
+    /// Which item is dropped when the queue is full (`TRACEWELL_TRACES_DROP`, `TRACEWELL_LOGS_DROP`).
+    pub drop: DropPolicy,
 }
 
 /// How much one span may hold (`OTEL_SPAN_*_LIMIT`, `OTEL_EVENT_*`, `OTEL_LINK_*`).

@@ -308,7 +308,7 @@ fn scope() -> InstrumentationScope {
 }
 
 fn new_queue<T>(batch: &Batch) -> Arc<Queue<T>> {
-    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size))
+    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size, batch.drop))
 }
 
 fn status<S: signal::AccountSource + 'static>(

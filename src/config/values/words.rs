@@ -92,6 +92,18 @@ words! {
 }
 
 words! {
+    /// Which item is dropped when a queue is full. Under each, errors (spans with the status Error, log records from ERROR
+    /// on) and spans of a second or more are kept rather than the rest, up to half of the queue.
+    #[non_exhaustive]
+    DropPolicy {
+        /// The one that comes: what was there first is sent.
+        Newest = "newest",
+        /// The one that waits longest: the queue holds what happened last.
+        Oldest = "oldest",
+    }
+}
+
+words! {
     /// Which measurements may become exemplars.
     ExemplarFilter {
         /// Every one.

@@ -14,12 +14,12 @@ use self::{
         BLRP_MAX_QUEUE_SIZE, BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE,
         BSP_MAX_QUEUE_SIZE, BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT,
         EXCEPTION_SIGNAL, HTTP_KNOWN_METHODS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT,
-        LOG_LEVEL, LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_EXPORTER,
-        METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER,
-        METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST, PROMETHEUS_PORT,
-        PROPAGATORS, PUBLIC_ENDPOINT, RESOURCE_ATTRIBUTES, RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED,
-        SERVICE_NAME, SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT,
-        SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT, TRACES_EXPORTER, TRACES_SAMPLER,
+        LOG_LEVEL, LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_DROP,
+        LOGS_EXPORTER, METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER,
+        METRICS_EXPORTER, METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST,
+        PROMETHEUS_PORT, PROPAGATORS, PUBLIC_ENDPOINT, RESOURCE_ATTRIBUTES, RESOURCE_DETECTORS, RUST_LOG,
+        SDK_DISABLED, SERVICE_NAME, SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT,
+        SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT, TRACES_DROP, TRACES_EXPORTER, TRACES_SAMPLER,
         TRACES_SAMPLER_ARG, TRUSTED_PROXIES, UNSUPPORTED,
     },
 };
@@ -93,6 +93,7 @@ fn traces(r: &mut Reader<'_>) -> TracesConfig {
         batch: batch(
             r,
             [&BSP_SCHEDULE_DELAY, &BSP_EXPORT_TIMEOUT, &BSP_MAX_QUEUE_SIZE, &BSP_MAX_EXPORT_BATCH_SIZE],
+            &TRACES_DROP,
         ),
         limits: limits(r),
         otlp: otlp(r, Signal::Traces),
@@ -131,13 +132,18 @@ fn unused_argument(r: &mut Reader<'_>, chosen: &Sampler) {
     }
 }
 
-fn batch(r: &mut Reader<'_>, [delay, timeout, queue, size]: [&'static Variable; 4]) -> Batch {
+fn batch(
+    r: &mut Reader<'_>,
+    [delay, timeout, queue, size]: [&'static Variable; 4],
+    drop: &'static Variable,
+) -> Batch {
     let (max_queue_size, max_export_batch_size) = sizes(r, queue, size);
     Batch {
         schedule_delay: r.get(delay, parse::millis),
         export_timeout: r.get(timeout, parse::timeout),
         max_queue_size,
         max_export_batch_size,
+        drop: r.get(drop, parse::word),
     }
 }
 
@@ -206,6 +212,7 @@ fn logs(r: &mut Reader<'_>) -> LogsConfig {
         batch: batch(
             r,
             [&BLRP_SCHEDULE_DELAY, &BLRP_EXPORT_TIMEOUT, &BLRP_MAX_QUEUE_SIZE, &BLRP_MAX_EXPORT_BATCH_SIZE],
+            &LOGS_DROP,
         ),
         otlp: otlp(r, Signal::Logs),
         limits: log_limits(r),

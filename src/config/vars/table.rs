@@ -176,6 +176,10 @@ table! {
     STRICT = var("TRACEWELL_STRICT", "false", BOOL, "true: a mistake in the configuration is an error of init");
     LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json or pretty", "how log lines look on stdout");
     ACCESS_LOG = var("TRACEWELL_ACCESS_LOG", "off", "off, errors, slow or all", "which finished requests get a completion record");
+    TRACES_DROP = var("TRACEWELL_TRACES_DROP", "newest", "newest or oldest",
+        "which span is dropped when the queue is full: the one that comes or the one that waits longest; errors and slow ones are kept first");
+    LOGS_DROP = var("TRACEWELL_LOGS_DROP", "newest", "newest or oldest",
+        "which log record is dropped when the queue is full: the one that comes or the one that waits longest; errors are kept first");
     ADMIN_ADDR = var("TRACEWELL_ADMIN_ADDR", "(no admin server)", "an address and port such as 127.0.0.1:9470", "where the admin server listens");
     ADMIN_TOKEN = var("TRACEWELL_ADMIN_TOKEN", "", "visible ASCII characters", "bearer token that opens the admin endpoints").secret();
     ADMIN_ALLOW = var("TRACEWELL_ADMIN_ALLOW", "", "a list of IP addresses and ranges such as 10.0.0.0/8",
