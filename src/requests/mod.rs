@@ -39,6 +39,8 @@
 //! [`watch`] flags, logs and counts entries older than a threshold. [`Registry::cancel`] asks one entry to stop, if its
 //! owner listens: [`Cancellable`].
 
+mod attributes;
+mod bands;
 mod cancel;
 mod current;
 mod details;
@@ -46,7 +48,9 @@ mod drain;
 mod entry;
 mod guard;
 mod handle;
+mod history;
 mod id;
+mod lines;
 mod lost;
 mod new_entry;
 mod outcome;
@@ -59,6 +63,7 @@ mod stuck;
 mod subscriber;
 mod sync;
 mod text;
+mod voice;
 mod work;
 
 #[cfg(feature = "admin")]
@@ -69,15 +74,23 @@ mod tests;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::subscriber::CarriedSubscribers;
-pub(crate) use self::work::Waiting;
+pub(crate) use self::{
+    attributes::log_attributes,
+    current::peek,
+    lines::{MAX_LINES, keeping_log_lines},
+    work::Waiting,
+};
 pub use self::{
+    attributes::set_attribute,
     cancel::{Cancellable, Cancelled},
     current::{Entered, Scope, current, enter},
     details::{Annotation, Stage},
     drain::{DrainReport, drain},
     guard::Guard,
     handle::{Current, STREAMING},
+    history::{Found, History, LatencyBand},
     id::EntryId,
+    lines::LogLine,
     lost::detect_lost_context,
     new_entry::{Kind, NewEntry},
     outcome::{EndDetails, Outcome},
