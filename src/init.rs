@@ -107,7 +107,9 @@ impl Builder {
         let pipeline = Pipeline::start(&config, &resource, self.additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
         let environment = Environment::new(source, self.build_info);
-        registry.keep_log_lines(config.requests.log_lines);
+        if config.requests.log_lines > 0 {
+            registry.keep_log_lines(config.requests.log_lines);
+        }
         let telemetry =
             Telemetry::new(config, explanation, resource, pipeline, registry, environment, self.stuck);
         for (name, check) in self.checks {

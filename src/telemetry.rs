@@ -19,7 +19,7 @@ use crate::{
     http::{ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{Pipeline, SignalReport, SignalState},
-    requests::{Registry, Thresholds},
+    requests::{DrainReport, Registry, Thresholds},
 };
 
 /// Running telemetry. Keep it until the end of `main`: dropped, it flushes within the shutdown deadline, blocking its
@@ -295,6 +295,22 @@ impl Telemetry {
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
             .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
+    }
+
+    /// The way out for servers that [`serve`](Self::serve) does not run: unready at once, then the running requests get
+    /// `limit`, long streams are not waited for. Who is left is in the report, is named in one log record each, in its own
+    /// trace, and ends as cancelled or aborted with `tracewell.cancel.reason` = `shutdown` on its span once the server drops
+    /// it: drop the server before [`shutdown`](Self::shutdown), or the spans of what is left are never sent.
+    ///
+    /// Cancel safe, and may be called again.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with its timer enabled, unless nothing is to be waited for.
+    pub async fn drain(&self, limit: Duration) -> DrainReport {
+        self.inner.health.set_draining();
+        let report = self.inner.registry.drain(limit).await;
+        report.say();
+        report
     }
 
     /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that

@@ -49,11 +49,16 @@ impl Registry {
         for shard in self.shards() {
             before = shard.log_lines.swap(count, Ordering::Relaxed);
         }
-        match (before, count) {
-            (0, 1..) => _ = KEEPING.fetch_add(1, StdOrdering::Relaxed),
-            (1.., 0) => _ = KEEPING.fetch_sub(1, StdOrdering::Relaxed),
-            _ => {}
-        }
+        count_keeping(before, count);
+    }
+}
+
+/// A registry keeps so many lines now.
+pub(super) fn count_keeping(before: usize, now: usize) {
+    match (before, now) {
+        (0, 1..) => _ = KEEPING.fetch_add(1, StdOrdering::Relaxed),
+        (1.., 0) => _ = KEEPING.fetch_sub(1, StdOrdering::Relaxed),
+        _ => {}
     }
 }
 

@@ -34,6 +34,17 @@
 //! the OpenTelemetry context into other tasks and threads. Where they were forgotten, debug builds say so:
 //! [`detect_lost_context`].
 //!
+//! # Said once
+//!
+//! [`set_attribute`] adds an attribute to the span, to the log records from then on and, where
+//! `TRACEWELL_METRIC_ATTRIBUTES` has its key, to the metrics of the request or task. In a handler of axum, [`Current`] is
+//! an extractor.
+//!
+//! # Looking back
+//!
+//! [`Registry::history`] has the last ten entries of each latency, by route and by name of tasks, and [`Registry::find`]
+//! one entry in full, with its last log lines where [`Registry::keep_log_lines`] asks for them: what `/debug/requests` shows.
+//!
 //! # What hangs, and what must stop
 //!
 //! [`watch`] flags, logs and counts entries older than a threshold. [`Registry::cancel`] asks one entry to stop, if its

@@ -8,8 +8,9 @@ use super::{
     drain::IdleSignal,
     entry::Entry,
     id::thread_number,
+    lines,
     shard::{Shard, Tally},
-    sync::Arc,
+    sync::{Arc, Ordering},
 };
 
 /// Entries a shard should have at most: a snapshot holds one shard's lock for so many clones, well under a millisecond.
@@ -200,6 +201,8 @@ impl Shards {
 
 impl Drop for Shards {
     fn drop(&mut self) {
+        let kept = self.shards.first().map_or(0, |shard| shard.log_lines.load(Ordering::Relaxed));
+        lines::count_keeping(kept, 0);
         for shard in &self.shards {
             shard.close();
         }

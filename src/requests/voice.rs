@@ -41,7 +41,6 @@ impl Current {
 
 impl DrainReport {
     /// Names who was still running, each in its own trace.
-    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "what serves says it"))]
     pub(crate) fn say(&self) {
         for entry in self.left.iter().take(NAMED) {
             let trace = entry.trace_id.unwrap_or(TraceId::INVALID);

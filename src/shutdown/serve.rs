@@ -156,8 +156,7 @@ async fn drain(
     deadline: Instant,
 ) -> DrainReport {
     let left = || deadline.saturating_duration_since(Instant::now());
-    let report = telemetry.requests().drain(left()).await;
-    report.say();
+    let report = telemetry.drain(left()).await;
     // without a stream, a connection that is still open is being written to, or has a request that nobody observes
     let limit =
         if report.streams.is_empty() && report.unlisted == 0 { left() } else { WRITE_OUT.min(left()) };

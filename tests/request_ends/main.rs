@@ -10,4 +10,5 @@ mod harness;
 mod operator;
 mod storm;
 mod streams;
+mod stuck;
 mod websocket;
