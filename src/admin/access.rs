@@ -33,7 +33,8 @@ impl Access {
         address.is_loopback() || self.allow.iter().any(|range| range.contains(address))
     }
 
-    fn has_token<B>(&self, request: &Request<B>) -> bool {
+    /// Whether the caller gave the token, wherever it is.
+    pub(super) fn has_token<B>(&self, request: &Request<B>) -> bool {
         let Some(token) = &self.token else { return false };
         let mut given = request.headers().get_all(header::AUTHORIZATION).iter();
         // of two headers nobody knows which one is meant

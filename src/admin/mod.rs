@@ -8,7 +8,8 @@
 //! | `/healthcheck` | every check (`?group=`, `?exclude=`, `?verbose`), the version, sections of the program's own | refused |
 //! | `/environment` | what runs here, with which settings, secrets left out | refused |
 //! | `/loglevel` | which events are logged; `PUT` changes it, for good or for a while | refused |
-//! | `/debug/requests` | active and recent requests: JSON, or HTML for browsers | refused |
+//! | `/debug/requests` | active and recent requests and tasks, by route and latency, and periodic tasks: JSON, or HTML for browsers | refused |
+//! | `/debug/requests/{id}` | one of them with its stages and last log lines; `DELETE` cancels it | refused |
 //! | `/debug/resilience` | breakers, bulkheads, policies: JSON, or HTML for browsers | refused |
 //! | `/metrics` | OpenMetrics with exemplars, or Prometheus text 0.0.4 | refused |
 //! | `/telemetry` | what became of every span, point and record | refused |
@@ -32,6 +33,18 @@
 //! replaced by [`Health::set_status_codes`](crate::health::Health::set_status_codes) and
 //! [`Health::set_renderer`](crate::health::Health::set_renderer).
 //!
+//! # Requests and tasks
+//!
+//! `/debug/requests` is filtered by `?kind=request|task`, `?route=`, `?name=`, `?trace_id=`, `?min_age_ms=`, `?stage=`,
+//! `?stuck=true` and `?outcome=`. JSON has beside `active`, `totals`, `task_totals` and `recent`: `groups` (per route and
+//! task name the last ten of each latency, of errors and of what was cancelled), `jobs` (periodic tasks) and `task_counts`.
+//! Annotations marked sensitive are shown to whoever gives the token, and to nobody else.
+//!
+//! With `TRACEWELL_ADMIN_CANCEL=true`, `DELETE /debug/requests/{id}` (or `POST /debug/requests/{id}/cancel`, both with
+//! `?by=name`) drops an active request, or a task that was started as cancellable, and answers 202. The token is needed,
+//! from trusted addresses too: a page in the operator's browser has none to send. 404 says that nothing of this id is
+//! active, 409 that it cannot be cancelled.
+//!
 //! # In the program's own router
 //!
 //! All of it ([`router`]) or parts ([`probes`], [`metrics`]) can be merged into the program's router, and each endpoint is
@@ -54,9 +67,12 @@
 mod access;
 mod answers;
 mod endpoints;
+mod format;
 mod limit;
 mod page;
 mod probes;
+mod requests;
+mod requests_page;
 mod resilience;
 mod server;
 mod settings;
@@ -169,7 +185,7 @@ const PATHS: [&str; 12] = [
 /// [`ServerLayer::with_unobserved`](crate::http::ServerLayer::with_unobserved). True for every method; `/` is not one.
 #[must_use]
 pub fn is_own_path(_: &http::Method, uri: &http::Uri) -> bool {
-    PATHS.contains(&uri.path())
+    PATHS.contains(&uri.path()) || uri.path().starts_with("/debug/requests/")
 }
 
 /// Starts the server of `TRACEWELL_ADMIN_ADDR`, if there is one, and the one of the Prometheus exporter, if it is chosen

@@ -59,6 +59,8 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// HTTP instrumentation.
     pub http: HttpConfig,
+    /// The registry of active requests and tasks.
+    pub requests: RequestsConfig,
 }
 
 /// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
@@ -281,6 +283,8 @@ pub struct AdminConfig {
     pub checks_disabled: Vec<String>,
     /// `TRACEWELL_CONSOLE`.
     pub console: bool,
+    /// `TRACEWELL_ADMIN_CANCEL`: whether whoever has the token may cancel requests and tasks.
+    pub cancel: bool,
 }
 
 /// The way out.
@@ -307,6 +311,24 @@ pub struct HttpConfig {
     pub public_endpoint: bool,
     /// `TRACEWELL_BAGGAGE_ATTRIBUTES`: members of the baggage that spans and log records carry as attributes.
     pub baggage_attributes: Vec<String>,
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS`, lower-case.
+    pub request_headers: Vec<String>,
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS`, lower-case.
+    pub response_headers: Vec<String>,
+}
+
+/// The registry of active requests and tasks.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RequestsConfig {
+    /// `TRACEWELL_STUCK_MS`; `None` = never.
+    pub stuck: Option<Duration>,
+    /// `TRACEWELL_STUCK_TASKS_MS`; `None` = never.
+    pub stuck_tasks: Option<Duration>,
+    /// `TRACEWELL_REQUEST_LOG_LINES`.
+    pub log_lines: usize,
+    /// `TRACEWELL_METRIC_ATTRIBUTES`.
+    pub metric_attributes: Vec<String>,
 }
 
 impl Config {

@@ -1,5 +1,6 @@
 //! Log records: one `tracing` event becomes one OTLP record and one line on stdout, with the same ids.
 
+mod brief;
 mod fields;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
