@@ -20,18 +20,21 @@ impl Access {
         Self { token: config.token.clone(), allow: config.allow.clone() }
     }
 
-    /// Whether the caller may see everything: by its address, or by the token.
+    /// Whether the caller may see everything: by its address, or by the token. What a proxy passes on comes from
+    /// somebody else than its address says.
     pub(super) fn trusts<B>(&self, request: &Request<B>) -> bool {
         let peer =
             request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
-        peer.is_some_and(|peer| self.trusts_address(peer)) || self.has_token(request)
+        let is_own = !FORWARDED.iter().any(|name| request.headers().contains_key(*name));
+        peer.is_some_and(|peer| is_own && self.trusts_address(peer)) || self.has_token(request)
     }
 
     fn trusts_address(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.allow.iter().any(|range| range.contains(address))
     }
 
-    fn has_token<B>(&self, request: &Request<B>) -> bool {
+    /// Whether the caller gave the token, wherever it is.
+    pub(super) fn has_token<B>(&self, request: &Request<B>) -> bool {
         let Some(token) = &self.token else { return false };
         let mut given = request.headers().get_all(header::AUTHORIZATION).iter();
         // of two headers nobody knows which one is meant
@@ -44,6 +47,9 @@ impl Access {
         }
     }
 }
+
+/// What proxies say of whom they pass on.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
 /// Compares every byte whatever they are: the time tells whether the lengths are the same, and nothing else.
 fn same(given: &[u8], expected: &[u8]) -> bool {
@@ -115,6 +121,22 @@ mod tests {
         let mut twice = request(None, Some("Bearer s3cret"));
         twice.headers_mut().append(header::AUTHORIZATION, "Bearer wrong".parse().unwrap());
         assert!(!access(Some("s3cret"), &[]).trusts(&twice));
+    }
+
+    #[test]
+    fn what_a_proxy_passes_on_is_not_trusted_for_the_proxys_address() {
+        let access = access(Some("s3cret"), &["10.0.0.0/8"]);
+        for name in FORWARDED {
+            for (peer, authorization, expected) in [
+                ("127.0.0.1", None, false),
+                ("10.1.2.3", None, false),
+                ("127.0.0.1", Some("Bearer s3cret"), true),
+            ] {
+                let mut request = request(Some(peer), authorization);
+                request.headers_mut().insert(name, "192.0.2.7".parse().unwrap());
+                assert_eq!(access.trusts(&request), expected, "{name} {peer} {authorization:?}");
+            }
+        }
     }
 
     #[test]

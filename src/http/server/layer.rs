@@ -9,10 +9,11 @@ use std::{
 use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
 use tower_layer::Layer;
 
-use super::service::ServerService;
+use super::{extras::Extras, service::ServerService};
 use crate::{
-    config::{AccessLog, HttpConfig},
-    http::{metrics::Instruments, semconv::Methods},
+    config::{AccessLog, Config, IpRange},
+    http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
+    redaction::Redactor,
     requests::Registry,
 };
 
@@ -48,7 +49,28 @@ pub(super) struct Options {
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
     propagator: Option<Propagator>,
     settings: Option<Arc<Settings>>,
+    proxies: Option<TrustedProxies>,
+    public_endpoint: Option<bool>,
     pub(super) unobserved: Option<Unobserved>,
+    pub(super) request_headers: Vec<String>,
+    pub(super) response_headers: Vec<String>,
+    pub(super) metric_attributes: Vec<String>,
+    pub(super) cancellable: bool,
+}
+
+impl Options {
+    /// The settings, with what this layer was told.
+    fn chosen(&self, settings: Arc<Settings>) -> Arc<Settings> {
+        if self.proxies.is_none() && self.public_endpoint.is_none() {
+            return settings;
+        }
+        let mut settings = Settings::clone(&settings);
+        settings.public_endpoint = self.public_endpoint.unwrap_or(settings.public_endpoint);
+        if let Some(proxies) = &self.proxies {
+            settings.proxies = proxies.clone();
+        }
+        Arc::new(settings)
+    }
 }
 
 impl fmt::Debug for ServerLayer {
@@ -103,6 +125,66 @@ impl ServerLayer {
         self
     }
 
+    /// The proxies whose `Forwarded` (RFC 7239) or `X-Forwarded-*` headers count, instead of those of
+    /// `TRACEWELL_TRUSTED_PROXIES`. Without any, nobody's do: a client can write them as well.
+    ///
+    /// The client is the last address in the list that is not such a proxy; scheme and host are what the outermost of them
+    /// was asked for. `network.peer.address` stays the connection's.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
+        self.options.proxies = Some(TrustedProxies::new(proxies));
+        self
+    }
+
+    /// Whether strangers call, whatever `TRACEWELL_PUBLIC_ENDPOINT` says: each request then is the root of a trace of its own,
+    /// which links to the caller's span, is sampled by our choice alone, and has none of the caller's baggage.
+    #[must_use]
+    pub fn with_public_endpoint(mut self, public: bool) -> Self {
+        self.options.public_endpoint = Some(public);
+        self
+    }
+
+    /// Makes these headers of requests attributes of the span (`http.request.header.<name>`), beside those of
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS`. Secrets in them are hidden.
+    #[must_use]
+    pub fn with_captured_request_headers(
+        mut self,
+        names: impl IntoIterator<Item = http::HeaderName>,
+    ) -> Self {
+        self.options.request_headers.extend(names.into_iter().map(|name| name.to_string()));
+        self
+    }
+
+    /// The same for headers of responses (`http.response.header.<name>`), beside those of
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS`.
+    #[must_use]
+    pub fn with_captured_response_headers(
+        mut self,
+        names: impl IntoIterator<Item = http::HeaderName>,
+    ) -> Self {
+        self.options.response_headers.extend(names.into_iter().map(|name| name.to_string()));
+        self
+    }
+
+    /// Attributes set by [`requests::set_attribute`](crate::requests::set_attribute) that the request's metrics have too,
+    /// beside those of `TRACEWELL_METRIC_ATTRIBUTES`. Each value is a series of its own: tenants or plans, never users.
+    #[must_use]
+    pub fn with_metric_attributes<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.options.metric_attributes.extend(keys.into_iter().map(Into::into));
+        self
+    }
+
+    /// Lets requests be cancelled from outside, by [`Registry::cancel`]; so does `TRACEWELL_ADMIN_CANCEL`.
+    ///
+    /// A cancelled request's future, or body, is dropped at its next poll. The client sees an empty 503 before the
+    /// headers, and a broken connection (HTTP/1) or a reset stream (HTTP/2) after. A tunnel cannot be cancelled.
+    /// It costs every request about one allocation; without it, nothing.
+    #[must_use]
+    pub fn with_cancellation(mut self) -> Self {
+        self.options.cancellable = true;
+        self
+    }
+
     pub(crate) fn with_settings(mut self, settings: Settings) -> Self {
         self.options.settings = Some(Arc::new(settings));
         self
@@ -132,6 +214,7 @@ pub(super) struct Resolved {
     pub(super) instruments: Instruments,
     pub(super) registry: Registry,
     pub(super) settings: Arc<Settings>,
+    pub(super) extras: Option<Box<Extras>>,
     propagator: Option<Propagator>,
 }
 
@@ -154,9 +237,10 @@ impl Shared {
                 None => Instruments::new(&*opentelemetry::global::meter_provider()),
             };
             let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
-            let settings = options.settings.clone().unwrap_or_else(Settings::global);
+            let settings = options.chosen(options.settings.clone().unwrap_or_else(Settings::global));
             let propagator = options.propagator.clone();
-            Arc::new(Resolved { instruments, registry, settings, propagator })
+            let extras = Extras::new(&settings, options);
+            Arc::new(Resolved { instruments, registry, settings, extras, propagator })
         })
     }
 }
@@ -168,10 +252,17 @@ impl fmt::Debug for Shared {
 }
 
 /// What the operator chose for HTTP.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    pub(super) methods: Methods,
+    pub(in crate::http) methods: Methods,
     pub(super) access_log: Option<AccessLog>,
+    pub(super) proxies: TrustedProxies,
+    pub(super) public_endpoint: bool,
+    pub(super) request_headers: Vec<String>,
+    pub(super) response_headers: Vec<String>,
+    pub(super) metric_attributes: Vec<String>,
+    pub(super) cancellable: bool,
+    pub(super) redactor: Redactor,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -182,12 +273,22 @@ pub(crate) fn configure(settings: Settings) {
 }
 
 impl Settings {
-    pub(crate) fn new(http: &HttpConfig, access_log: AccessLog) -> Self {
-        let methods = Methods::new(http.known_methods.iter().map(String::as_str));
-        Self { methods, access_log: Some(access_log).filter(|log| *log != AccessLog::Off) }
+    pub(crate) fn new(config: &Config, redactor: &Redactor) -> Self {
+        let Config { http, logs, requests, admin, .. } = config;
+        Self {
+            methods: Methods::new(http.known_methods.iter().map(String::as_str)),
+            access_log: Some(logs.access_log).filter(|log| *log != AccessLog::Off),
+            request_headers: http.request_headers.clone(),
+            response_headers: http.response_headers.clone(),
+            metric_attributes: requests.metric_attributes.clone(),
+            cancellable: admin.cancel,
+            redactor: redactor.clone(),
+            proxies: TrustedProxies::new(http.trusted_proxies.iter().copied()),
+            public_endpoint: http.public_endpoint,
+        }
     }
 
-    fn global() -> Arc<Self> {
+    pub(in crate::http) fn global() -> Arc<Self> {
         SETTINGS.get().cloned().unwrap_or_default()
     }
 }

@@ -5,7 +5,10 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use opentelemetry::logs::{AnyValue, LogRecord as _};
+use opentelemetry::{
+    Array, KeyValue, Value,
+    logs::{AnyValue, LogRecord as _},
+};
 use opentelemetry_sdk::logs::SdkLogRecord;
 use tracing::field::{Field, Visit};
 
@@ -35,6 +38,21 @@ impl<'a> Fields<'a> {
     pub(super) fn finish(self) {
         if self.dropped > 0 {
             self.record.add_attribute(DROPPED, i64::from(self.dropped));
+        }
+    }
+
+    /// An attribute of the request's, unless the event has one of that name.
+    pub(super) fn enrich(&mut self, attribute: KeyValue) {
+        let KeyValue { key, value, .. } = attribute;
+        if self.record.attributes_iter().any(|(own, _)| *own == key) {
+            return;
+        }
+        if self.kept < self.scrub.attributes {
+            self.kept += 1;
+            let value = self.scrub.any_value(key.as_str(), any_value(value));
+            self.record.add_attribute(key, value);
+        } else {
+            self.dropped += 1;
         }
     }
 
@@ -136,6 +154,24 @@ impl Visit for Fields<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put_text(field, formatted(|out| write!(out, "{value:?}")));
+    }
+}
+
+/// The value of an attribute as that of a log record.
+fn any_value(value: Value) -> AnyValue {
+    fn list<T: Into<AnyValue>>(values: Vec<T>) -> AnyValue {
+        AnyValue::ListAny(Box::new(values.into_iter().map(Into::into).collect()))
+    }
+    match value {
+        Value::Bool(value) => value.into(),
+        Value::I64(value) => value.into(),
+        Value::F64(value) => value.into(),
+        Value::String(value) => AnyValue::String(value),
+        Value::Array(Array::Bool(values)) => list(values),
+        Value::Array(Array::I64(values)) => list(values),
+        Value::Array(Array::F64(values)) => list(values),
+        Value::Array(Array::String(values)) => list(values),
+        other => other.to_string().into(),
     }
 }
 

@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{
     Accepted, Payload, SendError, SendErrorKind,
+    dns::{self, Resolver},
     response::{self, Encoding},
 };
 use crate::config::{Compression, Otlp, Signal};
@@ -21,10 +22,13 @@ use crate::config::{Compression, Otlp, Signal};
 /// Longest answer that is read (OTLP specification: 4 MiB).
 const MAX_RESPONSE: usize = 4 * 1024 * 1024;
 
+type Connector = HttpsConnector<HttpConnector<Resolver>>;
+
 #[derive(Debug)]
 pub(super) struct HttpWire {
     signal: Signal,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: Connector,
+    client: Client<Connector, Full<Bytes>>,
     uri: Uri,
     headers: HeaderMap,
     compression: Compression,
@@ -32,24 +36,31 @@ pub(super) struct HttpWire {
 
 impl HttpWire {
     pub(super) fn new(signal: Signal, otlp: &Otlp) -> Result<Self, String> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls(otlp)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(1)
-            .build(connector);
+            .wrap_connector(dns::connector(otlp.timeout));
+        let client = client(&connector);
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, HeaderValue::from_static(super::super::USER_AGENT));
         for (name, value) in otlp.headers.iter() {
             headers.insert(name, value.clone());
         }
-        Ok(Self { signal, client, uri: otlp.endpoint.uri().clone(), headers, compression: otlp.compression })
+        let uri = otlp.endpoint.uri().clone();
+        Ok(Self { signal, connector, client, uri, headers, compression: otlp.compression })
+    }
+
+    /// The same without a connection.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            signal: self.signal,
+            client: client(&self.connector),
+            connector: self.connector.clone(),
+            uri: self.uri.clone(),
+            headers: self.headers.clone(),
+            compression: self.compression,
+        }
     }
 
     pub(super) async fn send(&self, payload: &Payload) -> Result<Accepted, SendError> {
@@ -79,6 +90,13 @@ impl HttpWire {
         };
         request.body(Full::new(body)).map_err(|error| never(&error))
     }
+}
+
+fn client(connector: &Connector) -> Client<Connector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(1)
+        .build(connector.clone())
 }
 
 fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
