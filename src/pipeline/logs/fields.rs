@@ -118,24 +118,27 @@ impl Visit for Fields<'_> {
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         // one value a person can read; the causes are what distinguishes two errors of one kind
-        let mut text = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
+        let text = contained(|| {
+            let mut text = value.to_string();
+            let mut source = value.source();
+            while let Some(cause) = source {
+                text.push_str(": ");
+                text.push_str(&cause.to_string());
+                source = cause.source();
+            }
+            text
+        });
         self.put_text(field, text);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put_text(field, formatted(value));
+        self.put_text(field, contained(|| format!("{value:?}")));
     }
 }
 
-/// Formats a value; one whose `Debug` panics says so instead of taking the request down.
-fn formatted(value: &dyn fmt::Debug) -> String {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| format!("{value:?}")))
+/// Formats a value; one whose `Debug` or `Display` panics says so instead of taking the request down.
+fn contained(format: impl FnOnce() -> String) -> String {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(format))
         .unwrap_or_else(|_| "[this value panicked while it was formatted]".to_owned())
 }
 
