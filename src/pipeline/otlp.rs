@@ -115,21 +115,21 @@ impl Drain {
 
 /// A batch that is being sent; dropped unsettled, it went unanswered.
 #[derive(Debug)]
-struct InFlight<'a, T> {
+pub(super) struct InFlight<'a, T> {
     lane: &'a Lane<T>,
     size: usize,
     settled: bool,
 }
 
 impl<'a, T> InFlight<'a, T> {
-    fn new(lane: &'a Lane<T>, size: usize) -> Self {
+    pub(super) fn new(lane: &'a Lane<T>, size: usize) -> Self {
         // an outcome left over from a request that was given up belongs to that request
         drop(lane.transport.take_outcome());
         Self { lane, size, settled: false }
     }
 
     /// Accounts for the batch by what the transport saw; `result` speaks only when no request was made at all.
-    fn settle(mut self, result: OTelSdkResult) {
+    pub(super) fn settle(mut self, result: OTelSdkResult) {
         self.settled = true;
         let Lane { signal, queue, transport, .. } = self.lane;
         match transport.take_outcome() {

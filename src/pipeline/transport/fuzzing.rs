@@ -15,12 +15,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use tower_service::Service;
 
-use super::{Accepted, SendError, SendErrorKind, Transport, grpc, http as http_wire, retry::MAX_ELAPSED};
+use super::{
+    Accepted, SendError, SendErrorKind, Transport, checked::Checked, grpc, http as http_wire,
+    retry::MAX_ELAPSED,
+};
 use crate::{
-    config::{Config, Signal, Source},
+    config::{Config, DropPolicy, Signal, Source},
     pipeline::{
         otlp::{InFlight, Lane},
-        queue::Queue,
+        queue::{Item, Queue},
         signal::{AccountSource, SignalStatus},
     },
 };
@@ -48,7 +51,7 @@ pub fn otlp_grpc(data: &[u8]) {
     let (trailers, body) = head(rest);
     let mut response = Response::new(frames(body, trailers));
     *response.headers_mut() = headers;
-    let client = tonic::client::Grpc::new(Answering(Some(response)))
+    let client = tonic::client::Grpc::new(Checked(Answering(Some(response))))
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
     let read = now(grpc::unary(signal(*choice), client, tonic::Request::new(Bytes::from_static(b"sent"))));
     made_of(signal(*choice), read);
@@ -103,12 +106,21 @@ fn waited(after: Option<Duration>) {
     });
 }
 
+#[derive(Debug)]
+struct Nothing;
+
+impl Item for Nothing {
+    fn is_kept_first(&self) -> bool {
+        false
+    }
+}
+
 /// Whatever the answer says, every item is accounted for once.
 fn settled(signal: Signal, read: Result<Accepted, SendError>) {
     let (config, _) = Config::resolve(&Source::from_pairs::<&str, &str>([]));
-    let queue = Arc::new(Queue::new(BATCH, BATCH));
-    (0..BATCH).for_each(|item| queue.push(item));
-    let account: Arc<dyn AccountSource> = Arc::<Queue<usize>>::clone(&queue);
+    let queue = Arc::new(Queue::new(BATCH, BATCH, DropPolicy::Newest));
+    (0..BATCH).for_each(|_| queue.push(Nothing));
+    let account: Arc<dyn AccountSource> = Arc::<Queue<Nothing>>::clone(&queue);
     let status = SignalStatus::new(None, account);
     let transport = Transport::new(signal, &[], &config.traces.otlp, status).expect("it has no wire");
     let lane = Lane { signal, queue, transport, schedule_delay: Duration::ZERO };
