@@ -128,9 +128,8 @@ async fn a_renderer_replaces_everything_but_the_code_of_liveness_and_learns_of_c
 
 #[tokio::test]
 async fn secrets_in_what_checks_and_sections_say_are_not_shown() {
-    let failing = Check::new(async || {
-        Err::<(), _>("cannot connect to postgres://shop:planted-password@db/shop").map(|()| ())
-    });
+    let failing =
+        Check::new(async || Err::<(), _>("cannot connect to postgres://shop:planted-password@db/shop"));
     let telling = Check::new(async || Verdict::warn("slow").with_data("api_key", "planted-key"));
     let telemetry =
         builder().with_health_check("database", failing).with_health_check("api", telling).build().unwrap();
@@ -345,6 +344,37 @@ async fn the_pages_names_and_the_allocator_are_the_programs_choice() {
         dots.body
     );
     assert!(of("text/plain").await.body.contains("\nshop_logins 1\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_busy_ratio_is_the_share_of_a_second_or_more_and_blocking_threads_are_counted() {
+    let telemetry = builder().build().unwrap();
+    let value = async |name: &str| {
+        let page = send(admin::metrics(&telemetry), LOCAL, "/metrics", &[]).await.body;
+        let line = page.lines().find(|line| line.starts_with(&format!("{name}{{")));
+        line.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+    };
+    assert_eq!(value("tokio_runtime_busy_ratio").await, None, "nothing to compare with");
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let blocking = tokio::task::spawn_blocking(move || {
+        begun.send(()).unwrap();
+        let _ = blocked.recv();
+    });
+    begins.await.unwrap();
+    assert!(value("tokio_runtime_blocking_threads").await >= Some(1.0));
+    drop(release);
+    blocking.await.unwrap();
+    // keeps the one worker busy until there is a value
+    let busy = tokio::spawn(async {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_millis(1300) {
+            std::hint::spin_loop();
+        }
+    });
+    busy.await.unwrap();
+    let ratio = value("tokio_runtime_busy_ratio").await.unwrap();
+    assert!((0.5..=1.0).contains(&ratio), "{ratio}");
 }
 
 #[test]

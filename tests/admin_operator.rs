@@ -257,6 +257,8 @@ async fn the_process_and_its_runtime_are_metrics_by_both_kinds_of_names() {
             "tokio_runtime_workers{",
             "tokio_runtime_tasks_alive{",
             "tokio_runtime_worker_busy_time_seconds_total{",
+            "tokio_runtime_blocking_threads{",
+            "process_context_switches_total{",
         ] {
             assert!(page.lines().any(|line| line.starts_with(name)), "{name} in {accept}:\n{page}");
         }
