@@ -6,7 +6,7 @@
 //! | `tokio.runtime.busy_ratio` | share of the workers' time that was busy, since the value before; 0 to 1 |
 //! | `tokio.runtime.worker.busy_time`, `.worker.parks` | totals |
 //! | `tokio.runtime.event_loop.lag` | by how much the last heartbeat was late |
-//! | `tokio.runtime.blocking_threads` | threads for what blocks; on stable tokio on Linux only, by the threads' usual name |
+//! | `tokio.runtime.blocking_threads` | threads for what blocks; on stable tokio on Linux only, by the threads' usual name, those of other runtimes included |
 //!
 //! Unstable tokio adds `tokio.runtime.blocking_threads.idle`, `.blocking_queue.depth`, `.worker.polls`, `.worker.steals`,
 //! `.worker.overflows`, `.budget_forced_yields`, and `tokio.runtime.polls`: how many polls took how long, by the upper bound
