@@ -3,7 +3,7 @@
 //! | metric | |
 //! |---|---|
 //! | `tokio.runtime.workers`, `.tasks.alive`, `.global_queue.depth` | how it is now |
-//! | `tokio.runtime.busy_ratio` | share of the workers' time that was busy, since the value before; 0 to 1 |
+//! | `tokio.runtime.busy_ratio` | share of the workers' time that was busy, since the value before, 0 to 1; a poll counts once it has ended |
 //! | `tokio.runtime.worker.busy_time`, `.worker.parks` | totals |
 //! | `tokio.runtime.event_loop.lag` | by how much the last heartbeat was late |
 //! | `tokio.runtime.blocking_threads` | threads for what blocks; on stable tokio on Linux only, by the threads' usual name, those of other runtimes included |
