@@ -11,7 +11,7 @@
 //! Unstable tokio adds `tokio.runtime.blocking_threads.idle`, `.blocking_queue.depth`, `.worker.polls`, `.worker.steals`,
 //! `.worker.overflows`, `.budget_forced_yields`, and `tokio.runtime.polls`: how many polls took how long, by the upper bound
 //! of their bucket in seconds, where the runtime was built with `enable_metrics_poll_time_histogram`. Stable tokio has
-//! nothing that this could be counted from without two readings of the clock per poll.
+//! nothing that this could be counted from: there, [`PollTimes`](super::PollTimes) measures the futures it is given.
 
 use opentelemetry::metrics::Meter;
 use tokio::runtime::Handle;
