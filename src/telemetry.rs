@@ -100,7 +100,7 @@ impl Telemetry {
         stuck: Option<Thresholds>,
     ) -> Self {
         let health = Health::new(&config.admin);
-        observe(&pipeline, &health);
+        crate::runtime::observe(&pipeline, &health);
         let tracers = pipeline.tracer_provider.clone();
         health.on_start(move |phases| startup_spans(&tracers, phases));
         let log_level = LogLevel::new(Arc::clone(&pipeline.log_switch), &config.logs.filter);
@@ -123,10 +123,6 @@ impl Telemetry {
             report: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    pub(crate) fn observe_allocator(&self, allocator: crate::runtime::Allocator) {
-        crate::runtime::observe_allocator(&own_meter(&self.inner.pipeline), allocator);
     }
 
     /// From which age on a request or task of this telemetry counts as stuck: what the builder was told, else
@@ -360,22 +356,6 @@ impl Telemetry {
         let report = self.inner.finish_end(&begun);
         if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
     }
-}
-
-/// This crate's own meter.
-fn own_meter(pipeline: &Pipeline) -> opentelemetry::metrics::Meter {
-    let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .build();
-    opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope)
-}
-
-/// The process, its runtime and the health checks as metrics.
-fn observe(pipeline: &Pipeline, health: &Health) {
-    let meter = own_meter(pipeline);
-    crate::runtime::observe_process(&meter);
-    crate::runtime::observe_tokio(&meter, health);
-    health.instrument(&meter);
 }
 
 /// The start as a trace: the process's start until now, and its phases, with their true times.
