@@ -58,8 +58,11 @@ const BUSY: Turn =
     Turn::Answer("HTTP/1.1 503 Busy\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
 const PART: &str = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\nok";
 
+/// A kind of calls; of each attempt the turn and `error.type`.
+type Script = (&'static str, &'static [(Turn, Option<&'static str>)]);
+
 /// What happens to the attempts of one call, and what each looks like in its span.
-const SCRIPTS: [(&str, &[(Turn, Option<&str>)]); 6] = [
+const SCRIPTS: [Script; 6] = [
     ("good", &[(OK, None)]),
     ("busy", &[(BUSY, Some("503")), (BUSY, Some("503")), (OK, None)]),
     ("refused", &[(Turn::Refuse, Some("connect")), (Turn::Refuse, Some("connect")), (OK, None)]),

@@ -54,9 +54,9 @@ impl TrustedProxies {
         }
         if headers.contains_key(header::FORWARDED) {
             // one that is malformed tells nothing, and what stands beside it may be the client's own
-            return self.from_forwarded(&forwarded(&list(headers, &header::FORWARDED)?)?);
+            return self.by_forwarded(&forwarded(&list(headers, &header::FORWARDED)?)?);
         }
-        self.from_x_forwarded(headers)
+        self.by_x_forwarded(headers)
     }
 
     /// How many hops count, from the last one on: each trusted client is a proxy whose own word is the hop before.
@@ -71,7 +71,7 @@ impl TrustedProxies {
         reached
     }
 
-    fn from_forwarded(&self, hops: &[Hop]) -> Option<Origin> {
+    fn by_forwarded(&self, hops: &[Hop]) -> Option<Origin> {
         let reached = self.reach(hops.iter().rev().map(|hop| hop.client));
         // the outermost proxy's word; where it says nothing, that of the next one inwards
         let told = &hops[hops.len() - reached..];
@@ -82,7 +82,7 @@ impl TrustedProxies {
         })
     }
 
-    fn from_x_forwarded(&self, headers: &HeaderMap) -> Option<Origin> {
+    fn by_x_forwarded(&self, headers: &HeaderMap) -> Option<Origin> {
         const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
         const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
         const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

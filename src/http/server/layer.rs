@@ -50,17 +50,19 @@ pub(super) struct Options {
     settings: Option<Arc<Settings>>,
     proxies: Option<TrustedProxies>,
     public_endpoint: Option<bool>,
+    trace_id_header: bool,
     pub(super) unobserved: Option<Unobserved>,
 }
 
 impl Options {
     /// The settings, with what this layer was told.
     fn chosen(&self, settings: Arc<Settings>) -> Arc<Settings> {
-        if self.proxies.is_none() && self.public_endpoint.is_none() {
+        if self.proxies.is_none() && self.public_endpoint.is_none() && !self.trace_id_header {
             return settings;
         }
         let mut settings = Settings::clone(&settings);
         settings.public_endpoint = self.public_endpoint.unwrap_or(settings.public_endpoint);
+        settings.trace_id_header = self.trace_id_header;
         if let Some(proxies) = &self.proxies {
             settings.proxies = proxies.clone();
         }
@@ -139,6 +141,14 @@ impl ServerLayer {
         self
     }
 
+    /// Adds `x-trace-id`, for people who read no `traceparent`, to the headers that say what a request's work went through;
+    /// see [`set_response_headers`](crate::resilience::set_response_headers).
+    #[must_use]
+    pub fn with_trace_id_header(mut self) -> Self {
+        self.options.trace_id_header = true;
+        self
+    }
+
     pub(crate) fn with_settings(mut self, settings: Settings) -> Self {
         self.options.settings = Some(Arc::new(settings));
         self
@@ -210,6 +220,7 @@ pub(crate) struct Settings {
     pub(super) access_log: Option<AccessLog>,
     pub(super) proxies: TrustedProxies,
     pub(super) public_endpoint: bool,
+    pub(super) trace_id_header: bool,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -227,6 +238,7 @@ impl Settings {
             access_log: Some(access_log).filter(|log| *log != AccessLog::Off),
             proxies: TrustedProxies::new(http.trusted_proxies.iter().copied()),
             public_endpoint: http.public_endpoint,
+            trace_id_header: false,
         }
     }
 
