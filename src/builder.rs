@@ -8,8 +8,8 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
     config::{
-        AccessLog, Config, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, Protocol, Sampler, Signal,
-        Source,
+        AccessLog, Config, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, Protocol, ProxyHeaders,
+        Sampler, Signal, Source,
     },
     environment::BuildInfo,
     health::Check,
@@ -192,6 +192,14 @@ impl Builder {
         let proxies = proxies.into_iter().collect();
         self.change(move |config| {
             config.http.trusted_proxies = proxies;
+            Ok(())
+        })
+    }
+
+    /// Which headers of trusted proxies count; [`ProxyHeaders::Any`] unless said otherwise.
+    pub fn with_proxy_headers(self, headers: ProxyHeaders) -> Self {
+        self.change(move |config| {
+            config.http.proxy_headers = headers;
             Ok(())
         })
     }

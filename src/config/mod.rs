@@ -21,8 +21,8 @@ pub use self::{
     source::Source,
     values::{
         AccessLog, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
-        IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal,
-        Temporality,
+        IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, ProxyHeaders, Sampler, Secret,
+        Signal, Temporality,
     },
     vars::{Variable, table as variables},
 };
@@ -252,6 +252,8 @@ pub struct HttpConfig {
     pub known_methods: Vec<String>,
     /// `TRACEWELL_TRUSTED_PROXIES`: whose `Forwarded` and `X-Forwarded-*` headers count.
     pub trusted_proxies: Vec<IpRange>,
+    /// `TRACEWELL_PROXY_HEADERS`: which of these headers.
+    pub proxy_headers: ProxyHeaders,
     /// `TRACEWELL_PUBLIC_ENDPOINT`: callers' traces are linked to instead of continued.
     pub public_endpoint: bool,
     /// `TRACEWELL_BAGGAGE_ATTRIBUTES`: members of the baggage that spans and log records carry as attributes.
