@@ -173,7 +173,7 @@ fn once() -> HttpJudge {
 async fn load(downstream: &Downstream, calls: &Calls) {
     let policy = Policy::new("load")
         .with_retry(Retry::new().with_delays(AT_ONCE, AT_ONCE).with_budget(None))
-        .with_timeout(Duration::from_millis(1500));
+        .with_timeout(Duration::from_millis(2500));
     let mut running = JoinSet::new();
     for (kind, _) in SCRIPTS {
         for call in 0..CALLS {
@@ -233,7 +233,8 @@ async fn transitions(downstream: &Downstream, calls: &Calls) {
     for _ in 0..2 {
         downstream.let_go.notify_one();
     }
-    let results = probes.await;
+    let results =
+        tokio::time::timeout(Duration::from_secs(10), probes).await.expect("two probes, and two answers");
     assert_eq!(results.iter().filter(|result| matches!(result, Err(Failure::Open(_)))).count(), 6);
     assert_eq!(downstream.seen("held"), 2);
     let states: Vec<_> = changes.lock().unwrap().iter().map(|(state, _)| *state).collect();
