@@ -108,6 +108,11 @@ mod diagnostics;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+// (13) hostile input
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 // start-up, the handle, and what can go wrong
 mod builder;
 mod error;
@@ -118,6 +123,7 @@ mod telemetry;
 
 // small things without a station
 mod lines;
+mod sections;
 mod span_seed;
 mod timestamp;
 

@@ -19,7 +19,7 @@ use crate::{
     http::{ClientLayer, ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{Pipeline, SignalReport, SignalState},
-    requests::Registry,
+    requests::{DrainReport, Registry, Thresholds},
 };
 
 /// Running telemetry. Keep it until the end of `main`: dropped, it flushes within the shutdown deadline, blocking its
@@ -40,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) health: Health,
     pub(crate) environment: Environment,
     pub(crate) log_level: Arc<LogLevel>,
+    stuck: Thresholds,
     #[cfg(feature = "admin")]
     pub(crate) admin: std::sync::Mutex<crate::admin::Servers>,
     ended: OnceLock<Begun>,
@@ -96,12 +97,16 @@ impl Telemetry {
         pipeline: Pipeline,
         registry: Registry,
         environment: Environment,
+        stuck: Option<Thresholds>,
     ) -> Self {
         let health = Health::new(&config.admin);
         observe(&pipeline, &health);
         let tracers = pipeline.tracer_provider.clone();
         health.on_start(move |phases| startup_spans(&tracers, phases));
         let log_level = LogLevel::new(Arc::clone(&pipeline.log_switch), &config.logs.filter);
+        let requests = &config.requests;
+        let configured = Thresholds::default().with_requests(requests.stuck).with_tasks(requests.stuck_tasks);
+        let stuck = stuck.unwrap_or(configured);
         let inner = Inner {
             config,
             explanation: Arc::new(explanation),
@@ -111,12 +116,24 @@ impl Telemetry {
             health,
             environment,
             log_level,
+            stuck,
             #[cfg(feature = "admin")]
             admin: std::sync::Mutex::default(),
             ended: OnceLock::new(),
             report: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn observe_allocator(&self, allocator: crate::runtime::Allocator) {
+        crate::runtime::observe_allocator(&own_meter(&self.inner.pipeline), allocator);
+    }
+
+    /// From which age on a request or task of this telemetry counts as stuck: what the builder was told, else
+    /// `TRACEWELL_STUCK_MS` and `TRACEWELL_STUCK_TASKS_MS`. For [`Registry::watch`], which [`serve`](Self::serve) runs.
+    #[must_use]
+    pub fn stuck_thresholds(&self) -> &Thresholds {
+        &self.inner.stuck
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -281,7 +298,23 @@ impl Telemetry {
             .with_registry(self.inner.registry.clone())
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
-            .with_settings(Settings::new(&config.http, config.logs.access_log))
+            .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
+    }
+
+    /// The way out for servers that [`serve`](Self::serve) does not run: unready at once, then the running requests get
+    /// `limit`, long streams are not waited for. Who is left is in the report, is named in one log record each, in its own
+    /// trace, and ends as cancelled or aborted with `tracewell.cancel.reason` = `shutdown` on its span once the server drops
+    /// it: drop the server before [`shutdown`](Self::shutdown), or the spans of what is left are never sent.
+    ///
+    /// Cancel safe, and may be called again.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with its timer enabled, unless nothing is to be waited for.
+    pub async fn drain(&self, limit: Duration) -> DrainReport {
+        self.inner.health.set_draining();
+        let report = self.inner.registry.drain(limit).await;
+        report.say();
+        report
     }
 
     /// A client layer that records into this telemetry, whether or not it is the installed one.
@@ -291,7 +324,7 @@ impl Telemetry {
         ClientLayer::new()
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
-            .with_settings(Settings::new(&config.http, config.logs.access_log))
+            .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
     }
 
     /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that
@@ -329,12 +362,17 @@ impl Telemetry {
     }
 }
 
-/// The process, its runtime and the health checks as metrics.
-fn observe(pipeline: &Pipeline, health: &Health) {
+/// This crate's own meter.
+fn own_meter(pipeline: &Pipeline) -> opentelemetry::metrics::Meter {
     let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
         .with_version(env!("CARGO_PKG_VERSION"))
         .build();
-    let meter = opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope);
+    opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope)
+}
+
+/// The process, its runtime and the health checks as metrics.
+fn observe(pipeline: &Pipeline, health: &Health) {
+    let meter = own_meter(pipeline);
     crate::runtime::observe_process(&meter);
     crate::runtime::observe_tokio(&meter, health);
     health.instrument(&meter);

@@ -2,37 +2,19 @@
 
 use std::fmt::Write as _;
 
-use axum::{
-    extract::Query,
-    response::{IntoResponse as _, Response},
-};
-use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use super::{
-    endpoints::{millis, wants_json},
-    page,
-};
+use super::{endpoints::millis, format::wants_json, page};
 use crate::resilience::{
     Breaker, BreakerSnapshot, Bulkhead, BulkheadSnapshot, PolicySnapshot, State, breakers, bulkheads,
     policies,
 };
 
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Wanted {
-    format: Option<String>,
-}
-
 /// From memory: it asks nobody and changes nothing.
-pub(super) async fn resilience(
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let format = match &wanted {
-        Ok(Query(wanted)) => wants_json(wanted.format.as_deref(), &headers),
-        Err(problem) => Err(format!("{problem}\n")),
-    };
+pub(super) async fn resilience(uri: Uri, headers: HeaderMap) -> Response {
+    let format = wants_json(&uri, &headers);
     let mut breakers: Vec<_> = breakers().iter().map(Breaker::snapshot).collect();
     // what is not well comes first
     breakers.sort_by_key(|breaker| (breaker.state == State::Closed, breaker.target.clone()));

@@ -248,6 +248,9 @@ fn numbers_out_of_range_or_unreadable_fall_back_to_the_default() {
         ("TRACEWELL_DRAIN_MS", "5000", false),
         ("TRACEWELL_PRESTOP_MS", "0", false),
         ("TRACEWELL_LIVENESS_STALL_MS", "60000", false),
+        ("TRACEWELL_STUCK_MS", "60000", false),
+        ("TRACEWELL_STUCK_TASKS_MS", "600000", false),
+        ("TRACEWELL_REQUEST_LOG_LINES", "0", false),
     ] {
         let row = variables().find(|row| row.name == name).unwrap();
         for value in none.iter().chain(if zero_too { zero } else { &[] }) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use opentelemetry::{
-    InstrumentationScope,
+    InstrumentationScope, KeyValue,
     metrics::{BoundHistogram, BoundUpDownCounter, Histogram, MeterProvider, UpDownCounter},
 };
 use rustc_hash::FxHasher;
@@ -162,17 +162,27 @@ impl Instruments {
         Some(Arc::clone(series))
     }
 
+    /// The same with attributes of the program's own, of which nobody knows how many values there are.
+    pub(super) fn record_with(&self, point: &Point<'_>, measured: &Measured, own: Vec<KeyValue>) {
+        let mut attributes = semconv::point(point);
+        attributes.extend(own);
+        self.record_all(&attributes, measured);
+    }
+
     fn record_unbound(&self, point: &Point<'_>, measured: &Measured) {
-        let attributes = semconv::point(point);
-        self.duration.record(measured.duration.as_secs_f64(), &attributes);
+        self.record_all(&semconv::point(point), measured);
+    }
+
+    fn record_all(&self, attributes: &[KeyValue], measured: &Measured) {
+        self.duration.record(measured.duration.as_secs_f64(), attributes);
         if let Some(first_byte) = measured.first_byte {
-            self.first_byte.record(first_byte.as_secs_f64(), &attributes);
+            self.first_byte.record(first_byte.as_secs_f64(), attributes);
         }
         if let Some(size) = measured.request_size {
-            self.request_size.record(size, &attributes);
+            self.request_size.record(size, attributes);
         }
         if let Some(size) = measured.response_size {
-            self.response_size.record(size, &attributes);
+            self.response_size.record(size, attributes);
         }
     }
 }

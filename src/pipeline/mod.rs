@@ -11,6 +11,8 @@
 mod baggage;
 mod exemplars;
 mod exporter;
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+pub(crate) mod fuzzing;
 mod logs;
 mod metrics;
 #[cfg(feature = "admin")]
@@ -304,7 +306,7 @@ fn scope() -> InstrumentationScope {
 }
 
 fn new_queue<T>(batch: &Batch) -> Arc<Queue<T>> {
-    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size))
+    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size, batch.drop))
 }
 
 fn status<S: signal::AccountSource + 'static>(

@@ -32,6 +32,10 @@ pub(super) const STUCK: u8 = 1;
 /// The owner listens to [`CANCEL_ASKED`].
 pub(super) const CANCELLABLE: u8 = 2;
 pub(super) const CANCEL_ASKED: u8 = 4;
+/// It has attributes for its span, logs and metrics.
+pub(super) const ENRICHED: u8 = 8;
+/// The service went down before it ended.
+pub(super) const INTERRUPTED: u8 = 16;
 
 /// One entry. Kept small (a test has the number): ids are bytes, so that nothing is padded; a name is rare for requests.
 pub(super) struct Entry {

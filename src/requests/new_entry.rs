@@ -29,6 +29,9 @@ impl Kind {
         }
     }
 
+    /// By [`index`](Self::index).
+    pub(super) const ALL: [Self; 2] = [Self::Request, Self::Task];
+
     pub(super) const fn index(self) -> usize {
         match self {
             Self::Request => 0,

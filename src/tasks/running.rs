@@ -153,10 +153,23 @@ impl Running {
             }
             self.count(state);
             let instruments = self.tasks.instruments();
-            instruments.record(self.named.name(), state, error, duration);
+            instruments.record(
+                self.named.name(),
+                state,
+                error,
+                duration,
+                self.tasks.of_metrics(&self.handle),
+            );
             instruments.add_active(self.named.name(), -1);
         }
-        self.span.end(self.started_at + duration, semconv::end(state, error), error.is_some());
+        let mut attributes = semconv::end(state, error);
+        if self.handle.has_more_to_say() {
+            attributes.extend(self.handle.attributes());
+            if matches!(end, End::Cancelled) {
+                attributes.extend(self.handle.end_reason());
+            }
+        }
+        self.span.end(self.started_at + duration, attributes, error.is_some());
         entry.end(outcome, EndDetails::new(duration));
     }
 }

@@ -91,6 +91,13 @@ fn a_stuck_request_is_reported_and_cancelled_at_the_deadline() {
         assert!((300..5000).contains(&elapsed.as_millis()), "{elapsed:?}");
         let version = if http_2 { "2" } else { "1.1" };
         world.assert_one(&Expected::cancelled().route("/stuck").version(version));
+        let span = &world.server_spans()[0];
+        let reason = span.attributes.iter().find(|said| said.key.as_str() == "tracewell.cancel.reason");
+        assert_eq!(reason.map(|said| said.value.to_string()).as_deref(), Some("shutdown"));
+        let said = world.records_at("WARN");
+        assert_eq!(said.len(), 1);
+        assert!(said[0].body().contains("interrupted by the shutdown") && said[0].body().contains("/stuck"));
+        assert_eq!(said[0].trace_id(), span.span_context.trace_id().to_string());
     }
 }
 

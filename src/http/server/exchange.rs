@@ -4,25 +4,28 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::Context,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use http::{Request, Response, StatusCode, Version, header};
 use opentelemetry::{
-    Context as OtelContext,
+    Context as OtelContext, KeyValue,
     trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::{body::ResponseBody, connection::ConnectionScope, layer::Resolved};
+use super::{body::ResponseBody, connection::ConnectionScope, extras::CancelSignal, layer::Resolved};
 use crate::{
     http::{
+        Cause,
         metrics::Measured,
         route::{self, Route},
         semconv::{self, Ending, Method, Point, Scheme},
+        semconv_extra,
     },
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
     resilience,
@@ -74,6 +77,8 @@ pub(super) struct Exchange {
     recorded: Option<Duration>,
     /// No span of ours carries the caller's context: it is made current itself, so that it is passed on all the same.
     attach: bool,
+    /// Where an operator may cancel requests.
+    cancelled: Option<CancelSignal>,
 }
 
 impl fmt::Debug for Exchange {
@@ -116,10 +121,15 @@ impl Exchange {
         if let Some(origin) = &origin {
             origin.apply(&mut attributes);
         }
+        let extras = shared.extras.as_deref();
+        if let Some(extras) = extras {
+            attributes.extend(extras.of_request(request.headers()));
+        }
         let seed =
             SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes, links: Vec::new() };
         let (span, context, attach) = start_span(seed, shared, request.headers());
-        let new = new_entry(request, method, &context, (started, started_at));
+        let mut new = new_entry(request, method, &context, (started, started_at));
+        new.cancellable = extras.is_some_and(|extras| extras.cancellable);
         shared.instruments.add_active(method, scheme, 1);
         let entry = shared.registry.start(match (route, &unremembered) {
             (Some(route), _) => new.with_route(Arc::clone(&route.shared)),
@@ -127,6 +137,7 @@ impl Exchange {
             (None, None) => new,
         });
         Self {
+            cancelled: extras.and_then(|extras| extras.cancel_signal(entry.handle())),
             shared: Arc::clone(shared),
             scope: requests::Scope::new(Some(entry.handle().clone())),
             entry: Some(entry),
@@ -158,6 +169,11 @@ impl Exchange {
         Entered { _span: self.span.enter(), _context: context, _entry: entry }
     }
 
+    /// Whether an operator wants it gone; its task is woken then.
+    pub(super) fn is_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
+        self.cancelled.as_mut().is_some_and(|cancelled| cancelled.as_mut().poll(cx).is_ready())
+    }
+
     /// The headers are there: the exchange ends here when nothing follows, and moves into the body otherwise.
     pub(super) fn answer<B: http_body::Body>(
         mut self,
@@ -170,6 +186,14 @@ impl Exchange {
         let status = response.status();
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
+        if let Some(extras) = &self.shared.extras {
+            quietly(|| self.context.span().set_attributes(extras.of_response(response.headers())));
+        }
+        if status.is_server_error() {
+            if let Some(cause) = response.extensions_mut().remove::<Cause>() {
+                quietly(|| self.log_cause(&cause));
+            }
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS || self.connect && status.is_success() {
             return self.tunnel(response);
         }
@@ -206,6 +230,10 @@ impl Exchange {
     /// that is. Nothing is ever sent through this response's body.
     fn tunnel<B>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         self.become_stream();
+        if let Some(entry) = &self.entry {
+            // nothing polls a tunnel's exchange
+            entry.handle().forbid_cancellation();
+        }
         match ConnectionScope::current() {
             Some(connection) => connection.keep(self),
             None => self.end(End::Delivered),
@@ -297,7 +325,17 @@ impl Exchange {
             request_size: self.request_size,
             response_size,
         };
-        self.shared.instruments.record(self.route, &point, &measured);
+        let instruments = &self.shared.instruments;
+        match self.own_attributes() {
+            Some(own) => instruments.record_with(&point, &measured, own),
+            None => instruments.record(self.route, &point, &measured),
+        }
+    }
+
+    /// What the program gave the request for its metrics, if anything.
+    fn own_attributes(&self) -> Option<Vec<KeyValue>> {
+        let (extras, entry) = (self.shared.extras.as_deref()?, self.entry.as_ref()?);
+        Some(extras.of_metrics(entry.handle())).filter(|own| !own.is_empty())
     }
 
     fn end_span(&self, ending: Ending, duration: Duration) {
@@ -306,10 +344,32 @@ impl Exchange {
             return;
         }
         span.set_attributes(semconv::end(self.status, ending));
+        if let Some(entry) = self.entry.as_ref().map(requests::Guard::handle).filter(|e| e.has_more_to_say())
+        {
+            span.set_attributes(entry.attributes());
+            if matches!(ending, Ending::Cancelled | Ending::Aborted) {
+                span.set_attributes(entry.end_reason());
+            }
+        }
         if semconv::error_type(self.status, ending).is_some() {
             span.set_status(Status::error(""));
         }
         span.end_with_timestamp(self.started_at + duration);
+    }
+
+    /// The error behind a 5xx, inside the request's span and entry.
+    fn log_cause(&mut self, cause: &Cause) {
+        let (method, route) = (self.method, self.route.map(|route| route.template));
+        let unremembered = self.unremembered.clone();
+        let route = route.or(unremembered.as_deref()).unwrap_or("");
+        let _entered = self.enter();
+        semconv_extra::log_cause(
+            cause.kind(),
+            &cause.message(),
+            cause.stacktrace().as_deref(),
+            method,
+            route,
+        );
     }
 
     /// What a person should read about the end, inside the request's span and entry.

@@ -9,10 +9,11 @@ use std::{
 use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
 use tower_layer::Layer;
 
-use super::service::ServerService;
+use super::{extras::Extras, service::ServerService};
 use crate::{
-    config::{AccessLog, HttpConfig, IpRange, ProxyHeaders},
+    config::{AccessLog, Config, IpRange, ProxyHeaders},
     http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
+    redaction::Redactor,
     requests::Registry,
 };
 
@@ -53,6 +54,10 @@ pub(super) struct Options {
     public_endpoint: Option<bool>,
     trace_id_header: bool,
     pub(super) unobserved: Option<Unobserved>,
+    pub(super) request_headers: Vec<String>,
+    pub(super) response_headers: Vec<String>,
+    pub(super) metric_attributes: Vec<String>,
+    pub(super) cancellable: bool,
 }
 
 impl Options {
@@ -159,6 +164,47 @@ impl ServerLayer {
         self
     }
 
+    /// Makes these headers of requests attributes of the span (`http.request.header.<name>`), beside those of
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS`. Secrets in them are hidden.
+    #[must_use]
+    pub fn with_captured_request_headers(
+        mut self,
+        names: impl IntoIterator<Item = http::HeaderName>,
+    ) -> Self {
+        self.options.request_headers.extend(names.into_iter().map(|name| name.to_string()));
+        self
+    }
+
+    /// The same for headers of responses (`http.response.header.<name>`), beside those of
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS`.
+    #[must_use]
+    pub fn with_captured_response_headers(
+        mut self,
+        names: impl IntoIterator<Item = http::HeaderName>,
+    ) -> Self {
+        self.options.response_headers.extend(names.into_iter().map(|name| name.to_string()));
+        self
+    }
+
+    /// Attributes set by [`requests::set_attribute`](crate::requests::set_attribute) that the request's metrics have too,
+    /// beside those of `TRACEWELL_METRIC_ATTRIBUTES`. Each value is a series of its own: tenants or plans, never users.
+    #[must_use]
+    pub fn with_metric_attributes<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.options.metric_attributes.extend(keys.into_iter().map(Into::into));
+        self
+    }
+
+    /// Lets requests be cancelled from outside, by [`Registry::cancel`]; so does `TRACEWELL_ADMIN_CANCEL`.
+    ///
+    /// A cancelled request's future, or body, is dropped at its next poll. The client sees an empty 503 before the
+    /// headers, and a broken connection (HTTP/1) or a reset stream (HTTP/2) after. A tunnel cannot be cancelled.
+    /// It costs every request about one allocation; without it, nothing.
+    #[must_use]
+    pub fn with_cancellation(mut self) -> Self {
+        self.options.cancellable = true;
+        self
+    }
+
     pub(crate) fn with_settings(mut self, settings: Settings) -> Self {
         self.options.settings = Some(Arc::new(settings));
         self
@@ -188,6 +234,7 @@ pub(super) struct Resolved {
     pub(super) instruments: Instruments,
     pub(super) registry: Registry,
     pub(super) settings: Arc<Settings>,
+    pub(super) extras: Option<Box<Extras>>,
     propagator: Option<Propagator>,
 }
 
@@ -212,7 +259,8 @@ impl Shared {
             let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
             let settings = options.chosen(options.settings.clone().unwrap_or_else(Settings::global));
             let propagator = options.propagator.clone();
-            Arc::new(Resolved { instruments, registry, settings, propagator })
+            let extras = Extras::new(&settings, options);
+            Arc::new(Resolved { instruments, registry, settings, extras, propagator })
         })
     }
 }
@@ -231,6 +279,11 @@ pub(crate) struct Settings {
     pub(super) proxies: TrustedProxies,
     pub(super) public_endpoint: bool,
     pub(super) trace_id_header: bool,
+    pub(super) request_headers: Vec<String>,
+    pub(super) response_headers: Vec<String>,
+    pub(super) metric_attributes: Vec<String>,
+    pub(super) cancellable: bool,
+    pub(super) redactor: Redactor,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -241,11 +294,16 @@ pub(crate) fn configure(settings: Settings) {
 }
 
 impl Settings {
-    pub(crate) fn new(http: &HttpConfig, access_log: AccessLog) -> Self {
-        let methods = Methods::new(http.known_methods.iter().map(String::as_str));
+    pub(crate) fn new(config: &Config, redactor: &Redactor) -> Self {
+        let Config { http, logs, requests, admin, .. } = config;
         Self {
-            methods,
-            access_log: Some(access_log).filter(|log| *log != AccessLog::Off),
+            methods: Methods::new(http.known_methods.iter().map(String::as_str)),
+            access_log: Some(logs.access_log).filter(|log| *log != AccessLog::Off),
+            request_headers: http.request_headers.clone(),
+            response_headers: http.response_headers.clone(),
+            metric_attributes: requests.metric_attributes.clone(),
+            cancellable: admin.cancel,
+            redactor: redactor.clone(),
             proxies: TrustedProxies::new(&http.trusted_proxies, http.proxy_headers),
             public_endpoint: http.public_endpoint,
             trace_id_header: false,

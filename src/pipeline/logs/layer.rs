@@ -17,7 +17,7 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher::WeakDisp
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{Lines, Records, fields::Fields, json, pretty};
+use super::{Lines, Records, brief, fields::Fields, json, pretty};
 use crate::{
     config::LogFormat,
     diagnostics::Listener,
@@ -77,7 +77,7 @@ impl LogLayer {
         self
     }
 
-    fn record<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> SdkLogRecord
+    pub(super) fn record<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> SdkLogRecord
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
@@ -99,6 +99,9 @@ impl LogLayer {
         }
         let mut fields = Fields::new(&mut record, &self.scrub);
         event.record(&mut fields);
+        for attribute in requests::log_attributes() {
+            fields.enrich(attribute);
+        }
         fields.finish();
         self.set_ids(event, context, &mut record);
         record
@@ -180,10 +183,13 @@ where
             }
             return;
         }
-        if matches!(self.records, Records::None) && self.lines.is_none() {
+        if matches!(self.records, Records::None) && self.lines.is_none() && !requests::keeping_log_lines() {
             return;
         }
         let record = self.record(event, &context);
+        if requests::keeping_log_lines() {
+            brief::keep(&record);
+        }
         if let Some(lines) = &self.lines {
             self.print(lines, &record);
         }
