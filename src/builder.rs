@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 use crate::{
     config::{
         AccessLog, Config, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage,
-        Protocol, Sampler, Signal, Source,
+        Protocol, ProxyHeaders, Sampler, Signal, Source,
     },
     environment::BuildInfo,
     health::{Answering, Check, Renderer},
@@ -227,6 +227,14 @@ impl Builder {
         let proxies = proxies.into_iter().collect();
         self.change(move |config| {
             config.http.trusted_proxies = proxies;
+            Ok(())
+        })
+    }
+
+    /// Which headers of trusted proxies count; [`ProxyHeaders::Any`] unless said otherwise.
+    pub fn with_proxy_headers(self, headers: ProxyHeaders) -> Self {
+        self.change(move |config| {
+            config.http.proxy_headers = headers;
             Ok(())
         })
     }

@@ -150,12 +150,10 @@ impl Pipeline {
         let added = log_processors || !additions.span_processors.is_empty();
         let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
-            let builder =
-                if baggage.is_empty() { builder } else { builder.with_span_processor(baggage.clone()) };
             additions
                 .span_processors
                 .into_iter()
-                .fold(builder, |builder, added| builder.with_span_processor(Added(added)))
+                .fold(baggage.added_to(builder), |builder, added| builder.with_span_processor(Added(added)))
         });
         let logger_provider =
             logs::provider(resource, log_queue.clone(), additions.log_processors, log_scrub.clone());

@@ -180,7 +180,8 @@ impl Exchange {
         mut response: Response<B>,
     ) -> Response<ResponseBody<B>> {
         if let Some(entry) = &self.entry {
-            resilience::set_response_headers(entry.handle(), false, response.headers_mut());
+            let trace_id = self.shared.settings.trace_id_header;
+            resilience::set_response_headers(entry.handle(), trace_id, response.headers_mut());
         }
         let status = response.status();
         self.status = Some(status);

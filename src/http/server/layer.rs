@@ -11,7 +11,7 @@ use tower_layer::Layer;
 
 use super::{extras::Extras, service::ServerService};
 use crate::{
-    config::{AccessLog, Config, IpRange},
+    config::{AccessLog, Config, IpRange, ProxyHeaders},
     http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
     redaction::Redactor,
     requests::Registry,
@@ -49,8 +49,10 @@ pub(super) struct Options {
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
     propagator: Option<Propagator>,
     settings: Option<Arc<Settings>>,
-    proxies: Option<TrustedProxies>,
+    proxies: Option<Vec<IpRange>>,
+    proxy_headers: Option<ProxyHeaders>,
     public_endpoint: Option<bool>,
+    trace_id_header: bool,
     pub(super) unobserved: Option<Unobserved>,
     pub(super) request_headers: Vec<String>,
     pub(super) response_headers: Vec<String>,
@@ -61,14 +63,14 @@ pub(super) struct Options {
 impl Options {
     /// The settings, with what this layer was told.
     fn chosen(&self, settings: Arc<Settings>) -> Arc<Settings> {
-        if self.proxies.is_none() && self.public_endpoint.is_none() {
+        let Self { proxies, proxy_headers, public_endpoint, trace_id_header, .. } = self;
+        if proxies.is_none() && proxy_headers.is_none() && public_endpoint.is_none() && !trace_id_header {
             return settings;
         }
         let mut settings = Settings::clone(&settings);
         settings.public_endpoint = self.public_endpoint.unwrap_or(settings.public_endpoint);
-        if let Some(proxies) = &self.proxies {
-            settings.proxies = proxies.clone();
-        }
+        settings.trace_id_header = self.trace_id_header;
+        settings.proxies.change(self.proxies.as_deref(), self.proxy_headers);
         Arc::new(settings)
     }
 }
@@ -128,11 +130,21 @@ impl ServerLayer {
     /// The proxies whose `Forwarded` (RFC 7239) or `X-Forwarded-*` headers count, instead of those of
     /// `TRACEWELL_TRUSTED_PROXIES`. Without any, nobody's do: a client can write them as well.
     ///
+    /// A proxy that writes one kind of these headers passes the other kind on as the client wrote it: where a request has
+    /// both, only what both say counts, unless [`with_proxy_headers`](Self::with_proxy_headers) says which one to read.
+    ///
     /// The client is the last address in the list that is not such a proxy; scheme and host are what the outermost of them
     /// was asked for. `network.peer.address` stays the connection's.
     #[must_use]
     pub fn with_trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
-        self.options.proxies = Some(TrustedProxies::new(proxies));
+        self.options.proxies = Some(proxies.into_iter().collect());
+        self
+    }
+
+    /// Which headers of trusted proxies count, instead of `TRACEWELL_PROXY_HEADERS`'s choice.
+    #[must_use]
+    pub fn with_proxy_headers(mut self, headers: ProxyHeaders) -> Self {
+        self.options.proxy_headers = Some(headers);
         self
     }
 
@@ -141,6 +153,14 @@ impl ServerLayer {
     #[must_use]
     pub fn with_public_endpoint(mut self, public: bool) -> Self {
         self.options.public_endpoint = Some(public);
+        self
+    }
+
+    /// Adds `x-trace-id`, for people who read no `traceparent`, to the headers that say what a request's work went through;
+    /// see [`set_response_headers`](crate::resilience::set_response_headers).
+    #[must_use]
+    pub fn with_trace_id_header(mut self) -> Self {
+        self.options.trace_id_header = true;
         self
     }
 
@@ -258,6 +278,7 @@ pub(crate) struct Settings {
     pub(super) access_log: Option<AccessLog>,
     pub(super) proxies: TrustedProxies,
     pub(super) public_endpoint: bool,
+    pub(super) trace_id_header: bool,
     pub(super) request_headers: Vec<String>,
     pub(super) response_headers: Vec<String>,
     pub(super) metric_attributes: Vec<String>,
@@ -283,8 +304,9 @@ impl Settings {
             metric_attributes: requests.metric_attributes.clone(),
             cancellable: admin.cancel,
             redactor: redactor.clone(),
-            proxies: TrustedProxies::new(http.trusted_proxies.iter().copied()),
+            proxies: TrustedProxies::new(&http.trusted_proxies, http.proxy_headers),
             public_endpoint: http.public_endpoint,
+            trace_id_header: false,
         }
     }
 
