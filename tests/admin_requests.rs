@@ -170,8 +170,10 @@ async fn without_being_asked_no_line_is_kept() {
     );
     let _guard = tracing::subscriber::set_default(subscriber);
     let entry = telemetry.requests().start(NewEntry::request("GET"));
-    let _entered = requests::enter(entry.handle());
-    tracing::info!("a line");
+    {
+        let _entered = requests::enter(entry.handle());
+        tracing::info!("a line");
+    }
     let detail = get(&telemetry, &format!("/debug/requests/{}", entry.handle().id())).await;
     assert_eq!(detail["log"], json!([]));
 }

@@ -265,7 +265,8 @@ impl IntoResponse for Problem {
             Self::Database(error) => {
                 // the cause is for the log, where the layer puts it; it is none of the visitor's business
                 let body = Json(json!({ "error": "the shop has a problem" }));
-                return (StatusCode::INTERNAL_SERVER_ERROR, Extension(Cause::new(error)), body).into_response();
+                return (StatusCode::INTERNAL_SERVER_ERROR, Extension(Cause::new(error)), body)
+                    .into_response();
             }
         };
         (code, Json(json!({ "error": problem }))).into_response()
