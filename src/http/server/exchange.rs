@@ -124,6 +124,7 @@ impl Exchange {
             SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes, links: Vec::new() };
         let (span, context, attach) = start_span(seed, shared, request.headers());
         let mut new = new_entry(request, method, &context, (started, started_at));
+        new.tracing_id = span.id().map_or(0, |id| id.into_u64());
         new.cancellable = extras.is_some_and(|extras| extras.cancellable);
         shared.instruments.add_active(method, scheme, 1);
         let entry = shared.registry.start(match (route, &unremembered) {
