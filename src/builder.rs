@@ -8,14 +8,16 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
     config::{
-        AccessLog, Config, Endpoint, ExemplarFilter, LogFormat, Otlp, Protocol, Sampler, Signal, Source,
+        AccessLog, Config, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage,
+        Protocol, Sampler, Signal, Source,
     },
     environment::BuildInfo,
-    health::Check,
+    health::{Answering, Check, Renderer},
     pipeline::{Additions, View},
     redaction::Redactor,
     requests::{Registry, Thresholds},
     resource::Identity,
+    runtime::Allocator,
     telemetry::Telemetry,
 };
 
@@ -33,6 +35,8 @@ pub struct Builder {
     pub(crate) layers: Vec<TracingLayer>,
     pub(crate) registry: Option<Registry>,
     pub(crate) checks: Vec<(String, Check)>,
+    pub(crate) health_renderer: Option<Renderer>,
+    pub(crate) allocator: Option<Allocator>,
     pub(crate) build_info: Option<BuildInfo>,
     pub(crate) panic_hook: Option<bool>,
     pub(crate) stuck: Option<Thresholds>,
@@ -145,6 +149,22 @@ impl Builder {
         })
     }
 
+    /// How metrics are shown to Prometheus on `/metrics`.
+    ///
+    /// ```
+    /// use tracewell::config::{PrometheusPage, Translation};
+    ///
+    /// let page = PrometheusPage::default().with_translation(Translation::NoTranslation).without_scope_labels();
+    /// let builder = tracewell::Telemetry::builder().with_prometheus_page(page);
+    /// # drop(builder);
+    /// ```
+    pub fn with_prometheus_page(self, page: PrometheusPage) -> Self {
+        self.change(move |config| {
+            config.metrics.page = page;
+            Ok(())
+        })
+    }
+
     /// How often metrics are exported; not zero.
     pub fn with_metric_interval(self, interval: Duration) -> Self {
         self.change(move |config| {
@@ -160,6 +180,21 @@ impl Builder {
     pub fn with_log_format(self, format: LogFormat) -> Self {
         self.change(move |config| {
             config.logs.format = Some(format);
+            Ok(())
+        })
+    }
+
+    /// Which item is dropped when the signal's queue is full. Metrics have no queue: an export that fails is outdated by
+    /// the next.
+    pub fn with_drop_policy(self, signal: Signal, policy: DropPolicy) -> Self {
+        self.change(move |config| {
+            match signal {
+                Signal::Traces => config.traces.batch.drop = policy,
+                Signal::Logs => config.logs.batch.drop = policy,
+                Signal::Metrics => {
+                    return Err("drop policy of metrics; accepted are traces and logs".to_owned());
+                }
+            }
             Ok(())
         })
     }
@@ -186,6 +221,16 @@ impl Builder {
         })
     }
 
+    /// The proxies whose `Forwarded` and `X-Forwarded-*` headers count; see
+    /// [`ServerLayer::with_trusted_proxies`](crate::http::ServerLayer::with_trusted_proxies).
+    pub fn with_trusted_proxies(self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
+        let proxies = proxies.into_iter().collect();
+        self.change(move |config| {
+            config.http.trusted_proxies = proxies;
+            Ok(())
+        })
+    }
+
     /// From which age on requests and tasks count as stuck, per route and per name of tasks too, in the place of
     /// `TRACEWELL_STUCK_MS` and `TRACEWELL_STUCK_TASKS_MS`. [`Telemetry::serve`] watches over them.
     pub fn with_stuck_thresholds(mut self, thresholds: Thresholds) -> Self {
@@ -198,6 +243,16 @@ impl Builder {
     pub fn with_request_log_lines(self, lines: usize) -> Self {
         self.change(move |config| {
             config.requests.log_lines = lines;
+            Ok(())
+        })
+    }
+
+    /// Members of the baggage that become attributes, of the same name, of every span and log record that is made where
+    /// the baggage has them. Callers write baggage: a name that is listed here is a value that they choose.
+    pub fn with_baggage_attributes<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.change(move |config| {
+            config.http.baggage_attributes = names;
             Ok(())
         })
     }
@@ -287,6 +342,36 @@ impl Builder {
     /// Adds a health check; see [`Health::register`](crate::health::Health::register).
     pub fn with_health_check(mut self, name: impl Into<String>, check: Check) -> Self {
         self.checks.push((name.into(), check));
+        self
+    }
+
+    /// Shows what the program's allocator says of itself as the metric `process.memory.allocator`, in bytes, one series
+    /// per state. `read` is called at each collection; it should not block. Of several calls the last counts.
+    ///
+    /// ```
+    /// # struct Statistics { allocated: u64, resident: u64 }
+    /// # fn statistics() -> Statistics { Statistics { allocated: 1, resident: 2 } }
+    /// let builder = tracewell::Telemetry::builder().with_allocator(|| {
+    ///     let of = statistics(); // such as tikv_jemalloc_ctl's
+    ///     vec![("allocated", of.allocated), ("resident", of.resident)]
+    /// });
+    /// # drop(builder);
+    /// ```
+    pub fn with_allocator(
+        mut self,
+        read: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
+    ) -> Self {
+        self.allocator = Some(std::sync::Arc::new(read));
+        self
+    }
+
+    /// Lets `render` replace the answers of the probes and of `/healthcheck`; see
+    /// [`Health::set_renderer`](crate::health::Health::set_renderer).
+    pub fn with_health_renderer(
+        mut self,
+        render: impl Fn(&Answering<'_>, http::Response<String>) -> http::Response<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.health_renderer = Some(Renderer::new(render));
         self
     }
 

@@ -69,7 +69,7 @@ impl Builder {
         *installed = Some(here);
         drop(installed);
         if panic_hook {
-            crate::panic::install_hook();
+            crate::panic::install_hook(telemetry.inner());
         }
         if early {
             diagnostics::say(
@@ -114,6 +114,12 @@ impl Builder {
             Telemetry::new(config, explanation, resource, pipeline, registry, environment, self.stuck);
         for (name, check) in self.checks {
             telemetry.health().register(name, check);
+        }
+        if let Some(allocator) = self.allocator {
+            telemetry.observe_allocator(allocator);
+        }
+        if let Some(renderer) = self.health_renderer {
+            telemetry.health().render_with(renderer);
         }
         #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;

@@ -16,7 +16,7 @@ use crate::{
     environment::Environment,
     error::ShutdownError,
     health::{Check, Health, Verdict, startup::StartupPhase},
-    http::{ServerLayer, Settings},
+    http::{ClientLayer, ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{Pipeline, SignalReport, SignalState},
     requests::{DrainReport, Registry, Thresholds},
@@ -123,6 +123,10 @@ impl Telemetry {
             report: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn observe_allocator(&self, allocator: crate::runtime::Allocator) {
+        crate::runtime::observe_allocator(&own_meter(&self.inner.pipeline), allocator);
     }
 
     /// From which age on a request or task of this telemetry counts as stuck: what the builder was told, else
@@ -314,6 +318,16 @@ impl Telemetry {
         report
     }
 
+    /// A client layer that records into this telemetry, whether or not it is the installed one.
+    #[must_use]
+    pub fn client_layer(&self) -> ClientLayer {
+        let config = &self.inner.config;
+        ClientLayer::new()
+            .with_meter_provider(self.inner.pipeline.meter_provider.clone())
+            .with_propagator(Pipeline::propagator(config))
+            .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
+    }
+
     /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that
     /// are frozen between two calls.
     ///
@@ -349,12 +363,17 @@ impl Telemetry {
     }
 }
 
-/// The process, its runtime and the health checks as metrics.
-fn observe(pipeline: &Pipeline, health: &Health) {
+/// This crate's own meter.
+fn own_meter(pipeline: &Pipeline) -> opentelemetry::metrics::Meter {
     let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
         .with_version(env!("CARGO_PKG_VERSION"))
         .build();
-    let meter = opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope);
+    opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope)
+}
+
+/// The process, its runtime and the health checks as metrics.
+fn observe(pipeline: &Pipeline, health: &Health) {
+    let meter = own_meter(pipeline);
     crate::runtime::observe_process(&meter);
     crate::runtime::observe_tokio(&meter, health);
     health.instrument(&meter);

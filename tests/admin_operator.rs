@@ -150,7 +150,7 @@ async fn every_check_is_shown_in_three_forms_with_sections_of_the_programs_own()
         1
     );
     let text = get(&telemetry, LOCAL, "/healthcheck?verbose").await.body;
-    assert_eq!(text, "[+]database ok: up\n[-]disk failed: full\n[+]cache ok: cold\ncheck failed\n");
+    assert_eq!(text, "[+]database ok: up\n[-]disk failed: full\n[+]cache ok: cold\nhealthz check failed\n");
     let form =
         ask(admin::router(&telemetry), Method::GET, LOCAL, "/healthcheck", "application/health+json", "")
             .await;

@@ -11,12 +11,12 @@ use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Window, page, probes, requests, settings};
+use super::{Endpoint, Window, page, probes, requests, resilience, settings};
 use crate::{
     diagnostics,
     pipeline::{SignalReport, Take, openmetrics},
@@ -31,6 +31,7 @@ pub(super) fn router(window: Window) -> Router {
         .route("/debug/requests", get(requests::list))
         .route("/debug/requests/{id}", get(requests::detail).delete(requests::cancel))
         .route("/debug/requests/{id}/cancel", post(requests::cancel))
+        .route("/debug/resilience", get(resilience::resilience))
         .route("/metrics", get(metrics))
         .route("/telemetry", get(telemetry))
         .route("/healthcheck", get(probes::healthcheck))
@@ -54,6 +55,26 @@ pub(super) fn guarded_metrics(window: Window) -> Router {
 /// `/metrics` alone, for whoever scrapes: what `OTEL_METRICS_EXPORTER=prometheus` serves.
 pub(super) fn scraped(window: Window) -> Router {
     finish(Router::new().route("/metrics", get(metrics)), window)
+}
+
+/// One endpoint at whatever path it is asked.
+pub(super) fn one(endpoint: Endpoint, window: Window) -> MethodRouter {
+    let (methods, is_guarded) = match endpoint {
+        Endpoint::Liveness => (get(probes::health), false),
+        Endpoint::Readiness => (get(probes::ready), false),
+        Endpoint::Startup => (get(probes::started), false),
+        Endpoint::Healthcheck => (get(probes::healthcheck), true),
+        Endpoint::Environment => (get(settings::environment), true),
+        Endpoint::Metrics => (get(metrics), true),
+        Endpoint::Telemetry => (get(telemetry), true),
+        Endpoint::LogLevel => (get(settings::log_level).put(settings::set_log_level), true),
+        Endpoint::Requests => (get(requests::list), true),
+    };
+    let methods = match is_guarded {
+        true => methods.layer(middleware::from_fn_with_state(window.clone(), refuse_strangers)),
+        false => methods,
+    };
+    methods.layer(middleware::map_response(harden)).with_state(window)
 }
 
 fn finish(router: Router<Window>, window: Window) -> Router {
@@ -118,8 +139,8 @@ fn scrape(inner: &Arc<Inner>, format: openmetrics::Format) -> Result<String, Str
     let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
     let request = inner.pipeline.scrape.collect(Take::Latest).map_err(|error| error.to_string())?;
     let mut page = String::new();
-    let skipped = openmetrics::encode(&request, format, &mut page);
-    runtime::prometheus(&mut page, format.is_open());
+    let skipped = openmetrics::encode(&request, format, inner.config.metrics.page, &mut page);
+    runtime::prometheus(&mut page, format.is_open(), |name| openmetrics::fixed_name(name, format));
     if skipped != openmetrics::Skipped::default() {
         diagnostics::warn(
             "scrape",

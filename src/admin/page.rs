@@ -28,6 +28,7 @@ pub(super) fn index(inner: &Arc<Inner>) -> String {
     let mut body = String::from("<table><tr><th>path<th>shows");
     for (path, shows) in [
         ("/debug/requests", "active and recent requests"),
+        ("/debug/resilience", "breakers, bulkheads and policies"),
         ("/telemetry", "what became of every span, point and log record"),
         ("/metrics", "metrics, with exemplars for whoever accepts OpenMetrics"),
         ("/health", "whether the service's runtime lives"),

@@ -7,11 +7,11 @@ use axum::{
     http::request::Parts,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Window, endpoints::gone, page, requests_page};
+use super::{Window, endpoints::gone, format::wants_json, page, requests_page};
 use crate::{
     redaction::Redactor,
     requests::{ActiveEntry, EntryId, Found, History, Kind, Outcome, RecentEntry, Snapshot},
@@ -94,21 +94,6 @@ impl Filter {
                 && route.as_deref().is_none_or(|route| group.kind == Kind::Request && *group.name == *route)
                 && name.as_deref().is_none_or(|name| group.kind == Kind::Task && *group.name == *name)
         });
-    }
-}
-
-/// JSON, unless a browser asks or `?format=html` does.
-fn wants_json(uri: &http::Uri, headers: &HeaderMap) -> Result<bool, String> {
-    let format = Query::<Map<String, Value>>::try_from_uri(uri).ok();
-    let format = format.and_then(|Query(query)| query.get("format")?.as_str().map(str::to_owned));
-    match format.as_deref() {
-        Some("json") => Ok(true),
-        Some("html") => Ok(false),
-        Some(other) => Err(format!("format={other:?}; accepted are json and html\n")),
-        None => {
-            let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-            Ok(!accept.is_some_and(|accept| accept.contains("text/html")))
-        }
     }
 }
 

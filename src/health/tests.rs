@@ -1,6 +1,6 @@
 //! Checks that hang, panic, block and flap; storms; the start.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, atomic::AtomicUsize};
 
 use super::*;
 

@@ -23,6 +23,11 @@
 //! upgraded request stays active until its connection closes, or its stream of HTTP/2, where the server keeps a
 //! [`ConnectionScope`]; elsewhere it ends at the headers.
 //!
+//! Who calls is a choice of trust. By default a caller's trace is continued, and the peer of the connection is the client.
+//! [`ServerLayer::with_public_endpoint`] starts a trace of its own and links the caller's;
+//! [`ServerLayer::with_trusted_proxies`] takes `Forwarded` and `X-Forwarded-*` at the word of those proxies, and of nobody
+//! else, for `client.address`, `server.address` and the scheme.
+//!
 //! Metrics: `http.server.request.duration` (s, until the last byte of the body),
 //! `tracewell.http.server.time_to_first_byte` (s, until the headers), `http.server.active_requests` ({request}),
 //! `http.server.request.body.size` and `http.server.response.body.size` (By). Conventions 1.44, http/http-spans.md and
@@ -38,9 +43,12 @@ mod route;
 mod semconv;
 mod semconv_client;
 mod semconv_extra;
+mod semconv_forwarded;
 mod server;
 
 pub use self::cause::Cause;
+#[cfg(feature = "reqwest")]
+pub use self::client::ClientMiddleware;
 pub(crate) use self::client::{BoxError, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
 #[cfg(feature = "axum")]

@@ -8,8 +8,11 @@
 //!            └─► exemplars
 //! ```
 
+mod baggage;
 mod exemplars;
 mod exporter;
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+pub(crate) mod fuzzing;
 mod logs;
 mod metrics;
 #[cfg(feature = "admin")]
@@ -51,6 +54,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 pub(crate) use self::exemplars::Take;
 pub(crate) use self::subscriber::{CHANGES, LogSwitch};
 use self::{
+    baggage::CopiedBaggage,
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
     logs::{LogLayer, ScopedRecord},
@@ -112,6 +116,7 @@ pub(crate) struct Pipeline {
     /// Which events are logged.
     pub(crate) log_switch: Arc<LogSwitch>,
     log_scrub: Scrub,
+    baggage: CopiedBaggage,
 }
 
 impl Pipeline {
@@ -143,7 +148,10 @@ impl Pipeline {
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
         let added = log_processors || !additions.span_processors.is_empty();
+        let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
+            let builder =
+                if baggage.is_empty() { builder } else { builder.with_span_processor(baggage.clone()) };
             additions
                 .span_processors
                 .into_iter()
@@ -183,6 +191,7 @@ impl Pipeline {
             disabled: config.disabled,
             log_switch: LogSwitch::new(&config.logs.filter),
             log_scrub,
+            baggage,
         })
     }
 
@@ -207,7 +216,8 @@ impl Pipeline {
         } else {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
-        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone());
+        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
+            .with_baggage(self.baggage.clone());
         subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO)
     }
 
@@ -298,7 +308,7 @@ fn scope() -> InstrumentationScope {
 }
 
 fn new_queue<T>(batch: &Batch) -> Arc<Queue<T>> {
-    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size))
+    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size, batch.drop))
 }
 
 fn status<S: signal::AccountSource + 'static>(

@@ -1,11 +1,12 @@
 //! What spans and log records have in common on their way out: a queue, a transport, and a batch that is settled once.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use opentelemetry_otlp::{Protocol as Encoding, RetryPolicy};
 use opentelemetry_sdk::error::OTelSdkResult;
 
 use super::{
+    exporter::Export,
     queue::{Loss, Queue},
     transport::{Accepted, EncodedRequests, SendError, SendErrorKind, Transport},
 };
@@ -41,12 +42,12 @@ impl<T> Lane<T> {
 
     /// What a drain sends: everything that waits now, and in a shutdown what comes meanwhile too. A flush ends although
     /// the service goes on emitting.
-    pub(super) fn drain(&self) -> Drain {
+    fn drain(&self) -> Drain {
         Drain { left: self.queue.waiting() }
     }
 
     /// Resolves when a batch is full, or the schedule's delay has passed.
-    pub(super) async fn due(&self) {
+    async fn due(&self) {
         tokio::select! {
             () = self.queue.batch_ready() => {}
             // zero means "as soon as possible", not a busy loop
@@ -55,15 +56,55 @@ impl<T> Lane<T> {
     }
 }
 
+/// A signal whose items wait in a queue until they are sent in batches.
+pub(super) trait Batched: Send + Sync + 'static {
+    type Item: Send;
+
+    fn lane(&self) -> &Lane<Self::Item>;
+
+    /// Encodes a batch and gives it to the lane's client, which sends it.
+    fn export(&self, batch: Vec<Self::Item>) -> impl Future<Output = OTelSdkResult> + Send;
+}
+
+impl<B: Batched> Export for B {
+    async fn due(&mut self) {
+        self.lane().due().await;
+    }
+
+    async fn once(&mut self) {
+        let lane = self.lane();
+        let batch = lane.queue.take();
+        if !batch.is_empty() {
+            let in_flight = InFlight::new(lane, batch.len());
+            in_flight.settle(self.export(batch).await);
+        }
+    }
+
+    async fn drain(&mut self) {
+        let mut drain = self.lane().drain();
+        while drain.goes_on(self.lane()) {
+            self.once().await;
+        }
+    }
+
+    fn close(&mut self) {
+        self.lane().queue.close();
+    }
+
+    fn transport(&self) -> Arc<Transport> {
+        Arc::clone(&self.lane().transport)
+    }
+}
+
 /// How much of a drain is left.
 #[derive(Debug)]
-pub(super) struct Drain {
+struct Drain {
     left: usize,
 }
 
 impl Drain {
     /// Whether another batch is to be sent; counts it as sent.
-    pub(super) fn goes_on<T>(&mut self, lane: &Lane<T>) -> bool {
+    fn goes_on<T>(&mut self, lane: &Lane<T>) -> bool {
         let waiting = lane.queue.waiting();
         let patience = lane.transport.patience();
         let more = waiting > 0 && !patience.is_hopeless() && (self.left > 0 || patience.is_ending());
@@ -74,21 +115,21 @@ impl Drain {
 
 /// A batch that is being sent; dropped unsettled, it went unanswered.
 #[derive(Debug)]
-pub(super) struct InFlight<'a, T> {
+struct InFlight<'a, T> {
     lane: &'a Lane<T>,
     size: usize,
     settled: bool,
 }
 
 impl<'a, T> InFlight<'a, T> {
-    pub(super) fn new(lane: &'a Lane<T>, size: usize) -> Self {
+    fn new(lane: &'a Lane<T>, size: usize) -> Self {
         // an outcome left over from a request that was given up belongs to that request
         drop(lane.transport.take_outcome());
         Self { lane, size, settled: false }
     }
 
     /// Accounts for the batch by what the transport saw; `result` speaks only when no request was made at all.
-    pub(super) fn settle(mut self, result: OTelSdkResult) {
+    fn settle(mut self, result: OTelSdkResult) {
         self.settled = true;
         let Lane { signal, queue, transport, .. } = self.lane;
         match transport.take_outcome() {

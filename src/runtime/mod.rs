@@ -1,7 +1,8 @@
 //! The process and its tokio runtime as metrics, read afresh at each collection.
 //!
 //! Names are those of the semantic conventions (1.44, `process.*`, release candidate). There are none for tokio:
-//! `tokio.runtime.*` are this crate's. `process.context_switches` is missing: `/proc` has it for single threads only. On `/metrics` the names that Prometheus' clients share (`process_*`) are there too.
+//! `tokio.runtime.*` are this crate's, and so is `process.memory.allocator`. On `/metrics` the names that Prometheus'
+//! clients share (`process_*`) are there too.
 
 pub(crate) mod process;
 #[cfg(feature = "admin")]
@@ -27,6 +28,25 @@ fn contained<T>(observe: impl Fn(&dyn AsyncInstrument<T>)) -> impl Fn(&dyn Async
     }
 }
 
+/// What an allocator says of itself: a state, such as `allocated` or `resident`, and its bytes.
+pub(crate) type Allocator = std::sync::Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
+
+/// Makes the instrument of the allocator that the program uses.
+pub(crate) fn observe_allocator(meter: &Meter, allocator: Allocator) {
+    meter
+        .i64_observable_up_down_counter("process.memory.allocator")
+        .with_unit("By")
+        .with_description("Memory as the process's allocator accounts for it.")
+        .with_callback(contained(move |observer| {
+            for (state, bytes) in allocator() {
+                if let Ok(bytes) = i64::try_from(bytes) {
+                    observer.observe(bytes, &[KeyValue::new("process.memory.allocator.state", state)]);
+                }
+            }
+        }))
+        .build();
+}
+
 /// Makes the instruments of the process.
 pub(crate) fn observe_process(meter: &Meter) {
     memory_and_cpu(meter);
@@ -41,6 +61,17 @@ pub(crate) fn observe_process(meter: &Meter) {
         .with_unit("{file_descriptor}")
         .with_description("Number of unix file descriptors in use by the process.")
         .with_callback(contained(|observer| whole(observer, process::read().descriptors)))
+        .build();
+    meter
+        .u64_observable_counter("process.context_switches")
+        .with_unit("{context_switch}")
+        .with_description("Number of times the process has been context switched.")
+        .with_callback(contained(|observer| {
+            if let Some((voluntary, involuntary)) = process::read().switches {
+                observer.observe(voluntary, &[KeyValue::new("process.context_switch.type", "voluntary")]);
+                observer.observe(involuntary, &[KeyValue::new("process.context_switch.type", "involuntary")]);
+            }
+        }))
         .build();
     meter
         .u64_observable_counter("process.paging.faults")

@@ -1,7 +1,8 @@
 //! This process as the kernel sees it, from `/proc`; what a system does not have is left out.
 //!
 //! Read here and not through a crate: four small files, and the values needed are already in units that need no call
-//! into libc (kilobytes in `status`, and ticks of a hundredth of a second, which Linux has fixed for user space).
+//! into libc (kilobytes in `status`, and ticks of a hundredth of a second, which Linux has fixed for user space). Context
+//! switches are `getrusage`'s.
 
 use std::{
     fs,
@@ -24,6 +25,8 @@ pub(crate) struct Reading {
     pub(crate) max_descriptors: Option<u64>,
     /// Minor and major.
     pub(crate) faults: Option<(u64, u64)>,
+    /// Voluntary and involuntary, of all threads that are and were.
+    pub(crate) switches: Option<(u64, u64)>,
 }
 
 /// Reads everything afresh: some 30 µs.
@@ -42,7 +45,22 @@ pub(crate) fn read() -> Reading {
         let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
         line.split_whitespace().next()?.parse().ok()
     });
+    reading.switches = switches();
     reading
+}
+
+/// `/proc` has them for single threads only.
+#[cfg(unix)]
+fn switches() -> Option<(u64, u64)> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let count = |count: std::ffi::c_long| u64::try_from(count).ok();
+    count(usage.voluntary_context_switches()).zip(count(usage.involuntary_context_switches()))
+}
+
+#[cfg(not(unix))]
+fn switches() -> Option<(u64, u64)> {
+    None
 }
 
 fn from_status(status: &str, reading: &mut Reading) {

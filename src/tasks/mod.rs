@@ -53,6 +53,7 @@
 //! Error with `error.type`, and `tracewell.outcome` says how it was.
 
 mod context;
+mod environment;
 mod hub;
 mod incoming;
 mod metrics;
@@ -76,6 +77,7 @@ use crate::requests::Cancellable;
 pub(crate) use self::hub::configure;
 pub use self::{
     context::{extract, inject},
+    environment::{child_env, env_context, extract_env},
     hub::{TaskCounts, Tasks},
     incoming::Incoming,
     outgoing::Outgoing,

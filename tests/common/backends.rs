@@ -1,4 +1,4 @@
-//! A real Collector, Jaeger, Loki and Prometheus for one test binary, with the files of `collector-config/` unchanged.
+//! A real Collector, Jaeger, Loki and Prometheus for one test binary, with the files of `collector-config/local/` unchanged.
 //!
 //! The calls block and work from any thread. A waiting call panics after 30 s, saying what it waited for, the last answer
 //! and the end of each program's log. Dropping [`Backends`] stops every program, also while a test panics.
@@ -9,6 +9,7 @@ mod http;
 mod process;
 mod programs;
 pub(crate) mod sample;
+pub(crate) mod scraping;
 
 use std::{
     env, fs, io,
@@ -314,11 +315,13 @@ impl Backends {
 
     /// What reached the Collector so far; what it wrote before a crash is still there.
     pub(crate) fn received(&self) -> Received {
-        let messages = |file, head| {
+        let messages = |file, head: &str| {
             let text = fs::read_to_string(self.dir.path().join(file)).unwrap_or_default();
-            // a message that a crash cut off stands in one line with the next; the last one may be half written
-            let whole = |line: &str| serde_json::from_str(&line[line.rfind(head).unwrap_or(0)..]).ok();
-            text.lines().filter_map(whole).collect()
+            // a kill takes the end of what was not yet written: of a message, or only the line's end after a whole one.
+            // Either way the next message begins on that line, and every head begins one: inside a text its quotes
+            // would be escaped. The last message may be half written.
+            let whole = |tail: &str| serde_json::from_str(format!("{head}{tail}").trim_end()).ok();
+            text.split(head).filter_map(whole).collect()
         };
         Received {
             traces: messages("traces.jsonl", r#"{"resourceSpans""#),

@@ -10,23 +10,23 @@ use self::{
     reader::{Reader, partly},
     table::{
         ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_CANCEL, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT,
-        ATTRIBUTE_VALUE_LENGTH_LIMIT, BLRP_EXPORT_TIMEOUT, BLRP_MAX_EXPORT_BATCH_SIZE, BLRP_MAX_QUEUE_SIZE,
-        BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE, BSP_MAX_QUEUE_SIZE,
-        BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT, EXCEPTION_SIGNAL,
-        HTTP_KNOWN_METHODS, HTTP_REQUEST_HEADERS, HTTP_RESPONSE_HEADERS, LINK_ATTRIBUTE_COUNT_LIMIT,
-        LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL, LOGRECORD_ATTRIBUTE_COUNT_LIMIT,
-        LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_EXPORTER, METRIC_ATTRIBUTES, METRIC_EXPORT_INTERVAL,
-        METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER, METRICS_HISTOGRAM,
-        METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST, PROMETHEUS_PORT, PROPAGATORS,
-        REQUEST_LOG_LINES, RESOURCE_ATTRIBUTES, RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED, SERVICE_NAME,
-        SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, SPAN_EVENT_COUNT_LIMIT,
-        SPAN_LINK_COUNT_LIMIT, STRICT, STUCK, STUCK_TASKS, TRACES_EXPORTER, TRACES_SAMPLER,
-        TRACES_SAMPLER_ARG, UNSUPPORTED,
+        ATTRIBUTE_VALUE_LENGTH_LIMIT, BAGGAGE_ATTRIBUTES, BLRP_EXPORT_TIMEOUT, BLRP_MAX_EXPORT_BATCH_SIZE,
+        BLRP_MAX_QUEUE_SIZE, BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE,
+        BSP_MAX_QUEUE_SIZE, BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT,
+        EXCEPTION_SIGNAL, HTTP_KNOWN_METHODS, HTTP_REQUEST_HEADERS, HTTP_RESPONSE_HEADERS,
+        LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL, LOGRECORD_ATTRIBUTE_COUNT_LIMIT,
+        LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_DROP, LOGS_EXPORTER, METRIC_ATTRIBUTES,
+        METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER,
+        METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST, PROMETHEUS_PORT,
+        PROPAGATORS, PUBLIC_ENDPOINT, REQUEST_LOG_LINES, RESOURCE_ATTRIBUTES, RESOURCE_DETECTORS, RUST_LOG,
+        SDK_DISABLED, SERVICE_NAME, SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT,
+        SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT, STUCK, STUCK_TASKS, TRACES_DROP,
+        TRACES_EXPORTER, TRACES_SAMPLER, TRACES_SAMPLER_ARG, TRUSTED_PROXIES, UNSUPPORTED,
     },
 };
 use super::{
-    AdminConfig, Batch, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake, RequestsConfig,
-    ResourceConfig, Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig,
+    AdminConfig, Batch, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake, PrometheusPage,
+    RequestsConfig, ResourceConfig, Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig,
 };
 
 pub use self::table::{Variable, table};
@@ -63,6 +63,9 @@ pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
         },
         http: HttpConfig {
             known_methods: r.get(&HTTP_KNOWN_METHODS, parse::methods),
+            trusted_proxies: r.optional(&TRUSTED_PROXIES, parse::ranges).unwrap_or_default(),
+            public_endpoint: r.get(&PUBLIC_ENDPOINT, parse::boolean),
+            baggage_attributes: r.optional(&BAGGAGE_ATTRIBUTES, parse::tokens).unwrap_or_default(),
             request_headers: r.optional(&HTTP_REQUEST_HEADERS, parse::header_names).unwrap_or_default(),
             response_headers: r.optional(&HTTP_RESPONSE_HEADERS, parse::header_names).unwrap_or_default(),
         },
@@ -99,6 +102,7 @@ fn traces(r: &mut Reader<'_>) -> TracesConfig {
         batch: batch(
             r,
             [&BSP_SCHEDULE_DELAY, &BSP_EXPORT_TIMEOUT, &BSP_MAX_QUEUE_SIZE, &BSP_MAX_EXPORT_BATCH_SIZE],
+            &TRACES_DROP,
         ),
         limits: limits(r),
         otlp: otlp(r, Signal::Traces),
@@ -137,13 +141,18 @@ fn unused_argument(r: &mut Reader<'_>, chosen: &Sampler) {
     }
 }
 
-fn batch(r: &mut Reader<'_>, [delay, timeout, queue, size]: [&'static Variable; 4]) -> Batch {
+fn batch(
+    r: &mut Reader<'_>,
+    [delay, timeout, queue, size]: [&'static Variable; 4],
+    drop: &'static Variable,
+) -> Batch {
     let (max_queue_size, max_export_batch_size) = sizes(r, queue, size);
     Batch {
         schedule_delay: r.get(delay, parse::millis),
         export_timeout: r.get(timeout, parse::timeout),
         max_queue_size,
         max_export_batch_size,
+        drop: r.get(drop, parse::word),
     }
 }
 
@@ -201,6 +210,7 @@ fn metrics(r: &mut Reader<'_>) -> MetricsConfig {
         temporality: r.get(&METRICS_TEMPORALITY, parse::word),
         histogram: r.get(&METRICS_HISTOGRAM, parse::word),
         prometheus: (r.get(&PROMETHEUS_HOST, parse::host), r.get(&PROMETHEUS_PORT, parse::port)),
+        page: PrometheusPage::default(),
         otlp: otlp(r, Signal::Metrics),
     }
 }
@@ -211,6 +221,7 @@ fn logs(r: &mut Reader<'_>) -> LogsConfig {
         batch: batch(
             r,
             [&BLRP_SCHEDULE_DELAY, &BLRP_EXPORT_TIMEOUT, &BLRP_MAX_QUEUE_SIZE, &BLRP_MAX_EXPORT_BATCH_SIZE],
+            &LOGS_DROP,
         ),
         otlp: otlp(r, Signal::Logs),
         limits: log_limits(r),

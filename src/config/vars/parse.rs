@@ -189,6 +189,12 @@ pub(super) fn ranges(text: &str) -> Parsed<Vec<IpRange>> {
     list(text, |entry| IpRange::parse(entry).ok())
 }
 
+/// Names as they may stand in a `baggage` header: tokens of RFC 9110 section 5.6.2.
+pub(super) fn tokens(text: &str) -> Parsed<Vec<String>> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    list(text, |entry| entry.bytes().all(is_token).then(|| entry.to_owned()))
+}
+
 pub(super) fn names(text: &str) -> Parsed<Vec<String>> {
     list(text, |entry| Some(entry.to_owned()))
 }

@@ -182,6 +182,10 @@ table! {
     STRICT = var("TRACEWELL_STRICT", "false", BOOL, "true: a mistake in the configuration is an error of init");
     LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json or pretty", "how log lines look on stdout");
     ACCESS_LOG = var("TRACEWELL_ACCESS_LOG", "off", "off, errors, slow or all", "which finished requests get a completion record");
+    TRACES_DROP = var("TRACEWELL_TRACES_DROP", "newest", "newest or oldest",
+        "which span is dropped when the queue is full: the one that comes or the one that waits longest; errors and slow ones are kept first");
+    LOGS_DROP = var("TRACEWELL_LOGS_DROP", "newest", "newest or oldest",
+        "which log record is dropped when the queue is full: the one that comes or the one that waits longest; errors are kept first");
     ADMIN_ADDR = var("TRACEWELL_ADMIN_ADDR", "(no admin server)", "an address and port such as 127.0.0.1:9470", "where the admin server listens");
     ADMIN_TOKEN = var("TRACEWELL_ADMIN_TOKEN", "", "visible ASCII characters", "bearer token that opens the admin endpoints").secret();
     ADMIN_ALLOW = var("TRACEWELL_ADMIN_ALLOW", "", "a list of IP addresses and ranges such as 10.0.0.0/8",
@@ -196,6 +200,12 @@ table! {
         "attributes given to a request or task that its metrics have too; each of their values is a series");
     LIVENESS_STALL = var("TRACEWELL_LIVENESS_STALL_MS", "60000", "milliseconds, a whole number from 0 (= never) to 2147483647",
         "age of the runtime's heartbeat that makes /health answer 503");
+    TRUSTED_PROXIES = var("TRACEWELL_TRUSTED_PROXIES", "", "a list of IP addresses and ranges such as 10.0.0.0/8",
+        "proxies whose Forwarded and X-Forwarded-* headers say who the client is");
+    PUBLIC_ENDPOINT = var("TRACEWELL_PUBLIC_ENDPOINT", "false", BOOL,
+        "true: strangers call, so each request starts a trace of its own and links to its caller's, whose baggage is not taken");
+    BAGGAGE_ATTRIBUTES = var("TRACEWELL_BAGGAGE_ATTRIBUTES", "", "a list of names without spaces, such as tenant",
+        "members of the baggage that become attributes of spans and log records");
     CHECKS_DISABLED = var("TRACEWELL_CHECKS_DISABLED", "", "a list of names", "health checks that do not run");
     CONSOLE = var("TRACEWELL_CONSOLE", "false", BOOL, "true: the console page keeps recent telemetry in memory").presets("true", None);
     SHUTDOWN = var("TRACEWELL_SHUTDOWN_MS", "5000", DELAY, "the one deadline of the flush of all signals");

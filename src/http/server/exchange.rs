@@ -12,7 +12,7 @@ use std::{
 use http::{Request, Response, StatusCode, Version, header};
 use opentelemetry::{
     Context as OtelContext, KeyValue,
-    trace::{SpanKind, Status, TraceContextExt as _},
+    trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
 use tracing::Span;
@@ -100,11 +100,13 @@ impl Exchange {
     pub(super) fn begin<B>(shared: &Arc<Resolved>, request: &Request<B>) -> Self {
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let method = shared.settings.methods.find(request.method());
-        let scheme = Scheme::of(request.uri());
+        let peer = route::peer(request.extensions());
+        let origin = shared.settings.proxies.origin(peer, request.headers());
+        let scheme =
+            origin.as_ref().and_then(|origin| origin.scheme).unwrap_or_else(|| Scheme::of(request.uri()));
         let template = route::template(request.extensions());
         let route = template.and_then(route::remembered);
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
-        let peer = route::peer(request.extensions());
         let request_size = announced_length(request.headers());
 
         let name = match (route, &unremembered) {
@@ -115,6 +117,9 @@ impl Exchange {
         let mut attributes = semconv::start(request, method, scheme, route.map(|route| route.template), peer);
         if let Some(route) = &unremembered {
             attributes.push(semconv::unremembered_route(route));
+        }
+        if let Some(origin) = &origin {
+            origin.apply(&mut attributes);
         }
         let extras = shared.extras.as_deref();
         if let Some(extras) = extras {
@@ -405,13 +410,18 @@ impl Drop for Exchange {
 }
 
 /// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span.
-fn start_span(seed: SpanSeed, shared: &Resolved, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
-    let parent = shared.propagated(|propagator| {
+fn start_span(mut seed: SpanSeed, shared: &Resolved, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
+    let mut parent = shared.propagated(|propagator| {
         // most callers send nothing, and an extraction that finds nothing is not free
         let named = |field: &str| headers.keys().any(|name| name.as_str().eq_ignore_ascii_case(field));
         let sent = propagator.fields().any(named);
         sent.then(|| propagator.extract(&HeaderExtractor(headers)))
     });
+    if shared.settings.public_endpoint {
+        // a stranger's trace is linked to and not joined, and its baggage stays outside
+        let stranger = parent.take().map(|parent| parent.span().span_context().clone());
+        seed.links.extend(stranger.filter(SpanContext::is_valid).map(Link::with_context));
+    }
     let _parent = parent.clone().map(OtelContext::attach);
     seed.around(|| {
         let span = tracing::info_span!(target: "tracewell::http", "HTTP request");

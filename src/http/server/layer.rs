@@ -11,8 +11,8 @@ use tower_layer::Layer;
 
 use super::{extras::Extras, service::ServerService};
 use crate::{
-    config::{AccessLog, Config},
-    http::{metrics::Instruments, semconv::Methods},
+    config::{AccessLog, Config, IpRange},
+    http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
     redaction::Redactor,
     requests::Registry,
 };
@@ -49,11 +49,28 @@ pub(super) struct Options {
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
     propagator: Option<Propagator>,
     settings: Option<Arc<Settings>>,
+    proxies: Option<TrustedProxies>,
+    public_endpoint: Option<bool>,
     pub(super) unobserved: Option<Unobserved>,
     pub(super) request_headers: Vec<String>,
     pub(super) response_headers: Vec<String>,
     pub(super) metric_attributes: Vec<String>,
     pub(super) cancellable: bool,
+}
+
+impl Options {
+    /// The settings, with what this layer was told.
+    fn chosen(&self, settings: Arc<Settings>) -> Arc<Settings> {
+        if self.proxies.is_none() && self.public_endpoint.is_none() {
+            return settings;
+        }
+        let mut settings = Settings::clone(&settings);
+        settings.public_endpoint = self.public_endpoint.unwrap_or(settings.public_endpoint);
+        if let Some(proxies) = &self.proxies {
+            settings.proxies = proxies.clone();
+        }
+        Arc::new(settings)
+    }
 }
 
 impl fmt::Debug for ServerLayer {
@@ -105,6 +122,25 @@ impl ServerLayer {
         unobserved: impl Fn(&http::Method, &http::Uri) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.options.unobserved = Some(Arc::new(unobserved));
+        self
+    }
+
+    /// The proxies whose `Forwarded` (RFC 7239) or `X-Forwarded-*` headers count, instead of those of
+    /// `TRACEWELL_TRUSTED_PROXIES`. Without any, nobody's do: a client can write them as well.
+    ///
+    /// The client is the last address in the list that is not such a proxy; scheme and host are what the outermost of them
+    /// was asked for. `network.peer.address` stays the connection's.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
+        self.options.proxies = Some(TrustedProxies::new(proxies));
+        self
+    }
+
+    /// Whether strangers call, whatever `TRACEWELL_PUBLIC_ENDPOINT` says: each request then is the root of a trace of its own,
+    /// which links to the caller's span, is sampled by our choice alone, and has none of the caller's baggage.
+    #[must_use]
+    pub fn with_public_endpoint(mut self, public: bool) -> Self {
+        self.options.public_endpoint = Some(public);
         self
     }
 
@@ -201,7 +237,7 @@ impl Shared {
                 None => Instruments::new(&*opentelemetry::global::meter_provider()),
             };
             let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
-            let settings = options.settings.clone().unwrap_or_else(Settings::global);
+            let settings = options.chosen(options.settings.clone().unwrap_or_else(Settings::global));
             let propagator = options.propagator.clone();
             let extras = Extras::new(&settings, options);
             Arc::new(Resolved { instruments, registry, settings, extras, propagator })
@@ -216,10 +252,12 @@ impl fmt::Debug for Shared {
 }
 
 /// What the operator chose for HTTP.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    pub(super) methods: Methods,
+    pub(in crate::http) methods: Methods,
     pub(super) access_log: Option<AccessLog>,
+    pub(super) proxies: TrustedProxies,
+    pub(super) public_endpoint: bool,
     pub(super) request_headers: Vec<String>,
     pub(super) response_headers: Vec<String>,
     pub(super) metric_attributes: Vec<String>,
@@ -245,10 +283,12 @@ impl Settings {
             metric_attributes: requests.metric_attributes.clone(),
             cancellable: admin.cancel,
             redactor: redactor.clone(),
+            proxies: TrustedProxies::new(http.trusted_proxies.iter().copied()),
+            public_endpoint: http.public_endpoint,
         }
     }
 
-    fn global() -> Arc<Self> {
+    pub(in crate::http) fn global() -> Arc<Self> {
         SETTINGS.get().cloned().unwrap_or_default()
     }
 }

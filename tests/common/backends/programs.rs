@@ -1,4 +1,4 @@
-//! The command lines of the four programs: the files of `collector-config/` unchanged, on free ports.
+//! The command lines of the four programs: the files of `collector-config/local/` unchanged, on free ports.
 
 use std::{
     env, io,
@@ -37,7 +37,7 @@ impl Binaries {
 }
 
 pub(crate) fn config_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("collector-config")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("collector-config/local")
 }
 
 fn config(name: &str) -> String {
