@@ -152,6 +152,9 @@ pub mod guide {
     #[doc = include_str!("docs/configuration.md")]
     pub mod configuration {}
 
+    #[doc = include_str!("docs/delivery.md")]
+    pub mod delivery {}
+
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
 }

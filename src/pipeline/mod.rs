@@ -331,17 +331,22 @@ fn lines(format: Option<LogFormat>) -> Lines {
     Lines { writer: LineWriter::stdout(), format, colour: terminal }
 }
 
+/// Runs code of the user's: a panic in it is said by the panic hook, and what it was called for goes on.
+fn contained(work: impl FnOnce()) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+}
+
 /// A processor of the user's behind ours.
 #[derive(Debug)]
 struct Added(Box<dyn SpanProcessor>);
 
 impl SpanProcessor for Added {
     fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &opentelemetry::Context) {
-        self.0.on_start(span, context);
+        contained(|| self.0.on_start(span, context));
     }
 
     fn on_end(&self, span: SpanData) {
-        self.0.on_end(span);
+        contained(|| self.0.on_end(span));
     }
 
     fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {

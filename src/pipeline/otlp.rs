@@ -115,21 +115,21 @@ impl Drain {
 
 /// A batch that is being sent; dropped unsettled, it went unanswered.
 #[derive(Debug)]
-struct InFlight<'a, T> {
+pub(super) struct InFlight<'a, T> {
     lane: &'a Lane<T>,
     size: usize,
     settled: bool,
 }
 
 impl<'a, T> InFlight<'a, T> {
-    fn new(lane: &'a Lane<T>, size: usize) -> Self {
+    pub(super) fn new(lane: &'a Lane<T>, size: usize) -> Self {
         // an outcome left over from a request that was given up belongs to that request
         drop(lane.transport.take_outcome());
         Self { lane, size, settled: false }
     }
 
     /// Accounts for the batch by what the transport saw; `result` speaks only when no request was made at all.
-    fn settle(mut self, result: OTelSdkResult) {
+    pub(super) fn settle(mut self, result: OTelSdkResult) {
         self.settled = true;
         let Lane { signal, queue, transport, .. } = self.lane;
         match transport.take_outcome() {
@@ -193,4 +193,66 @@ pub(super) fn unsent(signal: Signal, items: u64, cause: &str) {
         Signal::Logs => "unsent-logs",
     };
     diagnostics::warn(key, format_args!("{signal}: {items} items are lost: {cause}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        config::{Config, DropPolicy, Source},
+        pipeline::{metrics::PointAccount, queue::Item, signal::SignalStatus},
+    };
+
+    impl Item for u64 {
+        fn is_kept_first(&self) -> bool {
+            false
+        }
+    }
+
+    /// An exporter that is inside of an export, and of its thread, until it is let go.
+    struct Stuck {
+        lane: Lane<u64>,
+        inside: mpsc::Sender<()>,
+        leave: std::sync::Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Batched for Stuck {
+        type Item = u64;
+
+        fn lane(&self) -> &Lane<u64> {
+            &self.lane
+        }
+
+        async fn export(&self, _: Vec<u64>) -> OTelSdkResult {
+            self.inside.send(()).unwrap();
+            self.leave.lock().unwrap().recv().unwrap();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn emitting_and_reading_the_account_wait_for_no_export() {
+        let otlp = Config::resolve(&Source::from_pairs([("", ""); 0])).0.traces.otlp;
+        let queue = Arc::new(Queue::new(8, 4, DropPolicy::Oldest));
+        let status = SignalStatus::new(None, Arc::new(PointAccount::default()));
+        let transport = Transport::new(Signal::Traces, &[], &otlp, status).unwrap();
+        let lane =
+            Lane { signal: Signal::Traces, queue: Arc::clone(&queue), transport, schedule_delay: FOREVER };
+        let ((inside, entered), (leave, left)) = (mpsc::channel(), mpsc::channel());
+        let mut stuck = Stuck { lane, inside, leave: left.into() };
+        (0..4).for_each(|item| queue.push(item));
+        let exporting = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(stuck.once());
+        });
+        entered.recv_timeout(Duration::from_secs(30)).unwrap();
+        // from here to the release nobody but this thread runs: it would hang if any of this waited
+        (4..100).for_each(|item| queue.push(item));
+        let account = queue.account();
+        assert_eq!((account.emitted, account.queued, account.dropped), (100, 4 + 8, 100 - 12));
+        leave.send(()).unwrap();
+        exporting.join().unwrap();
+        assert_eq!(queue.account().queued, 8, "no request was made, so the batch is lost and counted");
+    }
 }

@@ -78,7 +78,7 @@ struct Added(Box<dyn LogProcessor>);
 
 impl LogProcessor for Added {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        self.0.emit(record, scope);
+        super::contained(|| self.0.emit(record, scope));
     }
 
     fn force_flush(&self) -> OTelSdkResult {

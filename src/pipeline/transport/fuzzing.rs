@@ -17,10 +17,10 @@ use tower_service::Service;
 
 use super::{Accepted, SendError, SendErrorKind, Transport, grpc, http as http_wire, retry::MAX_ELAPSED};
 use crate::{
-    config::{Config, Signal, Source},
+    config::{Config, DropPolicy, Signal, Source},
     pipeline::{
         otlp::{InFlight, Lane},
-        queue::Queue,
+        queue::{Item, Queue},
         signal::{AccountSource, SignalStatus},
     },
 };
@@ -103,12 +103,22 @@ fn waited(after: Option<Duration>) {
     });
 }
 
+/// One like the others.
+#[derive(Debug)]
+struct One;
+
+impl Item for One {
+    fn is_kept_first(&self) -> bool {
+        false
+    }
+}
+
 /// Whatever the answer says, every item is accounted for once.
 fn settled(signal: Signal, read: Result<Accepted, SendError>) {
     let (config, _) = Config::resolve(&Source::from_pairs::<&str, &str>([]));
-    let queue = Arc::new(Queue::new(BATCH, BATCH));
-    (0..BATCH).for_each(|item| queue.push(item));
-    let account: Arc<dyn AccountSource> = Arc::<Queue<usize>>::clone(&queue);
+    let queue = Arc::new(Queue::new(BATCH, BATCH, DropPolicy::Newest));
+    (0..BATCH).for_each(|_| queue.push(One));
+    let account: Arc<dyn AccountSource> = Arc::<Queue<One>>::clone(&queue);
     let status = SignalStatus::new(None, account);
     let transport = Transport::new(signal, &[], &config.traces.otlp, status).expect("it has no wire");
     let lane = Lane { signal, queue, transport, schedule_delay: Duration::ZERO };

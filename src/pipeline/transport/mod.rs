@@ -241,6 +241,10 @@ impl Transport {
         connected.lock().unwrap_or_else(PoisonError::into_inner).suspect = true;
     }
 
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal
+    }
+
     pub(crate) fn patience(&self) -> &Patience {
         &self.patience
     }
