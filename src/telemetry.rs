@@ -300,7 +300,8 @@ impl Telemetry {
     /// The way out for servers that [`serve`](Self::serve) does not run: unready at once, then the running requests get
     /// `limit`, long streams are not waited for. Who is left is in the report, is named in one log record each, in its own
     /// trace, and ends as cancelled or aborted with `tracewell.cancel.reason` = `shutdown` on its span once the server drops
-    /// it: drop the server before [`shutdown`](Self::shutdown), or the spans of what is left are never sent.
+    /// it. What it has not dropped by the time of [`shutdown`](Self::shutdown) has its span ended there, with
+    /// `tracewell.outcome` = `interrupted`, so that no trace is lost.
     ///
     /// Cancel safe, and may be called again.
     ///
@@ -405,6 +406,9 @@ impl Inner {
     fn begin_end(&self, limit: Duration) -> Begun {
         self.health.set_draining();
         self.log_level.end();
+        if self.ended.get().is_none() {
+            self.registry.end_spans();
+        }
         let now = Instant::now();
         let begun = *self.ended.get_or_init(|| {
             let lost = self.pipeline.reports().each_ref().map(lost);

@@ -1,6 +1,7 @@
 //! One request from its arrival to its last byte: the guard that is moved call → future → body and ends once.
 
 use std::{
+    borrow::Cow,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -109,11 +110,7 @@ impl Exchange {
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
         let request_size = announced_length(request.headers());
 
-        let name = match (route, &unremembered) {
-            (Some(route), _) => route.span_name(method).into(),
-            (None, Some(route)) => format!("{} {route}", method.span_name()).into(),
-            (None, None) => method.span_name().into(),
-        };
+        let name = span_name(method, route, unremembered.as_deref());
         let mut attributes = semconv::start(request, method, scheme, route.map(|route| route.template), peer);
         if let Some(route) = &unremembered {
             attributes.push(semconv::unremembered_route(route));
@@ -129,7 +126,8 @@ impl Exchange {
             SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes, links: Vec::new() };
         let (span, context, attach) = start_span(seed, shared, request.headers());
         let mut new = new_entry(request, method, &context, (started, started_at));
-        new.cancellable = extras.is_some_and(|extras| extras.cancellable);
+        (new.tracing_id, new.cancellable) =
+            (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
         shared.instruments.add_active(method, scheme, 1);
         let entry = shared.registry.start(match (route, &unremembered) {
             (Some(route), _) => new.with_route(Arc::clone(&route.shared)),
@@ -446,6 +444,20 @@ fn new_entry<B>(
         .with_path(semconv::clip(request.uri().path(), 1024))
         .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
         .with_start(started_at, started)
+}
+
+/// Method and route, as far as there is one.
+fn span_name(method: Method, route: Option<&'static Route>, unremembered: Option<&str>) -> Cow<'static, str> {
+    match (route, unremembered) {
+        (Some(route), _) => route.span_name(method).into(),
+        (None, Some(route)) => format!("{} {route}", method.span_name()).into(),
+        (None, None) => method.span_name().into(),
+    }
+}
+
+/// 0 = none.
+fn tracing_id(span: &Span) -> u64 {
+    span.id().map_or(0, |id| id.into_u64())
 }
 
 fn announced_length(headers: &http::HeaderMap) -> Option<u64> {

@@ -198,7 +198,7 @@ impl ServerLayer {
     ///
     /// A cancelled request's future, or body, is dropped at its next poll. The client sees an empty 503 before the
     /// headers, and a broken connection (HTTP/1) or a reset stream (HTTP/2) after. A tunnel cannot be cancelled.
-    /// It costs every request about one allocation; without it, nothing.
+    /// It costs every request three allocations; without it, nothing.
     #[must_use]
     pub fn with_cancellation(mut self) -> Self {
         self.options.cancellable = true;
