@@ -33,8 +33,9 @@ fn transport(host: &str, protocol: &str, max_age: Duration) -> Arc<Transport> {
     ]);
     let otlp = Config::resolve(&source).0.traces.otlp;
     let status = SignalStatus::new(None, Arc::new(PointAccount::default()));
-    let mut transport = Transport::new(Signal::Traces, &[Exporter::Otlp], &otlp, status).unwrap();
-    Arc::get_mut(&mut transport).unwrap().max_age = max_age;
+    let mut transport =
+        Transport::new(Signal::Traces, &[Exporter::Otlp], &otlp, status).expect("a transport");
+    Arc::get_mut(&mut transport).expect("the only one").max_age = max_age;
     transport
 }
 
