@@ -395,8 +395,9 @@ impl Builder {
         self
     }
 
-    /// Whether [`install`](Self::install) adds a panic hook that logs the panic in its span; the hook that is set stays
-    /// in place behind it. `true` unless said otherwise.
+    /// Whether [`install`](Self::install) adds a panic hook that logs the panic in its span, and sends what waits, for two
+    /// seconds at most, when the panic ends the process; the hook that is set stays in place behind it. `true` unless said
+    /// otherwise.
     pub fn with_panic_hook(mut self, hook: bool) -> Self {
         self.panic_hook = Some(hook);
         self
