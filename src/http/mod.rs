@@ -31,6 +31,7 @@ mod route;
 mod semconv;
 mod semconv_client;
 mod server;
+mod texts;
 
 pub(crate) use self::client::{BoxError, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};

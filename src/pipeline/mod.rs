@@ -20,6 +20,7 @@ mod queue;
 mod scrub;
 mod self_metrics;
 mod signal;
+mod spans;
 mod subscriber;
 mod traces;
 mod transport;
@@ -103,8 +104,8 @@ pub(crate) struct Pipeline {
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
-    /// Processors of the user's for whatever signal.
-    added: bool,
+    /// Span processors of the user's.
+    pub(crate) span_processors: bool,
     lines: Option<Lines>,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
@@ -142,7 +143,7 @@ impl Pipeline {
 
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
-        let added = log_processors || !additions.span_processors.is_empty();
+        let span_processors = !additions.span_processors.is_empty();
         let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
             additions
                 .span_processors
@@ -176,7 +177,7 @@ impl Pipeline {
             scrape: meters.pull,
             log_queue,
             log_processors,
-            added,
+            span_processors,
             lines,
             statuses,
             exporter,
@@ -247,7 +248,7 @@ impl Pipeline {
     /// Ends the processors of the user's, on a thread of its own: they may block. `None` without any: a provider that
     /// is shut down hands later spans to nobody, where our queues would count them as dropped.
     fn end_added(&self, deadline: Instant) -> Option<std::sync::mpsc::Receiver<()>> {
-        if !self.added {
+        if !self.log_processors && !self.span_processors {
             return None;
         }
         let (tracers, loggers) = (self.tracer_provider.clone(), self.logger_provider.clone());

@@ -10,7 +10,7 @@ use std::{
 
 use http::{Request, Response, StatusCode, Version, header};
 use opentelemetry::{
-    Context as OtelContext,
+    Context as OtelContext, KeyValue,
     trace::{SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
@@ -26,7 +26,7 @@ use crate::{
     },
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
     resilience,
-    span_seed::SpanSeed,
+    span_seed::{self, SpanSeed},
 };
 
 /// How an exchange can end.
@@ -72,8 +72,8 @@ pub(super) struct Exchange {
     announced: Option<u64>,
     /// The duration, once span and metrics have it: what is left is a stream.
     recorded: Option<Duration>,
-    /// No span of ours carries the caller's context: it is made current itself, so that it is passed on all the same.
-    attach: bool,
+    /// No span of ours carries the caller's context: it is passed on all the same, and is nobody's here to end.
+    foreign: bool,
 }
 
 impl fmt::Debug for Exchange {
@@ -84,7 +84,7 @@ impl fmt::Debug for Exchange {
 
 /// The request's span and entry as the current ones.
 pub(super) struct Entered<'a> {
-    _span: tracing::span::Entered<'a>,
+    _span: span_seed::Entered<'a>,
     _context: Option<opentelemetry::ContextGuard>,
     _entry: requests::Entered<'a>,
 }
@@ -107,13 +107,16 @@ impl Exchange {
             (None, Some(route)) => format!("{} {route}", method.span_name()).into(),
             (None, None) => method.span_name().into(),
         };
-        let mut attributes = semconv::start(request, method, scheme, route.map(|route| route.template), peer);
-        if let Some(route) = &unremembered {
-            attributes.push(semconv::unremembered_route(route));
-        }
+        let attributes = || {
+            let mut attributes =
+                semconv::start(request, method, scheme, route.map(|route| route.template), peer);
+            attributes.extend(unremembered.as_deref().map(semconv::unremembered_route));
+            attributes
+        };
+        let kind = SpanKind::Server;
         let seed =
-            SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes, links: Vec::new() };
-        let (span, context, attach) = start_span(seed, shared, request.headers());
+            |attributes| SpanSeed { name, kind, start_time: started_at, attributes, links: Vec::new() };
+        let (span, context, foreign) = start_span(seed, attributes, shared, request.headers());
         let new = new_entry(request, method, &context, (started, started_at));
         shared.instruments.add_active(method, scheme, 1);
         let entry = shared.registry.start(match (route, &unremembered) {
@@ -142,15 +145,15 @@ impl Exchange {
             sent: 0,
             announced: None,
             recorded: None,
-            attach,
+            foreign,
         }
     }
 
     /// Makes span and entry current, for a poll.
     pub(super) fn enter(&mut self) -> Entered<'_> {
         let entry = self.scope.enter();
-        let context = self.attach.then(|| self.context.clone().attach());
-        Entered { _span: self.span.enter(), _context: context, _entry: entry }
+        let context = self.context.has_active_span().then(|| self.context.clone().attach());
+        Entered { _span: span_seed::Entered::new(&self.span), _context: context, _entry: entry }
     }
 
     /// The headers are there: the exchange ends here when nothing follows, and moves into the body otherwise.
@@ -296,7 +299,7 @@ impl Exchange {
 
     fn end_span(&self, ending: Ending, duration: Duration) {
         let span = self.context.span();
-        if self.attach || !span.is_recording() {
+        if self.foreign || !span.is_recording() {
             return;
         }
         span.set_attributes(semconv::end(self.status, ending));
@@ -314,8 +317,8 @@ impl Exchange {
         }
         let mut scope = std::mem::take(&mut self.scope);
         let _entry = scope.enter();
-        let _context = self.attach.then(|| self.context.clone().attach());
-        let _span = self.span.enter();
+        let _context = self.context.has_active_span().then(|| self.context.clone().attach());
+        let _span = span_seed::Entered::new(&self.span);
         let (route, outcome) = (self.route_text().unwrap_or(""), self.outcome(ending).as_str());
         match (end, ending) {
             (End::Error { name, message }, _) => semconv::log_exception(name, message, self.method, route),
@@ -340,11 +343,19 @@ fn quietly(record: impl FnOnce()) {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.finish(End::Left);
+        span_seed::release(std::mem::replace(&mut self.span, Span::none()));
     }
 }
 
 /// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span.
-fn start_span(seed: SpanSeed, shared: &Resolved, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
+///
+/// Where the span will hardly be recorded, its attributes are made only if it is recorded after all.
+fn start_span(
+    seed: impl FnOnce(Vec<KeyValue>) -> SpanSeed,
+    attributes: impl Fn() -> Vec<KeyValue>,
+    shared: &Resolved,
+    headers: &http::HeaderMap,
+) -> (Span, OtelContext, bool) {
     let parent = shared.propagated(|propagator| {
         // most callers send nothing, and an extraction that finds nothing is not free
         let named = |field: &str| headers.keys().any(|name| name.as_str().eq_ignore_ascii_case(field));
@@ -352,15 +363,21 @@ fn start_span(seed: SpanSeed, shared: &Resolved, headers: &http::HeaderMap) -> (
         sent.then(|| propagator.extract(&HeaderExtractor(headers)))
     });
     let _parent = parent.clone().map(OtelContext::attach);
-    seed.around(|| {
+    let expected = shared.settings.expects_recording();
+    let seed = seed(if expected { attributes() } else { Vec::new() });
+    let (span, context) = seed.around(|| {
         let span = tracing::info_span!(target: "tracewell::http", "HTTP request");
         // starts the span now: its ids are needed before it is entered
         let context = span.context();
-        match parent {
-            Some(parent) if !context.has_active_span() => (span, parent, true),
-            _ => (span, context, false),
-        }
-    })
+        (span, context)
+    });
+    if !expected && context.span().is_recording() {
+        context.span().set_attributes(attributes());
+    }
+    match parent {
+        Some(parent) if !context.has_active_span() => (span, parent, true),
+        _ => (span, context, false),
+    }
 }
 
 fn new_entry<B>(

@@ -6,12 +6,15 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
+use opentelemetry::{
+    Context as OtelContext, metrics::MeterProvider, propagation::TextMapPropagator,
+    trace::TraceContextExt as _,
+};
 use tower_layer::Layer;
 
 use super::service::ServerService;
 use crate::{
-    config::{AccessLog, HttpConfig},
+    config::{AccessLog, Config, Sampler},
     http::{metrics::Instruments, semconv::Methods},
     requests::Registry,
 };
@@ -172,6 +175,8 @@ impl fmt::Debug for Shared {
 pub(crate) struct Settings {
     pub(super) methods: Methods,
     pub(super) access_log: Option<AccessLog>,
+    /// How spans are sampled, unless attributes are to be made whether they are or not.
+    sampler: Option<Sampler>,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -182,9 +187,37 @@ pub(crate) fn configure(settings: Settings) {
 }
 
 impl Settings {
-    pub(crate) fn new(http: &HttpConfig, access_log: AccessLog) -> Self {
-        let methods = Methods::new(http.known_methods.iter().map(String::as_str));
-        Self { methods, access_log: Some(access_log).filter(|log| *log != AccessLog::Off) }
+    /// With span processors of the user's, who may look at attributes as spans start, these are there.
+    pub(crate) fn new(config: &Config, span_processors: bool) -> Self {
+        let methods = Methods::new(config.http.known_methods.iter().map(String::as_str));
+        let access_log = Some(config.logs.access_log).filter(|log| *log != AccessLog::Off);
+        let sampler = (!span_processors).then(|| config.traces.sampler.clone());
+        Self { methods, access_log, sampler }
+    }
+
+    /// Whether a span started in the current context will be recorded, more likely than not. A guess, for what would be
+    /// made in vain: the tracer decides.
+    pub(super) fn expects_recording(&self) -> bool {
+        let mut sampler = match &self.sampler {
+            None | Some(Sampler::AlwaysOn) => return true,
+            Some(sampler) => sampler,
+        };
+        if let Sampler::ParentBased(root) = sampler {
+            let parent = OtelContext::map_current(|current| {
+                let span = current.span();
+                let parent = span.span_context();
+                parent.is_valid().then(|| parent.is_sampled())
+            });
+            match parent {
+                Some(sampled) => return sampled,
+                None => sampler = root,
+            }
+        }
+        match sampler {
+            Sampler::AlwaysOn | Sampler::ParentBased(_) => true,
+            Sampler::AlwaysOff => false,
+            Sampler::TraceIdRatio(ratio) => *ratio >= 0.5,
+        }
     }
 
     fn global() -> Arc<Self> {

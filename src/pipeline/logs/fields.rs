@@ -6,6 +6,7 @@ use opentelemetry::logs::{AnyValue, LogRecord as _};
 use opentelemetry_sdk::logs::SdkLogRecord;
 use tracing::field::{Field, Visit};
 
+use super::messages;
 use crate::{
     pipeline::scrub::{DROPPED, Scrub},
     redaction::REDACTED,
@@ -14,6 +15,8 @@ use crate::{
 /// Longest value of one field; what is longer is cut and marked.
 const MAX_VALUE: usize = 32 * 1024;
 const CUT: &str = "…[cut]";
+/// Stands for a value whose formatting panicked.
+pub(super) const PANICKED: &str = "[this value panicked while it was formatted]";
 
 /// Writes fields into a record, as far as they may be seen.
 pub(super) struct Fields<'a> {
@@ -129,6 +132,11 @@ impl Visit for Fields<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            if let Some(message) = messages::remembered(field, value, &self.scrub.redactor) {
+                return self.record.set_body(message.into());
+            }
+        }
         self.put_text(field, formatted(value));
     }
 }
@@ -136,7 +144,7 @@ impl Visit for Fields<'_> {
 /// Formats a value; one whose `Debug` panics says so instead of taking the request down.
 fn formatted(value: &dyn fmt::Debug) -> String {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| format!("{value:?}")))
-        .unwrap_or_else(|_| "[this value panicked while it was formatted]".to_owned())
+        .unwrap_or_else(|_| PANICKED.to_owned())
 }
 
 fn bounded(mut value: String) -> String {

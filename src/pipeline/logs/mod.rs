@@ -3,6 +3,7 @@
 mod fields;
 mod json;
 mod layer;
+mod messages;
 mod pretty;
 
 use std::{sync::Arc, time::Duration};
