@@ -22,8 +22,8 @@ use super::{
     semconv::{self, Ending, Method, Point, Scheme},
 };
 
-/// Series kept bound; more than the SDK keeps apart (2000), so that this is never the limit that is felt.
-const MAX_SERIES: usize = 8192;
+/// Series kept bound: more than routes are remembered, so that a route's usual outcomes never cost more than another's.
+const MAX_SERIES: usize = 32_768;
 
 static MADE: AtomicBool = AtomicBool::new(false);
 

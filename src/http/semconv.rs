@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn an_address_reads_as_its_display() {
         for address in ["0.9.10.99", "100.109.200.255", "1.1.1.1", "::1", "2001:db8::ff00:42:8329"] {
-            assert_eq!(&*address_text(address.parse().unwrap()), address);
+            assert_eq!(address_text(address.parse().unwrap()).as_str(), address);
         }
     }
 

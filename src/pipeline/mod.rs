@@ -68,7 +68,9 @@ pub use self::{
     views::View,
 };
 use crate::{
-    config::{Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Signal},
+    config::{
+        Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Sampler, Signal,
+    },
     lines::LineWriter,
     redaction::Redactor,
 };
@@ -104,6 +106,8 @@ pub(crate) struct Pipeline {
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
+    /// The sampler records no span whose parent is not recorded.
+    follow_parent: bool,
     /// Span processors of the user's.
     pub(crate) span_processors: bool,
     lines: Option<Lines>,
@@ -177,6 +181,7 @@ impl Pipeline {
             scrape: meters.pull,
             log_queue,
             log_processors,
+            follow_parent: matches!(config.traces.sampler, Sampler::ParentBased(_) | Sampler::AlwaysOff),
             span_processors,
             lines,
             statuses,
@@ -209,7 +214,7 @@ impl Pipeline {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
         let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone());
-        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO)
+        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO, self.follow_parent)
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.

@@ -8,8 +8,9 @@
 
 use std::{fmt, sync::Arc};
 
+use opentelemetry::{Context as OtelContext, trace::TraceContextExt as _};
 use opentelemetry_sdk::trace::SdkTracer;
-use tracing::{Event, Id, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest};
+use tracing::{Id, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest};
 use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::{
     Layer,
@@ -40,11 +41,27 @@ where
 }
 
 /// Turns spans into OpenTelemetry spans. No event comes here: events are log records, not span events as well.
-pub(super) struct Spans<S>(Bridge<S>);
+pub(super) struct Spans<S> {
+    bridge: Bridge<S>,
+    /// A span is recorded only if its parent is: nothing is formatted for one that is not.
+    follow_parent: bool,
+}
 
 impl<S> Spans<S> {
-    pub(super) fn new(bridge: Bridge<S>) -> Self {
-        Self(bridge)
+    pub(super) fn new(bridge: Bridge<S>, follow_parent: bool) -> Self {
+        Self { bridge, follow_parent }
+    }
+
+    /// Whether nobody will see the fields of a span that starts now. It has a context all the same, to be passed on.
+    fn is_unseen(&self, attributes: &span::Attributes<'_>) -> bool {
+        self.follow_parent
+            && attributes.is_contextual()
+            && !attributes.metadata().fields().is_empty()
+            && OtelContext::map_current(|current| {
+                let span = current.span();
+                let parent = span.span_context();
+                parent.is_valid() && !parent.is_sampled() && !span.is_recording()
+            })
     }
 }
 
@@ -59,39 +76,44 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        self.0.on_new_span(attributes, id, context);
+        if self.is_unseen(attributes) {
+            let metadata = attributes.metadata();
+            let no_values = metadata.fields().value_set(&[]);
+            return self.bridge.on_new_span(&span::Attributes::new(metadata, &no_values), id, context);
+        }
+        self.bridge.on_new_span(attributes, id, context);
     }
 
     fn on_record(&self, id: &Id, values: &span::Record<'_>, context: Context<'_, S>) {
-        self.0.on_record(id, values, context);
+        self.bridge.on_record(id, values, context);
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
-        self.0.on_follows_from(id, follows, context);
+        self.bridge.on_follows_from(id, follows, context);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
         if !span_seed::is_attached() {
-            self.0.on_enter(id, context);
+            self.bridge.on_enter(id, context);
         }
     }
 
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
         if !span_seed::is_attached() {
-            self.0.on_exit(id, context);
+            self.bridge.on_exit(id, context);
         }
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         // the end of such a span is its owner's business; what is kept with it goes with it
         if !span_seed::was_attached() {
-            self.0.on_close(id, context);
+            self.bridge.on_close(id, context);
         }
     }
 }
 
-/// Lets nothing pass, at no cost for events: about them it agrees with the log layer's filter when call sites are
-/// registered, so that `tracing` need not ask each time, and refuses them one by one.
+/// Lets no span pass. Events pass as far as they pass the log layer's filter, so that both agree about each call site and
+/// `tracing` need not ask each time; without its span, an event is nothing to the layer behind.
 #[derive(Debug)]
 pub(super) struct Unseeing(pub(super) Arc<LogSwitch>);
 
@@ -102,10 +124,6 @@ impl<S> Filter<S> for Unseeing {
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         self.0.event_interest(metadata).unwrap_or_else(Interest::never)
-    }
-
-    fn event_enabled(&self, _: &Event<'_>, _: &Context<'_, S>) -> bool {
-        false
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -27,7 +27,8 @@ use crate::diagnostics::Listener;
 /// The target of the events that say that the filter was changed: they pass every filter.
 pub(crate) const CHANGES: &str = "tracewell::loglevel";
 
-/// The layers of this crate, for a subscriber over `S`; without a tracer there are no spans.
+/// The layers of this crate, for a subscriber over `S`; without a tracer there are no spans. With `follow_parent` the
+/// sampler records no span whose parent is not recorded.
 ///
 /// One layer made of both: a `Vec` of layers does not tell them which subscriber they are part of, and the log layer needs
 /// it for the span that an event names.
@@ -36,6 +37,7 @@ pub(super) fn layers<S>(
     logs: LogLayer,
     filter: &Arc<LogSwitch>,
     spans: LevelFilter,
+    follow_parent: bool,
 ) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -45,8 +47,10 @@ where
     let filter_of = |events| LogFilter { spans: traced, events };
     let Some(tracer) = tracer else { return logs.with_filter(filter_of(Arc::clone(filter))).boxed() };
     let found = bridge(tracer.clone()).with_filter(Unseeing(Arc::clone(filter)));
-    let working = logs.and_then(Spans::new(bridge(tracer))).with_filter(filter_of(Arc::clone(filter)));
-    working.and_then(found).boxed()
+    let working =
+        logs.and_then(Spans::new(bridge(tracer), follow_parent)).with_filter(filter_of(Arc::clone(filter)));
+    // outermost is the one that decides about levels: over a plain registry no other layer is asked
+    found.and_then(working).boxed()
 }
 
 /// Which spans become OpenTelemetry spans: up to a level, except those of what exporters are made of.

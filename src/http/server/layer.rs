@@ -38,7 +38,8 @@ pub struct Peer(pub SocketAddr);
 /// ```
 #[derive(Clone)]
 pub struct ServerLayer {
-    options: Options,
+    /// One for all services of a layer: some routers layer anew for each request.
+    shared: Arc<Shared>,
 }
 
 type Unobserved = Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>;
@@ -70,28 +71,35 @@ impl ServerLayer {
     /// A layer that records into the globals that `init` installed.
     #[must_use]
     pub fn new() -> Self {
-        Self { options: Options::default() }
+        Self::of(Options::default())
+    }
+
+    fn of(options: Options) -> Self {
+        Self { shared: Arc::new(Shared { options, resolved: OnceLock::new() }) }
+    }
+
+    fn change(self, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = self.shared.options.clone();
+        change(&mut options);
+        Self::of(options)
     }
 
     /// Enters requests into this registry instead of the global one.
     #[must_use]
-    pub fn with_registry(mut self, registry: Registry) -> Self {
-        self.options.registry = Some(registry);
-        self
+    pub fn with_registry(self, registry: Registry) -> Self {
+        self.change(|options| options.registry = Some(registry))
     }
 
     /// Makes the instruments with this provider instead of the global one.
     #[must_use]
-    pub fn with_meter_provider(mut self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
-        self.options.meters = Some(Arc::new(provider));
-        self
+    pub fn with_meter_provider(self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
+        self.change(|options| options.meters = Some(Arc::new(provider)))
     }
 
     /// Finds the caller's trace with this propagator instead of the global one.
     #[must_use]
-    pub fn with_propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
-        self.options.propagator = Some(Arc::new(propagator));
-        self
+    pub fn with_propagator(self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
+        self.change(|options| options.propagator = Some(Arc::new(propagator)))
     }
 
     /// Requests for which `unobserved` answers true pass without a span, a metric or an entry.
@@ -99,16 +107,14 @@ impl ServerLayer {
     /// It is called once per request, before anything else; it should not block.
     #[must_use]
     pub fn with_unobserved(
-        mut self,
+        self,
         unobserved: impl Fn(&http::Method, &http::Uri) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.options.unobserved = Some(Arc::new(unobserved));
-        self
+        self.change(|options| options.unobserved = Some(Arc::new(unobserved)))
     }
 
-    pub(crate) fn with_settings(mut self, settings: Settings) -> Self {
-        self.options.settings = Some(Arc::new(settings));
-        self
+    pub(crate) fn with_settings(self, settings: Settings) -> Self {
+        self.change(|options| options.settings = Some(Arc::new(settings)))
     }
 }
 
@@ -116,10 +122,7 @@ impl<S> Layer<S> for ServerLayer {
     type Service = ServerService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ServerService::new(
-            inner,
-            Arc::new(Shared { options: self.options.clone(), resolved: OnceLock::new() }),
-        )
+        ServerService::new(inner, Arc::clone(&self.shared))
     }
 }
 
