@@ -52,7 +52,11 @@ pub(crate) fn run(rows: &[Row]) -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let command = words.first().map_or("", String::as_str);
     match command {
-        "count" | "alloc" | "time" | "check" => {}
+        "count" | "alloc" | "time" | "check" | "export" => {}
+        "points" => {
+            return service::points(words.get(1).ok_or("the number is missing")?.parse()?, endpoint(&words));
+        }
+        "exporting" => return exporting(rows),
         "compare" => return compare(rows),
         "record" => return record(rows),
         // as other harnesses do: only `cargo bench` says `--bench`
@@ -64,13 +68,24 @@ pub(crate) fn run(rows: &[Row]) -> Result<(), Failure> {
     let name = words.get(1).map_or("", String::as_str);
     let stack = rows.iter().find(|row| row.stack.name == name).ok_or_else(|| format!("no stack {name:?}"))?;
     let requests = words.get(2).ok_or("the number of requests is missing")?.parse()?;
-    let flags = Flags::of(&words[3..])?;
+    let flags = words[3..].iter().filter(|word| !word.starts_with("http")).cloned().collect::<Vec<_>>();
+    let flags = Flags::of(&flags)?;
     match command {
         "count" => Running::start(stack.stack, flags, None)?.drive(requests),
         "alloc" => alloc(stack.stack, flags, requests),
+        "export" => {
+            let running = Running::start(stack.stack, flags, endpoint(&words))?;
+            running.drive(requests)?;
+            running.end().map(drop)
+        }
         "time" => time(stack.stack, flags, requests),
         _ => service::check(stack.stack, flags, requests),
     }
+}
+
+/// Where to export to, if the command line says so.
+fn endpoint(words: &[String]) -> Option<&str> {
+    words.iter().map(String::as_str).find(|word| word.starts_with("http"))
 }
 
 /// Prints a line.
@@ -145,12 +160,13 @@ fn bare_of(row: &Row, rows: &[Row]) -> Option<usize> {
 /// Tracewell's rows, each with what it costs over bare.
 fn own_rows(rows: &[Row]) -> Result<Vec<(&Row, Cost)>, Failure> {
     let valgrind = valgrind();
-    let own = rows.iter().filter(|row| row.stack.name == service::TRACEWELL.name && !row.flags.stdout);
-    own.map(|row| {
-        let bare = bare_of(row, rows).ok_or("no bare row")?;
-        Ok((row, measure(row, valgrind)?.over(measure(&rows[bare], valgrind)?)))
-    })
-    .collect()
+    let mut costs = Vec::new();
+    for row in rows {
+        costs.push(if row.flags.stdout { None } else { Some(measure(row, valgrind)?) });
+    }
+    let own = rows.iter().zip(&costs).filter(|(row, _)| row.stack.name == service::TRACEWELL.name);
+    let over = own.filter_map(|(row, cost)| Some((row, (*cost)?.over(costs[bare_of(row, rows)?]?))));
+    Ok(over.collect())
 }
 
 /// Records the figures that [`compare`] compares with.
@@ -301,12 +317,58 @@ fn times(rows: &[Row]) -> Result<Vec<f64>, Failure> {
 
 /// Instructions of a whole process.
 fn instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
+    collected(child(callgrind()?, "count", row, requests)?)
+}
+
+fn callgrind() -> Result<Command, Failure> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe()?);
-    let said = child(command, "count", row, requests)?;
+    Ok(command)
+}
+
+/// The number that callgrind said.
+fn collected(said: String) -> Result<u64, Failure> {
     let collected = said.lines().find_map(|line| line.split_once("Collected :"));
     let (_, count) = collected.ok_or("callgrind said no number")?;
     Ok(count.trim().parse()?)
+}
+
+/// Prints what it costs to export a span, a log record and a point to a collector in another process (http/protobuf):
+/// conversion, encoding and sending.
+fn exporting(rows: &[Row]) -> Result<(), Failure> {
+    let collector = tracewell::testing::Collector::start();
+    let own = |no_log| {
+        let flags = Flags { no_log, ..service::DEFAULT };
+        let row = rows.iter().find(|row| row.stack.name == service::TRACEWELL.name && row.flags == flags);
+        row.ok_or("no such row")
+    };
+    let per_item = |run: &dyn Fn(u64) -> Result<u64, Failure>| -> Result<f64, Failure> {
+        Ok(run(MORE)?.saturating_sub(run(FEWER)?) as f64 / (MORE - FEWER) as f64)
+    };
+    let exported = |row: &Row| {
+        let sent = per_item(&|requests| {
+            let mut command = callgrind()?;
+            let words = ["export", row.stack.name, &requests.to_string()].map(str::to_owned);
+            command.args(words).args(row.flags.words()).arg(collector.endpoint());
+            collected(output(command, row.what)?)
+        })?;
+        Ok::<_, Failure>(sent - per_item(&|requests| instructions(row, requests))?)
+    };
+    let span = exported(own(true)?)?;
+    let log = exported(own(false)?)? - span;
+    let points = |endpoint: Option<String>| {
+        per_item(&|series| {
+            let mut command = callgrind()?;
+            command.args(["points", &series.to_string()]).args(&endpoint);
+            collected(output(command, "points")?)
+        })
+    };
+    let point = points(Some(collector.endpoint()))? - points(None)?;
+    say(format_args!(
+        "| exported | instructions |\n|---|---:|\n| a server span | {span:.0} |\n| a log record | {log:.0} |\n| a point of a \
+         histogram | {point:.0} |"
+    ));
+    Ok(())
 }
 
 /// What a run of one row told.
@@ -318,11 +380,15 @@ fn figures(what: &str, row: &Row) -> Result<Vec<f64>, Failure> {
 
 /// Runs one row; what it printed to stderr.
 fn child(mut command: Command, what: &str, row: &Row, requests: u64) -> Result<String, Failure> {
-    let output =
-        command.args([what, row.stack.name, &requests.to_string()]).args(row.flags.words()).output()?;
+    command.args([what, row.stack.name, &requests.to_string()]).args(row.flags.words());
+    output(command, row.what)
+}
+
+fn output(mut command: Command, what: &str) -> Result<String, Failure> {
+    let output = command.output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
-        return Err(format!("{what} {}: {}\n{said}", row.what, output.status).into());
+        return Err(format!("{what}: {command:?}: {}\n{said}", output.status).into());
     }
     Ok(said)
 }

@@ -4,6 +4,7 @@
 //! cargo bench --bench request_path                        the table, as Markdown; needs valgrind for the instructions
 //! cargo bench --bench request_path -- compare             fails where it is over 5 % more than recorded.txt says
 //! cargo bench --bench request_path -- record              writes recorded.txt, when a change of the cost is intended
+//! cargo bench --bench request_path -- exporting           what it costs to export a span, a log record and a point
 //! cargo bench --bench request_path -- --test              each row with ten requests, and whether it recorded them
 //! cargo bench --bench request_path -- count <stack> <requests> [flags]     for `valgrind --tool=callgrind`
 //! cargo bench --bench request_path -- alloc <stack> <requests> [flags]     allocations and bytes

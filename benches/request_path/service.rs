@@ -1,6 +1,6 @@
 //! The service that every stack observes, and the two stacks that are no peer: nothing, and tracewell.
 
-use std::{mem::ManuallyDrop, net::SocketAddr, sync::Arc};
+use std::{mem::ManuallyDrop, net::SocketAddr};
 
 use axum::{
     Router,
@@ -9,6 +9,7 @@ use axum::{
     routing::get,
 };
 use http_body_util::BodyExt as _;
+use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use tower::Service as _;
 use tracewell::{
@@ -101,9 +102,9 @@ pub(crate) struct Stack {
     pub(crate) name: &'static str,
     /// What it records.
     pub(crate) records: Records,
-    /// Puts it around the service. What it records is kept by what is returned, and sent to the collector, if there is
-    /// one, when that is asked.
-    pub(crate) start: fn(Router, Flags, Option<&Arc<Collector>>) -> Result<Started, Failure>,
+    /// Puts it around the service. What it records is kept by what is returned, and exported, to the collector at this
+    /// endpoint if to any, when that is ended.
+    pub(crate) start: fn(Router, Flags, Option<&str>) -> Result<Started, Failure>,
 }
 
 /// Which signals a stack records.
@@ -118,8 +119,11 @@ pub(crate) struct Records {
 /// A stack around a service.
 pub(crate) struct Started {
     pub(crate) app: Router,
-    pub(crate) recorded: Box<dyn FnOnce() -> Result<Recorded, Failure>>,
+    pub(crate) end: End,
 }
+
+/// Exports everything, and says what it was; `None` where only the collector knows.
+type End = Box<dyn FnOnce() -> Result<Option<Recorded>, Failure>>;
 
 /// What was exported.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -134,7 +138,7 @@ pub(crate) struct Recorded {
 pub(crate) const BARE: Stack = Stack {
     name: "bare",
     records: Records { spans: false, logs: false, durations: false, exemplars: false },
-    start: |app, _, _| Ok(Started { app, recorded: Box::new(|| Ok(Recorded::default())) }),
+    start: |app, _, _| Ok(Started { app, end: Box::new(|| Ok(Some(Recorded::default()))) }),
 };
 
 /// Records everything.
@@ -144,15 +148,15 @@ pub(crate) const ALL: Records = Records { spans: true, logs: true, durations: tr
 pub(crate) const TRACEWELL: Stack = Stack {
     name: "tracewell",
     records: ALL,
-    start: |app, flags, collector| {
-        on_tracewell(flags, collector, || Ok(app.layer(tracewell::http::ServerLayer::new())))
+    start: |app, flags, endpoint| {
+        on_tracewell(flags, endpoint, || Ok(app.layer(tracewell::http::ServerLayer::new())))
     },
 };
 
 /// Tracewell as `tracewell::init` sets it up, but for the queues' sizes, the delays and stdout; then the layer.
 pub(crate) fn on_tracewell(
     flags: Flags,
-    collector: Option<&Arc<Collector>>,
+    endpoint: Option<&str>,
     layered: impl FnOnce() -> Result<Router, Failure>,
 ) -> Result<Started, Failure> {
     let endpoint =
@@ -160,7 +164,7 @@ pub(crate) fn on_tracewell(
     let mut telemetry = Telemetry::builder()
         .with_env([
             ("OTEL_SERVICE_NAME", "request-path"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.unwrap_or("http://127.0.0.1:9")),
             ("OTEL_TRACES_SAMPLER", if flags.unsampled { "always_off" } else { "parentbased_always_on" }),
             ("OTEL_BSP_MAX_QUEUE_SIZE", room),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", room),
@@ -175,13 +179,12 @@ pub(crate) fn on_tracewell(
         telemetry = telemetry.with_exemplar_filter(ExemplarFilter::AlwaysOff);
     }
     let telemetry = telemetry.install()?;
-    let collector = collector.cloned();
-    let recorded = move || {
+    let end = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(telemetry.shutdown())?;
-        Ok(collector.as_deref().map(received).unwrap_or_default())
+        Ok(None)
     };
-    Ok(Started { app: layered()?, recorded: Box::new(recorded) })
+    Ok(Started { app: layered()?, end: Box::new(end) })
 }
 
 /// What a collector has received.
@@ -206,7 +209,7 @@ pub(crate) struct Running {
     app: Router,
     flags: Flags,
     runtime: tokio::runtime::Runtime,
-    recorded: ManuallyDrop<Box<dyn FnOnce() -> Result<Recorded, Failure>>>,
+    end: ManuallyDrop<End>,
 }
 
 impl Running {
@@ -226,7 +229,7 @@ impl Running {
         let app = (0..routes).fold(app, |app, route| {
             app.route(&format!("/route-{route}/{{id}}"), if flags.no_log { get(silent) } else { get(user) })
         });
-        let started = (stack.start)(app, flags, collector)?;
+        let started = (stack.start)(app, flags, endpoint)?;
         if flags.active {
             let registry = tracewell::requests::Registry::global();
             let others = (0..ACTIVE).map(|_| registry.start(NewEntry::request("GET"))).collect::<Vec<_>>();
@@ -245,7 +248,7 @@ impl Running {
             app: started.app.with_state(()),
             flags,
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-            recorded: ManuallyDrop::new(started.recorded),
+            end: ManuallyDrop::new(started.end),
         };
         running.drive(routes)?;
         Ok(running)
@@ -265,6 +268,11 @@ impl Running {
             }
             Ok(())
         })
+    }
+
+    /// Exports everything.
+    pub(crate) fn end(self) -> Result<Option<Recorded>, Failure> {
+        ManuallyDrop::into_inner(self.end)()
     }
 
     fn request(&self, number: u64) -> Result<Request, http::Error> {
@@ -289,14 +297,14 @@ impl Running {
 
 /// Serves `requests` and compares what was exported with what should have been.
 pub(crate) fn check(stack: &Stack, flags: Flags, requests: u64) -> Result<(), Failure> {
-    let collector = Arc::new(Collector::start());
+    let collector = Collector::start();
     if flags.full {
         return Ok(()); // it is there to lose what comes
     }
-    let running = Running::start(stack, flags, Some(&collector))?;
+    let running = Running::start(stack, flags, Some(&collector.endpoint()))?;
     running.drive(requests)?;
     let requests = requests + if flags.routes { ROUTES } else { 0 };
-    let recorded = ManuallyDrop::into_inner(running.recorded)()?;
+    let recorded = running.end()?.unwrap_or_else(|| received(&collector));
     let records = stack.records;
     let expected = Recorded {
         spans: if records.spans && !flags.unsampled { requests } else { 0 },
@@ -317,4 +325,20 @@ async fn user(Path(id): Path<u64>) -> &'static str {
 
 async fn silent(Path(id): Path<u64>) -> &'static str {
     if id == 7 { "a user" } else { "none" }
+}
+
+/// Measures a histogram in so many series, as a service does with attributes of its own, and exports them if there is
+/// somewhere to.
+pub(crate) fn points(series: u64, endpoint: Option<&str>) -> Result<(), Failure> {
+    let started = on_tracewell(DEFAULT, endpoint, || Ok(Router::new()))?;
+    let histogram = opentelemetry::global::meter("points").f64_histogram("points").build();
+    for number in 0..series {
+        histogram.record(0.5, &[KeyValue::new("number", i64::try_from(number)?)]);
+    }
+    if endpoint.is_some() {
+        (started.end)()?;
+    } else {
+        let _ = ManuallyDrop::new(started.end);
+    }
+    Ok(())
 }

@@ -27,7 +27,10 @@ use opentelemetry_sdk::{
 };
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, layer::SubscriberExt as _};
 
-use crate::{Failure, service::{Flags, Recorded}};
+use crate::{
+    Failure,
+    service::{Flags, Recorded},
+};
 
 /// Long enough for nothing to be exported meanwhile.
 pub(crate) const LATER: Duration = Duration::from_secs(3600);
@@ -50,9 +53,13 @@ pub(crate) struct Providers {
 
 impl Providers {
     /// Installs providers and propagators, and a subscriber with the bridges' defaults; spans of `tracing` only if wanted.
-    pub(crate) fn install(flags: Flags, spans: bool) -> Result<Self, Failure> {
+    pub(crate) fn install(flags: Flags, directives: &str, spans: bool) -> Result<Self, Failure> {
         let counts = Arc::new(Counts::default());
-        let sampler = if flags.unsampled { Sampler::AlwaysOff } else { Sampler::ParentBased(Box::new(Sampler::AlwaysOn)) };
+        let sampler = if flags.unsampled {
+            Sampler::AlwaysOff
+        } else {
+            Sampler::ParentBased(Box::new(Sampler::AlwaysOn))
+        };
         let batch = opentelemetry_sdk::trace::BatchConfigBuilder::default()
             .with_max_queue_size(ROOM)
             .with_max_export_batch_size(ROOM)
@@ -80,25 +87,24 @@ impl Providers {
             .then(|| tracing_opentelemetry::layer().with_tracer(providers.tracers.tracer("service")).boxed());
         let subscriber = Registry::default()
             .with(bridge)
-            // axum-tracing-opentelemetry's spans are at this level and target
-            .with(EnvFilter::try_new("info,otel::tracing=trace")?)
+            .with(EnvFilter::try_new(directives)?)
             .with(OpenTelemetryTracingBridge::new(&providers.loggers));
         tracing::subscriber::set_global_default(subscriber)?;
         Ok(providers)
     }
 
     /// Exports everything, and says what it was.
-    pub(crate) fn recorded(self) -> Result<Recorded, Failure> {
+    pub(crate) fn recorded(self) -> Result<Option<Recorded>, Failure> {
         self.tracers.force_flush()?;
         self.loggers.force_flush()?;
         self.meters.force_flush()?;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Ok(Recorded {
+        Ok(Some(Recorded {
             spans: read(&self.counts.spans),
             logs: read(&self.counts.logs),
             durations: read(&self.counts.durations),
             exemplars: false,
-        })
+        }))
     }
 
     /// An exporter of spans that counts with the others.

@@ -33,8 +33,8 @@ pub(crate) const HAND_WIRED: Stack = Stack {
     name: "hand-wired",
     records: NO_EXEMPLARS,
     start: |app, flags, _| {
-        let providers = Providers::install(flags, true)?;
-        Ok(Started { app: hand_wired(app), recorded: Box::new(|| providers.recorded()) })
+        let providers = Providers::install(flags, "info", true)?;
+        Ok(Started { app: hand_wired(app), end: Box::new(|| providers.recorded()) })
     },
 };
 
@@ -43,8 +43,8 @@ pub(crate) const AXUM_TRACING: Stack = Stack {
     name: "axum-tracing",
     records: NO_METRICS,
     start: |app, flags, _| {
-        let providers = Providers::install(flags, true)?;
-        Ok(Started { app: app.layer(OtelAxumLayer::default()), recorded: Box::new(|| providers.recorded()) })
+        let providers = Providers::install(flags, "info,otel::tracing=trace", true)?;
+        Ok(Started { app: app.layer(OtelAxumLayer::default()), end: Box::new(|| providers.recorded()) })
     },
 };
 
@@ -53,8 +53,8 @@ pub(crate) const TOWER: Stack = Stack {
     name: "tower",
     records: NO_EXEMPLARS,
     start: |app, flags, _| {
-        let providers = Providers::install(flags, false)?;
-        Ok(Started { app: app.layer(tower_instrumentation()?), recorded: Box::new(|| providers.recorded()) })
+        let providers = Providers::install(flags, "info", false)?;
+        Ok(Started { app: app.layer(tower_instrumentation()?), end: Box::new(|| providers.recorded()) })
     },
 };
 
@@ -63,8 +63,8 @@ pub(crate) const TOWER: Stack = Stack {
 pub(crate) const TOWER_ON_TRACEWELL: Stack = Stack {
     name: "tower-on-tracewell",
     records: service::ALL,
-    start: |app, flags, collector| {
-        service::on_tracewell(flags, collector, || Ok(app.layer(tower_instrumentation()?)))
+    start: |app, flags, endpoint| {
+        service::on_tracewell(flags, endpoint, || Ok(app.layer(tower_instrumentation()?)))
     },
 };
 
@@ -74,7 +74,7 @@ pub(crate) const FASTRACE: Stack = Stack {
     name: "fastrace",
     records: NO_METRICS,
     start: |app, flags, _| {
-        let providers = Providers::install(flags, false)?;
+        let providers = Providers::install(flags, "info", false)?;
         let reporter = fastrace_opentelemetry::OpenTelemetryReporter::new(
             providers.span_exporter(),
             std::borrow::Cow::Owned(Resource::builder().build()),
@@ -82,11 +82,11 @@ pub(crate) const FASTRACE: Stack = Stack {
         );
         let config = fastrace::collector::Config::default().report_interval(crate::sdk::LATER);
         fastrace::set_reporter(reporter, config);
-        let recorded = || {
+        let end = || {
             fastrace::flush();
             providers.recorded()
         };
-        Ok(Started { app: app.layer(fastrace_axum::FastraceLayer::default()), recorded: Box::new(recorded) })
+        Ok(Started { app: app.layer(fastrace_axum::FastraceLayer::default()), end: Box::new(end) })
     },
 };
 
