@@ -158,6 +158,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
+
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
 }
 
 #[cfg(doctest)]

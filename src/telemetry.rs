@@ -294,7 +294,7 @@ impl Telemetry {
             .with_registry(self.inner.registry.clone())
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
-            .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
+            .with_settings(self.http_settings())
     }
 
     /// The way out for servers that [`serve`](Self::serve) does not run: unready at once, then the running requests get
@@ -314,6 +314,11 @@ impl Telemetry {
         report
     }
 
+    fn http_settings(&self) -> Settings {
+        let pipeline = &self.inner.pipeline;
+        Settings::new(&self.inner.config, pipeline.redactor(), pipeline.span_processors)
+    }
+
     /// A client layer that records into this telemetry, whether or not it is the installed one.
     #[must_use]
     pub fn client_layer(&self) -> ClientLayer {
@@ -321,7 +326,7 @@ impl Telemetry {
         ClientLayer::new()
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
-            .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
+            .with_settings(self.http_settings())
     }
 
     /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that
