@@ -83,6 +83,13 @@ impl Builder {
         self
     }
 
+    /// Reads this declarative configuration file, whatever `OTEL_CONFIG_FILE` says. After [`with_env`](Self::with_env).
+    pub fn with_config_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        let environment = self.environment.take().unwrap_or_else(Source::process);
+        self.environment = Some(environment.with_override("OTEL_CONFIG_FILE", path.into()));
+        self
+    }
+
     /// Variables that count where the environment has none: defaults of the program's own, in the operator's words.
     pub fn with_env_defaults<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
     where

@@ -87,7 +87,7 @@ impl Builder {
     fn start(self) -> Result<(Telemetry, Vec<Mistake>, Vec<TracingLayer>), InitError> {
         let source = self.environment.unwrap_or_else(Source::process);
         let (mut config, mistakes) = Config::resolve(&source);
-        if config.strict && !mistakes.is_empty() {
+        if config.strict && mistakes.iter().any(|mistake| !mistake.warning) {
             return Err(InitError::Mistakes(mistakes));
         }
         let resolved = config.clone();

@@ -145,6 +145,9 @@ pub mod guide {
     #[doc = include_str!("docs/configuration.md")]
     pub mod configuration {}
 
+    #[doc = include_str!("docs/configuration_file.md")]
+    pub mod configuration_file {}
+
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
 }

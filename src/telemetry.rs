@@ -170,7 +170,7 @@ impl Telemetry {
     /// # Panics
     /// Outside of a tokio runtime with timers, when there are sections of the program's own.
     pub async fn show_environment(&self) -> serde_json::Value {
-        self.inner.environment.show(&self.inner.config, &self.inner.resource).await
+        self.inner.environment.show(&self.inner.config, &self.inner.explanation, &self.inner.resource).await
     }
 
     /// Which events are logged now.

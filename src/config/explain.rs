@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Config, Mistake, Otlp, Preset, Sampler, Signal, Source, Variable,
+    Config, Mistake, Otlp, Sampler, Signal, Source, Variable,
+    file::CONFIG_FILE,
     source::{Lookup, Place},
     values::shortened,
     variables,
@@ -21,6 +22,8 @@ pub enum Origin {
     Code,
     /// An environment variable: of this name, or for one signal's setting that of all signals.
     Environment,
+    /// The configuration file; [`Setting::place`] says where in it.
+    File,
     /// The program, as a default below the environment.
     ProgramDefault,
     /// `TRACEWELL_PRESET`.
@@ -34,6 +37,7 @@ impl fmt::Display for Origin {
         f.pad(match self {
             Self::Code => "code",
             Self::Environment => "environment",
+            Self::File => "file",
             Self::ProgramDefault => "program default",
             Self::Preset => "preset",
             Self::Default => "default",
@@ -51,8 +55,21 @@ pub struct Setting {
     pub value: String,
     /// Where the value comes from.
     pub origin: Origin,
+    /// The path in the configuration file, for a value from there: `tracer_provider.sampler`.
+    pub place: Option<String>,
     /// What was wrong with what was given.
     pub mistake: Option<Mistake>,
+}
+
+impl Setting {
+    /// Where the value comes from, for people: `environment`, `file: tracer_provider.sampler`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{}: {place}", self.origin),
+            None => self.origin.to_string(),
+        }
+    }
 }
 
 /// Every setting, in the order of the documentation. `Display` is a table, one line a setting.
@@ -82,17 +99,17 @@ impl Explanation {
     ) -> Self {
         let setting = |variable: &'static Variable| {
             let value = value(used, variable);
-            let origin = if value == self::value(resolved, variable) {
-                origin(source, resolved.preset, variable, mistakes)
+            let (origin, place) = if value == self::value(resolved, variable) {
+                origin(source, resolved, variable, mistakes)
             } else {
-                Origin::Code
+                (Origin::Code, None)
             };
             let mistake = mistakes.iter().find(|mistake| mistake.variable == variable.name).cloned();
             let value = match variable.secret {
                 true => value,
                 false => shortened(&redactor.text(&value)).into_owned(),
             };
-            Setting { name: variable.name, value, origin, mistake }
+            Setting { name: variable.name, value, origin, place, mistake }
         };
         let known = |mistake: &&Mistake| !variables().any(|variable| mistake.variable == variable.name);
         Self {
@@ -105,8 +122,10 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.settings.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
-        for setting in &self.settings {
-            writeln!(f, "{:name$}  {:15}  {}", setting.name, setting.origin, setting.value)?;
+        let sources: Vec<String> = self.settings.iter().map(Setting::source).collect();
+        let source = sources.iter().map(String::len).max().unwrap_or(0).max(15);
+        for (setting, from) in self.settings.iter().zip(&sources) {
+            writeln!(f, "{:name$}  {from:source$}  {}", setting.name, setting.value)?;
         }
         let mistakes = self.settings.iter().filter_map(|setting| setting.mistake.as_ref());
         for mistake in mistakes.chain(&self.others) {
@@ -141,7 +160,12 @@ pub fn explain() -> Arc<Explanation> {
 }
 
 /// Where a value that code did not change comes from.
-fn origin(source: &Source, preset: Preset, variable: &'static Variable, mistakes: &[Mistake]) -> Origin {
+fn origin(
+    source: &Source,
+    resolved: &Config,
+    variable: &'static Variable,
+    mistakes: &[Mistake],
+) -> (Origin, Option<String>) {
     let usable = |name: &str| {
         // a part of a list may be used all the same
         let refused = mistakes.iter().any(|mistake| mistake.variable == name && !mistake.partly);
@@ -149,11 +173,17 @@ fn origin(source: &Source, preset: Preset, variable: &'static Variable, mistakes
     };
     let mut names = vec![variable.name.to_owned()];
     names.extend(generic(variable.name));
-    match names.iter().find(|name| usable(name)).map(|name| source.place(name)) {
-        Some(Place::Defaults) => Origin::ProgramDefault,
-        Some(Place::Origin) => Origin::Environment,
-        None if variable.default_in(preset) != variable.default => Origin::Preset,
-        None => Origin::Default,
+    let file = resolved.file.as_ref();
+    let place = file.and_then(|file| names.iter().find_map(|name| file.places.get(name)).cloned());
+    // the file stands in the place of OpenTelemetry's own variables
+    let replaced = file.is_some() && variable.name.starts_with("OTEL_") && variable.name != CONFIG_FILE;
+    let found = names.iter().find(|name| !replaced && usable(name)).map(|name| source.place(name));
+    match (found, place) {
+        (Some(Place::Origin), _) => (Origin::Environment, None),
+        (_, Some(place)) => (Origin::File, Some(place)),
+        (Some(Place::File | Place::Defaults), None) => (Origin::ProgramDefault, None),
+        (None, None) if variable.default_in(resolved.preset) != variable.default => (Origin::Preset, None),
+        (None, None) => (Origin::Default, None),
     }
 }
 
@@ -260,7 +290,8 @@ fn resource(config: &Config, name: &str) -> Option<String> {
         "OTEL_SERVICE_NAME" => resource.service_name.clone().unwrap_or_default(),
         "OTEL_RESOURCE_ATTRIBUTES" => {
             let pairs = resource.attributes.iter().map(|(key, value)| format!("{key}={value}"));
-            pairs.collect::<Vec<_>>().join(",")
+            let typed = resource.typed.iter().map(|(key, value)| format!("{key}={value}"));
+            pairs.chain(typed).collect::<Vec<_>>().join(",")
         }
         "OTEL_RUST_RESOURCE_DETECTORS" => list(&resource.detectors),
         _ => return None,
@@ -271,6 +302,7 @@ fn sampler_argument(sampler: &Sampler) -> String {
     match sampler {
         Sampler::TraceIdRatio(ratio) => ratio.to_string(),
         Sampler::ParentBased(root) => sampler_argument(root),
+        Sampler::ParentBasedBy(by) => sampler_argument(&by.root),
         _ => String::new(),
     }
 }
@@ -322,6 +354,9 @@ fn signals(config: &Config, name: &str) -> Option<String> {
 fn own(config: &Config, name: &str) -> String {
     let (admin, shutdown) = (&config.admin, &config.shutdown);
     match name {
+        "OTEL_CONFIG_FILE" => {
+            config.file.as_ref().map_or_else(String::new, |file| file.path.display().to_string())
+        }
         "OTEL_SDK_DISABLED" => config.disabled.to_string(),
         "OTEL_LOG_LEVEL" => config.log_level.to_string(),
         "OTEL_PROPAGATORS" => list(&config.propagators),

@@ -1,12 +1,15 @@
 //! What the operator wants: plain values, resolved once from code, environment and defaults.
 //!
-//! Precedence: code > environment > defaults. Nothing here touches the network, a global or the OpenTelemetry SDK.
+//! Precedence: code > environment > defaults; with `OTEL_CONFIG_FILE` that file stands in the place of every other `OTEL_`
+//! variable, and our own variables win over what it says of us. Nothing here touches the network, a global or the OpenTelemetry SDK.
 //! Every mistake found on the way is collected as a [`Mistake`]; an invalid value never stops the service unless
 //! `TRACEWELL_STRICT` is set.
 
 #[cfg(test)]
 mod documentation;
 mod explain;
+mod file;
+mod outputs;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -15,14 +18,18 @@ mod vars;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub(crate) use self::explain::installed;
+pub(crate) use self::{explain::installed, values::matches};
 pub use self::{
     explain::{Explanation, Origin, Setting, explain},
+    file::FileUse,
+    outputs::{
+        Aggregation, CardinalityLimits, InstrumentType, MetricOutput, Output, ViewConfig,
+    },
     source::Source,
     values::{
-        AccessLog, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
-        IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal,
-        Temporality,
+        AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
+        IpRange, LogFormat, LogLevel, Mistake, ParentSamplers, Patterns, Preset, Propagator, Protocol, Sampler,
+        Secret, Signal, Temporality,
     },
     vars::{Variable, table as variables},
 };
@@ -57,6 +64,10 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// HTTP instrumentation.
     pub http: HttpConfig,
+    /// Components of the program's own that the configuration file asks for.
+    pub components: Vec<Component>,
+    /// `OTEL_CONFIG_FILE`.
+    pub file: Option<FileUse>,
 }
 
 /// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
@@ -70,6 +81,12 @@ pub struct ResourceConfig {
     pub attributes: Vec<(String, String)>,
     /// `OTEL_RUST_RESOURCE_DETECTORS`; empty = `none`.
     pub detectors: Vec<Detector>,
+    /// What of that is kept.
+    pub detected: Patterns,
+    /// Attributes that are not text; only a configuration file has them.
+    pub typed: Vec<(String, AttributeValue)>,
+    /// The schema that the attributes follow; `None` = that of the conventions this crate follows.
+    pub schema_url: Option<String>,
 }
 
 // an attribute's value may be a secret
@@ -81,14 +98,21 @@ impl fmt::Debug for ResourceConfig {
             .field("service_name", &self.service_name)
             .field("attributes", &self.attributes.iter().map(seen).collect::<Vec<_>>())
             .field("detectors", &self.detectors)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 impl Default for ResourceConfig {
     fn default() -> Self {
         let detectors = <Detector as values::Word>::ALL.to_vec();
-        Self { service_name: None, attributes: Vec::new(), detectors }
+        Self {
+            service_name: None,
+            attributes: Vec::new(),
+            detectors,
+            detected: Patterns::default(),
+            typed: Vec::new(),
+            schema_url: None,
+        }
     }
 }
 
@@ -170,6 +194,8 @@ pub struct TracesConfig {
     pub limits: SpanLimits,
     /// The OTLP exporter.
     pub otlp: Otlp,
+    /// Further ways out.
+    pub more: Vec<Output>,
 }
 
 /// Metrics.
@@ -192,6 +218,12 @@ pub struct MetricsConfig {
     pub prometheus: (String, u16),
     /// The OTLP exporter.
     pub otlp: Otlp,
+    /// Further periodic readers.
+    pub more: Vec<MetricOutput>,
+    /// Views of the configuration file; those given in code come first.
+    pub views: Vec<ViewConfig>,
+    /// Series per metric.
+    pub cardinality: CardinalityLimits,
 }
 
 /// Log records, over OTLP and on stdout.
@@ -204,6 +236,8 @@ pub struct LogsConfig {
     pub batch: Batch,
     /// The OTLP exporter.
     pub otlp: Otlp,
+    /// Further ways out.
+    pub more: Vec<Output>,
     /// What one record may hold.
     pub limits: LogLimits,
     /// `RUST_LOG`; the directives as given, validated.

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::build_info::BuildInfo;
 use crate::{
-    config::{Config, Source, variables},
+    config::{Config, Explanation, Source, variables},
     runtime::process,
     timestamp,
 };
@@ -99,9 +99,9 @@ impl Environment {
     }
 
     /// Everything, read now. Cancel safe.
-    pub(crate) async fn show(&self, config: &Config, resource: &Resource) -> Value {
+    pub(crate) async fn show(&self, config: &Config, explanation: &Explanation, resource: &Resource) -> Value {
         let off = lock(&self.0.off).clone();
-        let mut shown = self.own(config, resource, &off);
+        let mut shown = self.own(config, explanation, resource, &off);
         let added = lock(&self.0.added).clone();
         let added: Vec<_> = added
             .into_iter()
@@ -124,12 +124,18 @@ impl Environment {
         shown
     }
 
-    fn own(&self, config: &Config, resource: &Resource, off: &HashSet<String>) -> Map<String, Value> {
+    fn own(
+        &self,
+        config: &Config,
+        explanation: &Explanation,
+        resource: &Resource,
+        off: &HashSet<String>,
+    ) -> Map<String, Value> {
         let own: [(&str, &dyn Fn() -> Value); 5] = [
             ("os", &os),
             ("build", &|| self.0.build.as_ref().map_or(Value::Null, BuildInfo::json)),
             ("process", &running),
-            ("config", &|| settings::section(config, &self.0.source)),
+            ("config", &|| settings::section(config, explanation, &self.0.source)),
             ("resource", &|| attributes(resource)),
         ];
         let wanted = own.into_iter().filter(|(name, _)| !off.contains(*name));

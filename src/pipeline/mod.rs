@@ -12,11 +12,13 @@ mod exemplars;
 mod exporter;
 mod logs;
 mod metrics;
+mod more;
 #[cfg(feature = "admin")]
 pub(crate) mod openmetrics;
 mod otlp;
 mod propagation;
 mod queue;
+mod sampler;
 mod scrub;
 mod self_metrics;
 mod signal;
@@ -55,9 +57,11 @@ use self::{
     exporter::ExporterThread,
     logs::{LogLayer, ScopedRecord},
     metrics::PointAccount,
+    more::More,
     queue::Queue,
+    sampler::SamplerSwitch,
     scrub::Scrub,
-    signal::SignalStatus,
+    signal::{AccountSource, SignalStatus},
     wanted::Wanted,
 };
 pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views};
@@ -67,7 +71,7 @@ pub use self::{
     views::View,
 };
 use crate::{
-    config::{Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Signal},
+    config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
     lines::LineWriter,
     redaction::Redactor,
 };
@@ -111,6 +115,8 @@ pub(crate) struct Pipeline {
     disabled: bool,
     /// Which events are logged.
     pub(crate) log_switch: Arc<LogSwitch>,
+    /// Which traces are kept.
+    pub(crate) sampler: SamplerSwitch,
     log_scrub: Scrub,
 }
 
@@ -132,8 +138,7 @@ impl Pipeline {
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
         let points = Arc::new(PointAccount::default());
 
-        let views =
-            Views::new(additions.views, config.metrics.histogram == HistogramAggregation::Base2Exponential);
+        let views = Views::new(additions.views, &config.metrics);
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
         let meters =
@@ -143,19 +148,40 @@ impl Pipeline {
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
         let added = log_processors || !additions.span_processors.is_empty();
-        let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
+        let more = More::new(config, meters.more);
+        let sampler = SamplerSwitch::new(&config.traces.sampler);
+        let queues = span_queue.clone().into_iter().chain(more.span_queues());
+        let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, |builder| {
             additions
                 .span_processors
                 .into_iter()
                 .fold(builder, |builder, added| builder.with_span_processor(Added(added)))
         });
+        let queues = log_queue.clone().into_iter().chain(more.log_queues());
+        // a record for several queues takes the SDK's way
+        let log_processors = log_processors || more.log_queues().next().is_some();
         let logger_provider =
-            logs::provider(resource, log_queue.clone(), additions.log_processors, log_scrub.clone());
+            logs::provider(resource, queues, additions.log_processors, log_scrub.clone());
 
         let statuses = [
-            status(&config.traces.exporters, &config.traces.otlp, span_queue.clone(), live),
-            status(&config.metrics.exporters, &config.metrics.otlp, Some(Arc::clone(&points)), live),
-            status(&config.logs.exporters, &config.logs.otlp, log_queue.clone(), live),
+            status(
+                &config.traces.exporters,
+                &config.traces.otlp,
+                more.together(Signal::Traces, span_queue.clone().map(|queue| queue as Arc<dyn AccountSource>)),
+                live,
+            ),
+            status(
+                &config.metrics.exporters,
+                &config.metrics.otlp,
+                more.together(Signal::Metrics, Some(Arc::clone(&points) as Arc<dyn AccountSource>)),
+                live,
+            ),
+            status(
+                &config.logs.exporters,
+                &config.logs.otlp,
+                more.together(Signal::Logs, log_queue.clone().map(|queue| queue as Arc<dyn AccountSource>)),
+                live,
+            ),
         ];
         self_metrics::observe(&meter_provider.meter_with_scope(scope()), config, &statuses);
         let wanted = Wanted {
@@ -166,6 +192,7 @@ impl Pipeline {
             metrics: sent(&config.metrics.exporters).then_some((meters.push, points)),
             statuses: statuses.clone(),
             redactor: additions.redactor,
+            more,
         };
         let exporter = wanted.start()?;
         let lines = (!additions.silent).then(|| lines(config.logs.format));
@@ -182,6 +209,7 @@ impl Pipeline {
             exporter,
             disabled: config.disabled,
             log_switch: LogSwitch::new(&config.logs.filter),
+            sampler,
             log_scrub,
         })
     }

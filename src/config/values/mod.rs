@@ -1,5 +1,7 @@
 //! The value types of the configuration: parsed once, never re-validated; none shows a secret.
 
+mod attribute;
+mod component;
 mod endpoint;
 mod headers;
 mod ip_range;
@@ -9,12 +11,15 @@ mod words;
 
 pub(super) use self::mistake::{redacted, shortened};
 pub(super) use self::words::Word;
+pub(crate) use self::attribute::matches;
 pub use self::{
+    attribute::{AttributeValue, Patterns},
+    component::{Component, ComponentKind},
     endpoint::Endpoint,
     headers::Headers,
     ip_range::IpRange,
     mistake::{Mistake, Secret},
-    sampler::Sampler,
+    sampler::{ParentSamplers, Sampler},
     words::{
         AccessLog, Compression, Detector, ExemplarFilter, Exporter, HistogramAggregation, LogFormat,
         LogLevel, Preset, Propagator, Protocol, Signal, Temporality,

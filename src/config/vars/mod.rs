@@ -1,7 +1,7 @@
 //! Every variable: the table of what there is, and the reading of it all into a [`Config`].
 
 mod otlp;
-mod parse;
+pub(super) mod parse;
 mod reader;
 mod table;
 
@@ -12,7 +12,7 @@ use self::{
         ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT,
         ATTRIBUTE_VALUE_LENGTH_LIMIT, BLRP_EXPORT_TIMEOUT, BLRP_MAX_EXPORT_BATCH_SIZE, BLRP_MAX_QUEUE_SIZE,
         BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE, BSP_MAX_QUEUE_SIZE,
-        BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT, EXCEPTION_SIGNAL,
+        BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONFIG_FILE, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT, EXCEPTION_SIGNAL,
         HTTP_KNOWN_METHODS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL,
         LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_EXPORTER,
         METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER,
@@ -23,17 +23,26 @@ use self::{
     },
 };
 use super::{
-    AdminConfig, Batch, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake, ResourceConfig,
-    Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig,
+    AdminConfig, Batch, CardinalityLimits, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake, ResourceConfig,
+    Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig, file,
 };
 
+pub(super) use self::reader::Bad;
 pub use self::table::{Variable, table};
 
 /// Name of the resource attribute that `OTEL_SERVICE_NAME` wins over.
 const SERVICE_NAME_ATTRIBUTE: &str = "service.name";
 
-/// Reads every variable.
+/// Reads the configuration file if one is named, else every variable.
 pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
+    match file::chosen(source) {
+        Some((variable, path)) => file::resolve(source, variable, &path),
+        None => resolve_variables(source),
+    }
+}
+
+/// Reads every variable.
+pub(super) fn resolve_variables(source: &Source) -> (Config, Vec<Mistake>) {
     let mut reader = Reader::new(source);
     let r = &mut reader;
     r.preset = r.get(&PRESET, parse::word);
@@ -59,8 +68,11 @@ pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
             drain: r.get(&DRAIN, parse::millis),
             prestop: r.get(&PRESTOP, parse::millis),
         },
+        components: Vec::new(),
+        file: None,
         http: HttpConfig { known_methods: r.get(&HTTP_KNOWN_METHODS, parse::methods) },
     };
+    r.optional(&CONFIG_FILE, parse::text);
     for (name, why) in UNSUPPORTED {
         if let Some(value) = source.get(name) {
             r.add(Mistake::new(*name, &value, *why, ""));
@@ -77,6 +89,7 @@ fn resource(r: &mut Reader<'_>) -> ResourceConfig {
         service_name: r.optional(&SERVICE_NAME, parse::text).or(name),
         attributes,
         detectors: r.get(&RESOURCE_DETECTORS, parse::detectors),
+        ..ResourceConfig::default()
     }
 }
 
@@ -90,6 +103,7 @@ fn traces(r: &mut Reader<'_>) -> TracesConfig {
         ),
         limits: limits(r),
         otlp: otlp(r, Signal::Traces),
+        more: Vec::new(),
     }
 }
 
@@ -190,6 +204,9 @@ fn metrics(r: &mut Reader<'_>) -> MetricsConfig {
         histogram: r.get(&METRICS_HISTOGRAM, parse::word),
         prometheus: (r.get(&PROMETHEUS_HOST, parse::host), r.get(&PROMETHEUS_PORT, parse::port)),
         otlp: otlp(r, Signal::Metrics),
+        more: Vec::new(),
+        views: Vec::new(),
+        cardinality: CardinalityLimits::default(),
     }
 }
 
@@ -201,6 +218,7 @@ fn logs(r: &mut Reader<'_>) -> LogsConfig {
             [&BLRP_SCHEDULE_DELAY, &BLRP_EXPORT_TIMEOUT, &BLRP_MAX_QUEUE_SIZE, &BLRP_MAX_EXPORT_BATCH_SIZE],
         ),
         otlp: otlp(r, Signal::Logs),
+        more: Vec::new(),
         limits: log_limits(r),
         filter: r.get(&RUST_LOG, parse::filter),
         format: r.optional(&LOG_FORMAT, parse::word),

@@ -110,6 +110,8 @@ macro_rules! otlp {
 }
 
 table! {
+    CONFIG_FILE = var("OTEL_CONFIG_FILE", "", "a YAML file of the declarative configuration, format 1.0 or 1.1",
+        "takes the place of every other OTEL_ variable");
     SDK_DISABLED = var("OTEL_SDK_DISABLED", "false", BOOL,
         "true: no exporter, no thread, no socket; propagation and stdout logs keep working");
     SERVICE_NAME = var("OTEL_SERVICE_NAME", "(detected)", "text", "the service's name; wins over service.name in OTEL_RESOURCE_ATTRIBUTES");
@@ -204,8 +206,6 @@ otlp! {
 
 /// Names that a person may set and that have no effect, with what to do instead.
 pub(super) static UNSUPPORTED: &[(&str, &str)] = &[
-    ("OTEL_CONFIG_FILE", "not supported yet; accepted are the single variables"),
-    ("OTEL_EXPERIMENTAL_CONFIG_FILE", "deprecated and not supported; accepted are the single variables"),
     ("OTEL_ENTITIES", "not supported yet; accepted is OTEL_RESOURCE_ATTRIBUTES"),
     (
         "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
