@@ -7,6 +7,7 @@ use opentelemetry_sdk::{logs::LogProcessor, trace::SpanProcessor};
 use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
+    components::Components,
     config::{
         AccessLog, Config, Endpoint, ExemplarFilter, LogFormat, Otlp, Protocol, Sampler, Signal, Source,
     },
@@ -20,7 +21,8 @@ use crate::{
 };
 
 pub(crate) type TracingLayer = Box<dyn Layer<TracingRegistry> + Send + Sync>;
-type Change = Box<dyn FnOnce(&mut Config) -> Result<(), String>>;
+/// Made again whenever the configuration is read again.
+pub(crate) type Change = Box<dyn Fn(&mut Config) -> Result<(), String> + Send + Sync>;
 
 /// Telemetry to be set up. What is set here wins over the environment.
 #[must_use = "nothing is set up before build() or install()"]
@@ -35,6 +37,7 @@ pub struct Builder {
     pub(crate) checks: Vec<(String, Check)>,
     pub(crate) build_info: Option<BuildInfo>,
     pub(crate) panic_hook: Option<bool>,
+    pub(crate) components: Components,
 }
 
 impl std::fmt::Debug for Builder {
@@ -103,8 +106,8 @@ impl Builder {
 
     /// Which traces are recorded.
     pub fn with_sampler(self, sampler: Sampler) -> Self {
-        self.change(|config| {
-            config.traces.sampler = sampler;
+        self.change(move |config| {
+            config.traces.sampler = sampler.clone();
             Ok(())
         })
     }
@@ -175,7 +178,7 @@ impl Builder {
         let directives = directives.into();
         self.change(move |config| match directives.parse::<tracing_subscriber::EnvFilter>() {
             Ok(_) => {
-                config.logs.filter = directives;
+                config.logs.filter.clone_from(&directives);
                 Ok(())
             }
             Err(error) => {
@@ -277,7 +280,10 @@ impl Builder {
         self
     }
 
-    pub(crate) fn change(mut self, change: impl FnOnce(&mut Config) -> Result<(), String> + 'static) -> Self {
+    pub(crate) fn change(
+        mut self,
+        change: impl Fn(&mut Config) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
         self.changes.push(Box::new(change));
         self
     }

@@ -109,10 +109,12 @@ pub mod testing;
 
 // start-up, the handle, and what can go wrong
 mod builder;
+mod components;
 mod error;
 mod init;
 mod loglevel;
 mod panic;
+mod reload;
 mod telemetry;
 
 // small things without a station
@@ -126,6 +128,7 @@ pub use crate::{
     init::init,
     loglevel::{LogFilter, LogFilterError},
     pipeline::{Account, Loss, SignalReport, SignalState, View},
+    reload::{ReloadError, Reloaded},
     telemetry::{ShutdownReport, Telemetry},
 };
 

@@ -83,6 +83,13 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// What this source would make of the defaults.
+    #[must_use]
+    pub fn of(source: &Source) -> Self {
+        let (config, mistakes) = Config::resolve(source);
+        Self::new(source, &config, &config, &mistakes, &Redactor::default())
+    }
+
     /// The setting of a variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Setting> {
@@ -135,7 +142,21 @@ impl fmt::Display for Explanation {
     }
 }
 
+/// The settings in which two configurations differ.
+pub(crate) fn differences(one: &Config, other: &Config) -> Vec<&'static str> {
+    let differing = variables().filter(|variable| value(one, variable) != value(other, variable));
+    differing.map(|variable| variable.name).collect()
+}
+
 static INSTALLED: Mutex<Option<Arc<Explanation>>> = Mutex::new(None);
+
+/// Replaces what is installed if it is that.
+pub(crate) fn reinstalled(before: &Arc<Explanation>, explanation: &Arc<Explanation>) {
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if installed.as_ref().is_some_and(|installed| Arc::ptr_eq(installed, before)) {
+        *installed = Some(Arc::clone(explanation));
+    }
+}
 
 pub(crate) fn installed(explanation: Arc<Explanation>) {
     *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = Some(explanation);
@@ -152,11 +173,7 @@ pub(crate) fn installed(explanation: Arc<Explanation>) {
 #[must_use]
 pub fn explain() -> Arc<Explanation> {
     let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    installed.unwrap_or_else(|| {
-        let source = Source::process();
-        let (config, mistakes) = Config::resolve(&source);
-        Arc::new(Explanation::new(&source, &config, &config, &mistakes, &Redactor::default()))
-    })
+    installed.unwrap_or_else(|| Arc::new(Explanation::of(&Source::process())))
 }
 
 /// Where a value that code did not change comes from.
@@ -363,6 +380,10 @@ fn own(config: &Config, name: &str) -> String {
         "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN" => "logs".to_owned(),
         "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS" => list(&config.http.known_methods),
         "TRACEWELL_PRESET" => config.preset.to_string(),
+        "TRACEWELL_CONFIG_RELOAD_MS" => timeout(config.reload.every),
+        "TRACEWELL_CONFIG_RELOAD_SIGHUP" => config.reload.sighup.to_string(),
+        "TRACEWELL_REDACT_NAMES" => config.redaction.names.join(","),
+        "TRACEWELL_REDACT_EXCEPT" => config.redaction.except.join(","),
         "TRACEWELL_STRICT" => config.strict.to_string(),
         "TRACEWELL_ADMIN_ADDR" => admin.addr.map_or_else(String::new, |addr| addr.to_string()),
         "TRACEWELL_ADMIN_TOKEN" => admin.token.as_ref().map_or_else(String::new, |token| token.to_string()),

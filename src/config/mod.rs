@@ -18,20 +18,22 @@ mod vars;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub(crate) use self::{explain::installed, values::matches};
 pub use self::{
     explain::{Explanation, Origin, Setting, explain},
     file::FileUse,
-    outputs::{
-        Aggregation, CardinalityLimits, InstrumentType, MetricOutput, Output, ViewConfig,
-    },
+    outputs::{Aggregation, CardinalityLimits, InstrumentType, MetricOutput, Output, ViewConfig},
     source::Source,
     values::{
-        AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
-        IpRange, LogFormat, LogLevel, Mistake, ParentSamplers, Patterns, Preset, Propagator, Protocol, Sampler,
-        Secret, Signal, Temporality,
+        AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, Endpoint, ExemplarFilter,
+        Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake, ParentSamplers,
+        Patterns, Preset, Propagator, Protocol, Sampler, Secret, Signal, Temporality,
     },
     vars::{Variable, table as variables},
+};
+pub(crate) use self::{
+    explain::{differences, installed, reinstalled},
+    file::stamp,
+    values::matches,
 };
 
 /// Everything `init` needs to know.
@@ -64,6 +66,10 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// HTTP instrumentation.
     pub http: HttpConfig,
+    /// When the configuration is read again.
+    pub reload: ReloadConfig,
+    /// What is hidden beside what the program says.
+    pub redaction: RedactionConfig,
     /// Components of the program's own that the configuration file asks for.
     pub components: Vec<Component>,
     /// `OTEL_CONFIG_FILE`.
@@ -286,8 +292,29 @@ pub struct HttpConfig {
     pub known_methods: Vec<String>,
 }
 
+/// When the configuration is read again while the service runs.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct ReloadConfig {
+    /// `TRACEWELL_CONFIG_RELOAD_MS`: between two looks at the configuration file; `None` = never.
+    pub every: Option<Duration>,
+    /// `TRACEWELL_CONFIG_RELOAD_SIGHUP`.
+    pub sighup: bool,
+}
+
+/// What is hidden, in everything that is sent or shown, beside what the program says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedactionConfig {
+    /// `TRACEWELL_REDACT_NAMES`; see [`Redactor::with_names`](crate::redaction::Redactor::with_names).
+    pub names: Vec<String>,
+    /// `TRACEWELL_REDACT_EXCEPT`; see
+    /// [`Redactor::with_harmless_names`](crate::redaction::Redactor::with_harmless_names).
+    pub except: Vec<String>,
+}
+
 impl Config {
-    /// Resolves environment and defaults. Never fails: what could not be used is in the list, and a default stands in.
+    /// Resolves the configuration file or the environment, and defaults. Never fails: what could not be used is in the list, and a default stands in.
     #[must_use]
     pub fn resolve(source: &Source) -> (Self, Vec<Mistake>) {
         vars::resolve(source)

@@ -49,7 +49,12 @@ impl Source {
     #[must_use]
     pub fn from_pairs<N: Into<String>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        Self { origin: Origin::Pairs(Arc::new(pairs.collect())), overrides: Vec::new(), file: None, defaults: Arc::default() }
+        Self {
+            origin: Origin::Pairs(Arc::new(pairs.collect())),
+            overrides: Vec::new(),
+            file: None,
+            defaults: Arc::default(),
+        }
     }
 
     /// These variables where this source has none: a program's own defaults, below what its operator says.
@@ -72,10 +77,10 @@ impl Source {
     }
 
     /// The same with this variable set, whatever it was.
-    pub(crate) fn with_override(self, name: &str, value: impl Into<OsString>) -> Self {
-        let mut source = self;
-        source.overrides.push((name.to_owned(), value.into()));
-        source
+    #[must_use]
+    pub fn with_override(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
+        self.overrides.push((name.into(), value.into()));
+        self
     }
 
     /// The trimmed value of a variable; `None` when it is unset, blank or not UTF-8.
@@ -89,7 +94,9 @@ impl Source {
 
     /// A variable's value as it stands, a configuration file or not; `None` when it is unset or not UTF-8.
     pub(super) fn exact(&self, name: &str) -> Option<String> {
-        self.given(name).or_else(|| self.defaults.get(name).cloned()).and_then(|value| value.into_string().ok())
+        self.given(name)
+            .or_else(|| self.defaults.get(name).cloned())
+            .and_then(|value| value.into_string().ok())
     }
 
     /// Where a variable is found, if it is set at all.

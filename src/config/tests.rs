@@ -725,7 +725,7 @@ fn half_a_client_identity_is_a_mistake_and_not_used() {
 
 #[test]
 fn what_is_not_supported_is_said_once_and_has_no_effect() {
-    for name in ["OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_EXPORTER_ZIPKIN_ENDPOINT"] {
+    for name in ["OTEL_EXPORTER_ZIPKIN_TIMEOUT", "OTEL_EXPORTER_ZIPKIN_ENDPOINT"] {
         let (c, mistakes) = resolve(&[(name, "5")]);
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         let line = &mistakes[0];

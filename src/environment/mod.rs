@@ -99,7 +99,12 @@ impl Environment {
     }
 
     /// Everything, read now. Cancel safe.
-    pub(crate) async fn show(&self, config: &Config, explanation: &Explanation, resource: &Resource) -> Value {
+    pub(crate) async fn show(
+        &self,
+        config: &Config,
+        explanation: &Explanation,
+        resource: &Resource,
+    ) -> Value {
         let off = lock(&self.0.off).clone();
         let mut shown = self.own(config, explanation, resource, &off);
         let added = lock(&self.0.added).clone();

@@ -16,7 +16,8 @@ pub(super) fn section(config: &Config, explanation: &Explanation, source: &Sourc
     }
     // what has no value of its own in the configuration, but was given
     for variable in variables().filter(|variable| !shown_under_another_name(variable.name)) {
-        let given = explanation.get(variable.name).is_some_and(|setting| setting.origin == Origin::Environment);
+        let given =
+            explanation.get(variable.name).is_some_and(|setting| setting.origin == Origin::Environment);
         if shown.contains_key(variable.name) || !given {
             continue;
         }

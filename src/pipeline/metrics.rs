@@ -29,6 +29,7 @@ use super::{
     views::Views,
 };
 use crate::{
+    components::AddReader,
     config::{MetricsConfig, Signal, Temporality},
     diagnostics,
     redaction::Redactor,
@@ -108,6 +109,7 @@ pub(super) fn provider(
     views: &Arc<Views>,
     exemplars: Option<&Arc<ExemplarStore>>,
     redactor: &Redactor,
+    added: Vec<AddReader>,
 ) -> Meters {
     let reader =
         |temporality| SharedReader(Arc::new(ManualReader::builder().with_temporality(temporality).build()));
@@ -126,6 +128,7 @@ pub(super) fn provider(
     for reader in readers {
         builder = builder.with_reader(reader);
     }
+    builder = added.into_iter().fold(builder, |builder, add| add(builder));
     let views = Arc::clone(views);
     let provider = builder.with_view(move |instrument| views.sdk_stream(instrument)).build();
     let source = |reader| MetricSource { reader, exemplars: exemplars.cloned(), redactor: redactor.clone() };

@@ -71,6 +71,7 @@ pub use self::{
     views::View,
 };
 use crate::{
+    components::AddReader,
     config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
     lines::LineWriter,
     redaction::Redactor,
@@ -88,6 +89,8 @@ pub(crate) struct Additions {
     pub(crate) views: Vec<View>,
     /// What must not be seen.
     pub(crate) redactor: Redactor,
+    /// Metric readers.
+    pub(crate) readers: Vec<AddReader>,
     /// No line on stdout, whatever the configuration says.
     pub(crate) silent: bool,
 }
@@ -109,6 +112,8 @@ pub(crate) struct Pipeline {
     log_processors: bool,
     /// Processors of the user's for whatever signal.
     added: bool,
+    /// The provider of readers of the user's, which end with it.
+    added_readers: Option<SdkMeterProvider>,
     lines: Option<Lines>,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
@@ -141,33 +146,43 @@ impl Pipeline {
         let views = Views::new(additions.views, &config.metrics);
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
-        let meters =
-            metrics::provider(&config.metrics, resource, &views, exemplars.as_ref(), &additions.redactor);
+        let added_readers = !additions.readers.is_empty();
+        let meters = metrics::provider(
+            &config.metrics,
+            resource,
+            &views,
+            exemplars.as_ref(),
+            &additions.redactor,
+            additions.readers,
+        );
         let meter_provider = shared_meters(&meters.provider, exemplars, &views, live);
 
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
-        let added = log_processors || !additions.span_processors.is_empty();
+        let added = log_processors || added_readers || !additions.span_processors.is_empty();
         let more = More::new(config, meters.more);
         let sampler = SamplerSwitch::new(&config.traces.sampler);
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
-        let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, |builder| {
-            additions
-                .span_processors
-                .into_iter()
-                .fold(builder, |builder, added| builder.with_span_processor(Added(added)))
-        });
+        let tracer_provider =
+            traces::provider(&config.traces, resource, sampler.clone(), queues, |builder| {
+                additions
+                    .span_processors
+                    .into_iter()
+                    .fold(builder, |builder, added| builder.with_span_processor(Added(added)))
+            });
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
-        let logger_provider =
-            logs::provider(resource, queues, additions.log_processors, log_scrub.clone());
+        let logger_provider = logs::provider(resource, queues, additions.log_processors, log_scrub.clone());
 
         let statuses = [
             status(
                 &config.traces.exporters,
                 &config.traces.otlp,
-                more.together(Signal::Traces, span_queue.clone().map(|queue| queue as Arc<dyn AccountSource>)),
+                more.together(
+                    Signal::Traces,
+                    span_queue.clone().map(|queue| queue as Arc<dyn AccountSource>),
+                ),
                 live,
             ),
             status(
@@ -204,6 +219,7 @@ impl Pipeline {
             log_queue,
             log_processors,
             added,
+            added_readers: added_readers.then(|| meters.provider.clone()),
             lines,
             statuses,
             exporter,
@@ -279,6 +295,7 @@ impl Pipeline {
             return None;
         }
         let (tracers, loggers) = (self.tracer_provider.clone(), self.logger_provider.clone());
+        let meters = self.added_readers.clone();
         let (done, ended) = std::sync::mpsc::channel();
         let left = deadline.saturating_duration_since(Instant::now());
         let ending = std::thread::Builder::new().name("tracewell-end-added".into()).spawn(move || {
@@ -286,6 +303,7 @@ impl Pipeline {
             // their errors are theirs to report
             let _ = tracers.shutdown_with_timeout(left);
             let _ = loggers.shutdown_with_timeout(left);
+            let _ = meters.map(|meters| meters.shutdown_with_timeout(left));
             drop(done);
         });
         ending.is_ok().then_some(ended)

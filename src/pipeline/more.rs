@@ -91,7 +91,9 @@ impl More {
     ) -> Option<Arc<Together>> {
         let mut accounts: Vec<Arc<dyn AccountSource>> = first.into_iter().collect();
         match signal {
-            Signal::Traces => accounts.extend(self.span_queues().map(|queue| queue as Arc<dyn AccountSource>)),
+            Signal::Traces => {
+                accounts.extend(self.span_queues().map(|queue| queue as Arc<dyn AccountSource>))
+            }
             Signal::Logs => accounts.extend(self.log_queues().map(|queue| queue as Arc<dyn AccountSource>)),
             Signal::Metrics => accounts
                 .extend(self.metrics.iter().map(|way| Arc::clone(&way.account) as Arc<dyn AccountSource>)),

@@ -10,8 +10,7 @@ use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     trace::{
-        SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _,
-        SpanProcessor, TracerProviderBuilder,
+        SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor, TracerProviderBuilder,
     },
 };
 
@@ -23,10 +22,7 @@ use super::{
     scrub::Scrub,
     transport::Transport,
 };
-use crate::{
-    config::TracesConfig,
-    span_seed::SpanSeed,
-};
+use crate::{config::TracesConfig, span_seed::SpanSeed};
 
 /// The tracer provider: spans that are sampled go into `queues`.
 pub(super) fn provider(

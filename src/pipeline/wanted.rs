@@ -126,6 +126,11 @@ pub(super) fn connect(
     }
 }
 
-pub(super) fn lane<T>(signal: Signal, queue: Arc<Queue<T>>, transport: Arc<Transport>, batch: &Batch) -> Lane<T> {
+pub(super) fn lane<T>(
+    signal: Signal,
+    queue: Arc<Queue<T>>,
+    transport: Arc<Transport>,
+    batch: &Batch,
+) -> Lane<T> {
     Lane { signal, queue, transport, schedule_delay: batch.schedule_delay }
 }

@@ -8,8 +8,8 @@ use super::{
     report::Report,
 };
 use crate::config::{
-    AttributeValue, Component, ComponentKind, Config, Detector, LogLevel, ParentSamplers, Patterns, Propagator,
-    ResourceConfig, Sampler, Source, SpanLimits, values::Word as _, vars::parse,
+    AttributeValue, Component, ComponentKind, Config, Detector, LogLevel, ParentSamplers, Patterns,
+    Propagator, ResourceConfig, Sampler, Source, SpanLimits, values::Word as _, vars::parse,
 };
 
 /// Where the values of a configuration go while they are created.
@@ -187,7 +187,11 @@ impl Create<'_> {
                     let named = named.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
                     resource.service_name = named.or(resource.service_name.take());
                 }
-                None => self.not_ours(ComponentKind::ResourceDetector, &chosen, "container, host, process, service"),
+                None => self.not_ours(
+                    ComponentKind::ResourceDetector,
+                    &chosen,
+                    "container, host, process, service",
+                ),
             }
         }
         resource.detected = at.get("attributes").map(|at| patterns(&at)).unwrap_or_default();
@@ -211,7 +215,10 @@ impl Create<'_> {
             }
             Some(value) => set(resource, name, value),
             None => {
-                let problem = format!("{} is not of the type {kind}; accepted is a value of that type", value.node.value.kind());
+                let problem = format!(
+                    "{} is not of the type {kind}; accepted is a value of that type",
+                    value.node.value.kind()
+                );
                 self.report.wrong(&value.path, value.node, &problem, "");
             }
         }

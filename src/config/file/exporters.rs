@@ -10,8 +10,8 @@ use super::{
     node::{At, Value},
 };
 use crate::config::{
-    Batch, Component, ComponentKind, Compression, Endpoint, Exporter, Headers, LogsConfig, Otlp, Output, Protocol,
-    Signal, TracesConfig,
+    Batch, Component, ComponentKind, Compression, Endpoint, Exporter, Headers, LogsConfig, Otlp, Output,
+    Protocol, Signal, TracesConfig,
     values::Word as _,
     vars::parse::{self},
 };
@@ -30,7 +30,8 @@ impl Create<'_> {
         let sampler = at.get("sampler").and_then(|at| self.sampler(&at));
         self.place("OTEL_TRACES_SAMPLER", &at, "sampler");
         self.place("OTEL_TRACES_SAMPLER_ARG", &at, "sampler");
-        config.sampler = sampler.unwrap_or_else(|| crate::config::Sampler::parent_based(crate::config::Sampler::AlwaysOn));
+        config.sampler =
+            sampler.unwrap_or_else(|| crate::config::Sampler::parent_based(crate::config::Sampler::AlwaysOn));
         if let Some((name, generator)) = at.get("id_generator").as_ref().and_then(At::choice) {
             if name != "random" {
                 self.not_ours(ComponentKind::IdGenerator, &generator, "random");
@@ -161,7 +162,12 @@ impl Create<'_> {
                 None | Some("stdout") => Chosen::Ours(Exporter::Console, Box::new(otlp.clone())),
                 Some(_) => {
                     let stream = at.get("output_stream")?;
-                    self.report.wrong(&stream.path, stream.node, "files are not supported yet; accepted is stdout", "");
+                    self.report.wrong(
+                        &stream.path,
+                        stream.node,
+                        "files are not supported yet; accepted is stdout",
+                        "",
+                    );
                     return None;
                 }
             },
@@ -244,10 +250,20 @@ impl Create<'_> {
             match (name, value) {
                 (Ok(name), Some(value)) => headers.set(name, value),
                 (Err(_), _) => {
-                    self.report.wrong(&header.path.key("name"), header.node, "accepted is the name of a header", "");
+                    self.report.wrong(
+                        &header.path.key("name"),
+                        header.node,
+                        "accepted is the name of a header",
+                        "",
+                    );
                 }
                 (_, None) => {
-                    self.report.wrong(&header.path.key("value"), header.node, "accepted is visible ASCII", "");
+                    self.report.wrong(
+                        &header.path.key("value"),
+                        header.node,
+                        "accepted is visible ASCII",
+                        "",
+                    );
                 }
             }
         }

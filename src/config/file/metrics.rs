@@ -9,8 +9,7 @@ use super::{
 };
 use crate::config::{
     Aggregation, CardinalityLimits, Component, ComponentKind, ExemplarFilter, Exporter, HistogramAggregation,
-    InstrumentType, MetricOutput, MetricsConfig, Signal, Temporality, ViewConfig,
-    values::Word as _,
+    InstrumentType, MetricOutput, MetricsConfig, Signal, Temporality, ViewConfig, values::Word as _,
     vars::parse,
 };
 
@@ -55,7 +54,8 @@ impl Create<'_> {
         let Some(exporter) = at.get("exporter") else { return };
         let millis = |key: &str| at.count(key).map(|millis| Duration::from_millis(millis.into()));
         // the schema allows 0; without a pause there would be nothing but exports
-        let interval = millis("interval").map_or(config.interval, |interval| interval.max(Duration::from_millis(1)));
+        let interval =
+            millis("interval").map_or(config.interval, |interval| interval.max(Duration::from_millis(1)));
         let timeout = limit(millis("timeout"), config.timeout);
         let chosen = match self.exporter(&exporter, Signal::Metrics, &config.otlp) {
             Some(chosen) => chosen,
@@ -75,7 +75,8 @@ impl Create<'_> {
             Some("low_memory") => Temporality::LowMemory,
             _ => Temporality::Cumulative,
         };
-        let histogram = settings.text("default_histogram_aggregation").and_then(HistogramAggregation::from_word);
+        let histogram =
+            settings.text("default_histogram_aggregation").and_then(HistogramAggregation::from_word);
         let histogram = histogram.unwrap_or(HistogramAggregation::ExplicitBucket);
         if *first {
             *first = false;
@@ -121,7 +122,12 @@ impl Create<'_> {
             match parse::host(text) {
                 Ok(host) => config.prometheus.0 = host,
                 Err(_) => {
-                    self.report.wrong(&host.path, host.node, "accepted is a host name or an IP address", "localhost");
+                    self.report.wrong(
+                        &host.path,
+                        host.node,
+                        "accepted is a host name or an IP address",
+                        "localhost",
+                    );
                 }
             }
         }
@@ -140,7 +146,12 @@ impl Create<'_> {
         if config.cardinality == CardinalityLimits::default() {
             config.cardinality = limits;
         } else if config.cardinality != limits {
-            self.report.wrong(&at.path, at.node, "accepted is one set for all readers: the first one's", "that");
+            self.report.wrong(
+                &at.path,
+                at.node,
+                "accepted is one set for all readers: the first one's",
+                "that",
+            );
         }
     }
 
@@ -199,7 +210,12 @@ impl Create<'_> {
                 let usable = boundaries.and_then(|(list, bounds)| {
                     let ascending = bounds.windows(2).all(|pair| pair[0] < pair[1]);
                     if !ascending {
-                        self.report.wrong(&list.path, list.node, "accepted are numbers in ascending order", "the default");
+                        self.report.wrong(
+                            &list.path,
+                            list.node,
+                            "accepted are numbers in ascending order",
+                            "the default",
+                        );
                     }
                     ascending.then_some(bounds)
                 });

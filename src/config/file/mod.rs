@@ -21,7 +21,9 @@ mod yaml;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::File,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::Read as _,
     path::{Path, PathBuf},
 };
@@ -30,7 +32,8 @@ use self::{
     node::{Node, Value},
     report::Report,
 };
-use super::{Config, Mistake, Source, vars};
+use super::{Config, Mistake, Source, values::redacted, vars};
+use crate::redaction::Redactor;
 
 /// The variable that names the file.
 pub(super) const CONFIG_FILE: &str = "OTEL_CONFIG_FILE";
@@ -38,7 +41,7 @@ pub(super) const CONFIG_FILE: &str = "OTEL_CONFIG_FILE";
 const EXPERIMENTAL: &str = "OTEL_EXPERIMENTAL_CONFIG_FILE";
 
 /// The configuration file in use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileUse {
     /// Where it is.
@@ -47,6 +50,24 @@ pub struct FileUse {
     pub format: String,
     /// The path in the file that each setting comes from, by the variable that stands for the setting.
     pub(crate) places: BTreeMap<String, String>,
+}
+
+// a value meant for another variable may be a secret
+impl fmt::Debug for FileUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display().to_string();
+        let path = Redactor::default().owned_text(redacted(&path).into_owned());
+        f.debug_struct("FileUse").field("path", &path).field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+/// What the file holds now, as a number that changes with it; `None` without a file that can be read.
+pub(crate) fn stamp(source: &Source) -> Option<u64> {
+    let (_, path) = chosen(source)?;
+    let text = contents(Path::new(&path)).ok()?;
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// The file the environment names.

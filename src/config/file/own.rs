@@ -19,7 +19,10 @@ pub(super) fn key(variable: &str) -> Option<String> {
 }
 
 /// The variables that the file sets, and where.
-pub(super) fn variables(tree: &Node, report: &mut Report) -> (Vec<(String, String)>, BTreeMap<String, String>) {
+pub(super) fn variables(
+    tree: &Node,
+    report: &mut Report,
+) -> (Vec<(String, String)>, BTreeMap<String, String>) {
     let (mut found, mut places) = (Vec::new(), BTreeMap::new());
     let Some(own) = tree.get("distribution").and_then(|vendors| vendors.get(VENDOR)) else {
         return (found, places);

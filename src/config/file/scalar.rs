@@ -100,7 +100,10 @@ mod tests {
             assert_eq!(resolve(text), expected, "{text}");
         }
         // what other versions and other languages take for something else
-        for text in ["NO", "yes", "on", "0x", "0o8", "1_000", "1:30", "inf", "nan", "1e", ".", "-", "0b1", "TRue", "1,5"] {
+        for text in [
+            "NO", "yes", "on", "0x", "0o8", "1_000", "1:30", "inf", "nan", "1e", ".", "-", "0b1", "TRue",
+            "1,5",
+        ] {
             assert_eq!(resolve(text), Value::Text(text.to_owned()), "{text}");
         }
         assert!(matches!(resolve(".nan"), Value::Float(value) if value.is_nan()));

@@ -14,15 +14,30 @@ pub(super) enum Shape {
     /// Text that may also be null.
     TextOrNull,
     Bool,
-    Int { least: i64, most: i64 },
-    Number { least: f64, most: f64 },
+    Int {
+        least: i64,
+        most: i64,
+    },
+    Number {
+        least: f64,
+        most: f64,
+    },
     Word(&'static [&'static str]),
     /// These keys and no others.
-    Object { fields: &'static [Field], null: bool },
+    Object {
+        fields: &'static [Field],
+        null: bool,
+    },
     /// At least so many items.
-    List { of: &'static Shape, least: usize },
+    List {
+        of: &'static Shape,
+        least: usize,
+    },
     /// Exactly one of these keys, or, with a kind, a component of the program's own.
-    Choice { of: &'static [Field], kind: Option<Kind> },
+    Choice {
+        of: &'static [Field],
+        kind: Option<Kind>,
+    },
     /// A resource attribute's value.
     Attribute,
     /// `"1.1"`; without quotes it is a number to YAML.
@@ -96,8 +111,8 @@ const fn nullable(fields: &'static [Field]) -> Shape {
 
 static SEVERITY: Shape = Shape::Word(&[
     "trace", "trace2", "trace3", "trace4", "debug", "debug2", "debug3", "debug4", "info", "info2", "info3",
-    "info4", "warn", "warn2", "warn3", "warn4", "error", "error2", "error3", "error4", "fatal", "fatal2", "fatal3",
-    "fatal4",
+    "info4", "warn", "warn2", "warn3", "warn4", "error", "error2", "error3", "error4", "fatal", "fatal2",
+    "fatal3", "fatal4",
 ]);
 
 /// Read before everything else.
@@ -138,7 +153,14 @@ static ATTRIBUTE: Shape = object(&[
 ]);
 
 static ATTRIBUTE_TYPE: Shape = Shape::Word(&[
-    "string", "bool", "int", "double", "string_array", "bool_array", "int_array", "double_array",
+    "string",
+    "bool",
+    "int",
+    "double",
+    "string_array",
+    "bool_array",
+    "int_array",
+    "double_array",
 ]);
 
 static DETECTION: Shape = object(&[
@@ -368,10 +390,8 @@ static CONSOLE_METRICS: Shape = nullable(&[
     field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram"),
 ]);
 
-static PULL_EXPORTER: Shape = Shape::Choice {
-    of: &[field("prometheus/development", &PROMETHEUS, "")],
-    kind: Some(Kind::PullExporter),
-};
+static PULL_EXPORTER: Shape =
+    Shape::Choice { of: &[field("prometheus/development", &PROMETHEUS, "")], kind: Some(Kind::PullExporter) };
 
 static PROMETHEUS: Shape = nullable(&[
     field("host", &MAYBE, "localhost"),
@@ -496,7 +516,8 @@ static INSTRUMENTATION: Shape = object(&[
     field("php", &FOREIGN, "").ignored(OTHER_LANGUAGE),
     field("python", &FOREIGN, "").ignored(OTHER_LANGUAGE),
     field("ruby", &FOREIGN, "").ignored(OTHER_LANGUAGE),
-    field("rust", &FOREIGN, "").ignored("no instrumentation has settings of its own; see distribution.tracewell"),
+    field("rust", &FOREIGN, "")
+        .ignored("no instrumentation has settings of its own; see distribution.tracewell"),
     field("swift", &FOREIGN, "").ignored(OTHER_LANGUAGE),
 ]);
 

@@ -34,12 +34,20 @@ pub(super) fn read(text: &str, source: &Source) -> Result<Node, Vec<Problem>> {
         let what = format!("{} bytes; accepted are at most {LARGEST}", text.len());
         return Err(vec![Problem { line: 0, what }]);
     }
-    let mut builder =
-        Builder { source, stack: Vec::new(), anchors: HashMap::new(), root: None, nodes: 0, problems: Vec::new() };
+    let mut builder = Builder {
+        source,
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        nodes: 0,
+        problems: Vec::new(),
+    };
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
         let step = match event {
-            Err(error) => Err(Problem { line: error.marker().line(), what: format!("no YAML: {}", error.info()) }),
+            Err(error) => {
+                Err(Problem { line: error.marker().line(), what: format!("no YAML: {}", error.info()) })
+            }
             Ok((Event::DocumentStart(_), span)) => {
                 documents += 1;
                 match documents {
@@ -166,9 +174,11 @@ impl Builder<'_> {
             None if style == ScalarStyle::Plain => scalar::resolve(&text),
             None => Value::Text(text.clone()),
             Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => Value::Text(text.clone()),
-            Some(tag) if tag.is_yaml_core_schema() => scalar::tagged(&tag.suffix, &text).ok_or_else(|| {
-                problem(span, format!("the value is not of the type that its tag !!{} says", tag.suffix))
-            })?,
+            Some(tag) if tag.is_yaml_core_schema() => {
+                scalar::tagged(&tag.suffix, &text).ok_or_else(|| {
+                    problem(span, format!("the value is not of the type that its tag !!{} says", tag.suffix))
+                })?
+            }
             Some(tag) => return Err(unknown_tag(tag, span)),
         };
         Ok(Node { line, text, value })
@@ -195,7 +205,10 @@ impl Builder<'_> {
                 Some(key) => entries.push((key, node)),
                 None => {
                     let Value::Text(key) = node.value else {
-                        return Err(problem(span, format!("a key that is {}; accepted is text", node.value.kind())));
+                        return Err(problem(
+                            span,
+                            format!("a key that is {}; accepted is text", node.value.kind()),
+                        ));
                     };
                     if entries.iter().any(|(known, _)| *known == key) {
                         return Err(problem(span, format!("the key {key:?} is there twice")));

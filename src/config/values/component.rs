@@ -69,7 +69,12 @@ pub struct Component {
 }
 
 impl Component {
-    pub(in crate::config) fn new(kind: ComponentKind, name: &str, properties: serde_json::Value, path: String) -> Self {
+    pub(in crate::config) fn new(
+        kind: ComponentKind,
+        name: &str,
+        properties: serde_json::Value,
+        path: String,
+    ) -> Self {
         Self { kind, name: name.to_owned(), properties, path, batch: None, interval: None }
     }
 }

@@ -9,9 +9,9 @@ mod mistake;
 mod sampler;
 mod words;
 
+pub(crate) use self::attribute::matches;
 pub(super) use self::mistake::{redacted, shortened};
 pub(super) use self::words::Word;
-pub(crate) use self::attribute::matches;
 pub use self::{
     attribute::{AttributeValue, Patterns},
     component::{Component, ComponentKind},

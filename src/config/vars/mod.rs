@@ -12,19 +12,21 @@ use self::{
         ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT,
         ATTRIBUTE_VALUE_LENGTH_LIMIT, BLRP_EXPORT_TIMEOUT, BLRP_MAX_EXPORT_BATCH_SIZE, BLRP_MAX_QUEUE_SIZE,
         BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE, BSP_MAX_QUEUE_SIZE,
-        BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONFIG_FILE, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT, EXCEPTION_SIGNAL,
-        HTTP_KNOWN_METHODS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL,
-        LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_EXPORTER,
+        BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONFIG_FILE, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT,
+        EXCEPTION_SIGNAL, HTTP_KNOWN_METHODS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT,
+        LOG_LEVEL, LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_EXPORTER,
         METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER,
         METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST, PROMETHEUS_PORT,
-        PROPAGATORS, RESOURCE_ATTRIBUTES, RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED, SERVICE_NAME, SHUTDOWN,
-        SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, SPAN_EVENT_COUNT_LIMIT,
-        SPAN_LINK_COUNT_LIMIT, STRICT, TRACES_EXPORTER, TRACES_SAMPLER, TRACES_SAMPLER_ARG, UNSUPPORTED,
+        PROPAGATORS, REDACT_EXCEPT, REDACT_NAMES, RELOAD, RELOAD_SIGHUP, RESOURCE_ATTRIBUTES,
+        RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED, SERVICE_NAME, SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT,
+        SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT,
+        TRACES_EXPORTER, TRACES_SAMPLER, TRACES_SAMPLER_ARG, UNSUPPORTED,
     },
 };
 use super::{
-    AdminConfig, Batch, CardinalityLimits, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake, ResourceConfig,
-    Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig, file,
+    AdminConfig, Batch, CardinalityLimits, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake,
+    RedactionConfig, ReloadConfig, ResourceConfig, Sampler, ShutdownConfig, Signal, Source, SpanLimits,
+    TracesConfig, file,
 };
 
 pub(super) use self::reader::Bad;
@@ -67,6 +69,14 @@ pub(super) fn resolve_variables(source: &Source) -> (Config, Vec<Mistake>) {
             flush: r.get(&SHUTDOWN, parse::millis),
             drain: r.get(&DRAIN, parse::millis),
             prestop: r.get(&PRESTOP, parse::millis),
+        },
+        reload: ReloadConfig {
+            every: r.get(&RELOAD, parse::timeout),
+            sighup: r.get(&RELOAD_SIGHUP, parse::boolean),
+        },
+        redaction: RedactionConfig {
+            names: r.optional(&REDACT_NAMES, parse::names).unwrap_or_default(),
+            except: r.optional(&REDACT_EXCEPT, parse::names).unwrap_or_default(),
         },
         components: Vec::new(),
         file: None,

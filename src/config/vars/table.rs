@@ -175,6 +175,11 @@ table! {
     RUST_LOG = var("RUST_LOG", "info", "directives of tracing's EnvFilter such as info,my_crate=debug", "which log events are kept");
 
     PRESET = var("TRACEWELL_PRESET", "production", "production, development or test", "a set of defaults; explicit settings win over it");
+    RELOAD = var("TRACEWELL_CONFIG_RELOAD_MS", "0", "milliseconds, a whole number from 0 (= never) to 2147483647",
+        "how often the configuration file is looked at for changes");
+    RELOAD_SIGHUP = var("TRACEWELL_CONFIG_RELOAD_SIGHUP", "false", BOOL, "true: the signal SIGHUP reads the configuration again");
+    REDACT_NAMES = var("TRACEWELL_REDACT_NAMES", "", "a list of names", "values of these names are hidden too, in everything that is sent or shown");
+    REDACT_EXCEPT = var("TRACEWELL_REDACT_EXCEPT", "", "a list of names", "values of exactly these names are shown, although a word in them would hide them");
     STRICT = var("TRACEWELL_STRICT", "false", BOOL, "true: a mistake in the configuration is an error of init");
     LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json or pretty", "how log lines look on stdout");
     ACCESS_LOG = var("TRACEWELL_ACCESS_LOG", "off", "off, errors, slow or all", "which finished requests get a completion record");

@@ -120,8 +120,12 @@ impl ExemplarMeter {
     where
         T: Into<Number> + Copy + Send + Sync + 'static,
     {
-        let exemplars =
-            self.exemplars(&builder.name, builder.unit.as_deref(), InstrumentKind::Histogram, builder.boundaries.as_deref());
+        let exemplars = self.exemplars(
+            &builder.name,
+            builder.unit.as_deref(),
+            InstrumentKind::Histogram,
+            builder.boundaries.as_deref(),
+        );
         let inner = make(&self.inner, builder.name, builder.description, builder.unit, builder.boundaries);
         match exemplars {
             Some(exemplars) => Histogram::new(Arc::new(WithExemplars { inner, exemplars })),
