@@ -50,6 +50,7 @@
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
 //! | `testing` | capture of telemetry in tests, a test OTLP server |
+//! | `cli` | the program `tracewell`: `tracewell config check`, `tracewell config print` |
 //! | `full` | all of them |
 //!
 //! # What we say ourselves

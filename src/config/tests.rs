@@ -831,8 +831,14 @@ fn a_planted_secret_is_shown_nowhere() {
 }
 
 /// Settings that are plain text to be shown: names, attributes, a log filter.
-const SHOWS_ITS_VALUE: &[&str] =
-    &["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "TRACEWELL_CHECKS_DISABLED", "RUST_LOG"];
+const SHOWS_ITS_VALUE: &[&str] = &[
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "TRACEWELL_CHECKS_DISABLED",
+    "TRACEWELL_REDACT_NAMES",
+    "TRACEWELL_REDACT_EXCEPT",
+    "RUST_LOG",
+];
 
 #[test]
 fn a_mistake_stays_on_one_line_of_bounded_length() {

@@ -125,9 +125,9 @@ pub(super) static ROOT: &[Field] = &[
     field("attribute_limits", &ATTRIBUTE_LIMITS, ""),
     field("resource", &RESOURCE, "the detected service name"),
     field("propagator", &PROPAGATOR, "no propagation"),
-    field("tracer_provider", &TRACER_PROVIDER, "no spans are sent"),
-    field("meter_provider", &METER_PROVIDER, "no metrics are sent"),
-    field("logger_provider", &LOGGER_PROVIDER, "no log records are sent"),
+    field("tracer_provider", &TRACER_PROVIDER, "no spans"),
+    field("meter_provider", &METER_PROVIDER, "no metrics"),
+    field("logger_provider", &LOGGER_PROVIDER, "no log records"),
     field("instrumentation/development", &INSTRUMENTATION, ""),
     field("distribution", &Shape::Vendors, ""),
 ];
