@@ -38,13 +38,17 @@ fn table() -> String {
 fn presets() -> String {
     let presets = [Preset::Production, Preset::Development, Preset::Test];
     let mut table = String::from("| variable |");
-    presets.iter().for_each(|preset| drop(write!(table, " `{preset}` |")));
+    for preset in presets {
+        let _ = write!(table, " `{preset}` |");
+    }
     table.push_str("\n|---|---|---|---|\n");
     let differs =
         |variable: &&Variable| presets.iter().any(|preset| variable.default_in(*preset) != variable.default);
     for variable in variables().filter(differs) {
         let _ = write!(table, "| `{}` |", variable.name);
-        presets.iter().for_each(|preset| drop(write!(table, " `{}` |", variable.default_in(*preset))));
+        for preset in presets {
+            let _ = write!(table, " `{}` |", variable.default_in(preset));
+        }
         table.push('\n');
     }
     table

@@ -142,12 +142,6 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// The settings in which two configurations differ.
-pub(crate) fn differences(one: &Config, other: &Config) -> Vec<&'static str> {
-    let differing = variables().filter(|variable| value(one, variable) != value(other, variable));
-    differing.map(|variable| variable.name).collect()
-}
-
 static INSTALLED: Mutex<Option<Arc<Explanation>>> = Mutex::new(None);
 
 /// Replaces what is installed if it is that.
@@ -243,7 +237,7 @@ fn timeout(limit: Option<std::time::Duration>) -> String {
 }
 
 /// A setting's value in use, as one would write it.
-fn value(config: &Config, variable: &Variable) -> String {
+pub(super) fn value(config: &Config, variable: &Variable) -> String {
     let name = variable.name;
     if let Some((signal, suffix)) = per_signal(name) {
         return otlp(config, signal, suffix);

@@ -5,6 +5,7 @@
 //! Every mistake found on the way is collected as a [`Mistake`]; an invalid value never stops the service unless
 //! `TRACEWELL_STRICT` is set.
 
+mod differences;
 #[cfg(test)]
 mod documentation;
 mod explain;
@@ -18,6 +19,12 @@ mod vars;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub(crate) use self::{
+    differences::differences,
+    explain::{installed, reinstalled},
+    file::stamp,
+    values::matches,
+};
 pub use self::{
     explain::{Explanation, Origin, Setting, explain},
     file::FileUse,
@@ -29,11 +36,6 @@ pub use self::{
         Patterns, Preset, Propagator, Protocol, Sampler, Secret, Signal, Temporality,
     },
     vars::{Variable, table as variables},
-};
-pub(crate) use self::{
-    explain::{differences, installed, reinstalled},
-    file::stamp,
-    values::matches,
 };
 
 /// Everything `init` needs to know.

@@ -153,7 +153,9 @@ impl Environment {
         if let Some(token) = &config.admin.token {
             known.add(token.expose());
         }
-        for otlp in [&config.traces.otlp, &config.metrics.otlp, &config.logs.otlp] {
+        let more = config.traces.more.iter().chain(&config.logs.more).map(|output| &output.otlp);
+        let more = more.chain(config.metrics.more.iter().map(|output| &output.otlp));
+        for otlp in [&config.traces.otlp, &config.metrics.otlp, &config.logs.otlp].into_iter().chain(more) {
             for value in otlp.headers.iter().filter_map(|(_, value)| value.to_str().ok()) {
                 known.add(value);
             }

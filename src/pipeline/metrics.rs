@@ -20,6 +20,7 @@ use opentelemetry_sdk::{
 use prost::Message as _;
 
 use super::{
+    Additions,
     exemplars::{ExemplarStore, Take},
     exporter::Export,
     otlp,
@@ -29,7 +30,6 @@ use super::{
     views::Views,
 };
 use crate::{
-    components::AddReader,
     config::{MetricsConfig, Signal, Temporality},
     diagnostics,
     redaction::Redactor,
@@ -108,9 +108,9 @@ pub(super) fn provider(
     resource: &Resource,
     views: &Arc<Views>,
     exemplars: Option<&Arc<ExemplarStore>>,
-    redactor: &Redactor,
-    added: Vec<AddReader>,
+    additions: &mut Additions,
 ) -> Meters {
+    let redactor = &additions.redactor;
     let reader =
         |temporality| SharedReader(Arc::new(ManualReader::builder().with_temporality(temporality).build()));
     let pull = reader(SdkTemporality::Cumulative);
@@ -128,7 +128,7 @@ pub(super) fn provider(
     for reader in readers {
         builder = builder.with_reader(reader);
     }
-    builder = added.into_iter().fold(builder, |builder, add| add(builder));
+    builder = std::mem::take(&mut additions.readers).into_iter().fold(builder, |builder, add| add(builder));
     let views = Arc::clone(views);
     let provider = builder.with_view(move |instrument| views.sdk_stream(instrument)).build();
     let source = |reader| MetricSource { reader, exemplars: exemplars.cloned(), redactor: redactor.clone() };

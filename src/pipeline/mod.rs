@@ -61,7 +61,7 @@ use self::{
     queue::Queue,
     sampler::SamplerSwitch,
     scrub::Scrub,
-    signal::{AccountSource, SignalStatus},
+    signal::SignalStatus,
     wanted::Wanted,
 };
 pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views};
@@ -133,7 +133,7 @@ impl Pipeline {
     pub(crate) fn start(
         config: &Config,
         resource: &Resource,
-        additions: Additions,
+        mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
         let sent = |exporters: &[Exporter]| {
@@ -143,18 +143,12 @@ impl Pipeline {
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
         let points = Arc::new(PointAccount::default());
 
-        let views = Views::new(additions.views, &config.metrics);
+        let views = Views::new(std::mem::take(&mut additions.views), &config.metrics);
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
         let added_readers = !additions.readers.is_empty();
-        let meters = metrics::provider(
-            &config.metrics,
-            resource,
-            &views,
-            exemplars.as_ref(),
-            &additions.redactor,
-            additions.readers,
-        );
+        let exemplars_of = exemplars.as_ref();
+        let meters = metrics::provider(&config.metrics, resource, &views, exemplars_of, &mut additions);
         let meter_provider = shared_meters(&meters.provider, exemplars, &views, live);
 
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
@@ -165,39 +159,15 @@ impl Pipeline {
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let tracer_provider =
             traces::provider(&config.traces, resource, sampler.clone(), queues, |builder| {
-                additions
-                    .span_processors
-                    .into_iter()
-                    .fold(builder, |builder, added| builder.with_span_processor(Added(added)))
+                let added = std::mem::take(&mut additions.span_processors).into_iter();
+                added.fold(builder, |builder, added| builder.with_span_processor(Added(added)))
             });
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
-        let logger_provider = logs::provider(resource, queues, additions.log_processors, log_scrub.clone());
+        let logger_provider = logs::provider(resource, queues, additions.log_processors, &log_scrub);
 
-        let statuses = [
-            status(
-                &config.traces.exporters,
-                &config.traces.otlp,
-                more.together(
-                    Signal::Traces,
-                    span_queue.clone().map(|queue| queue as Arc<dyn AccountSource>),
-                ),
-                live,
-            ),
-            status(
-                &config.metrics.exporters,
-                &config.metrics.otlp,
-                more.together(Signal::Metrics, Some(Arc::clone(&points) as Arc<dyn AccountSource>)),
-                live,
-            ),
-            status(
-                &config.logs.exporters,
-                &config.logs.otlp,
-                more.together(Signal::Logs, log_queue.clone().map(|queue| queue as Arc<dyn AccountSource>)),
-                live,
-            ),
-        ];
+        let statuses = more.statuses(config, span_queue.as_ref(), &points, log_queue.as_ref());
         self_metrics::observe(&meter_provider.meter_with_scope(scope()), config, &statuses);
         let wanted = Wanted {
             config: config.clone(),

@@ -57,6 +57,12 @@ impl<T: std::fmt::Debug + Send + 'static> Way<T> {
     }
 }
 
+fn together<S: AccountSource + 'static>(sources: impl Iterator<Item = Arc<S>>) -> Option<Arc<Together>> {
+    let sources: Vec<Arc<dyn AccountSource>> =
+        sources.map(|source| source as Arc<dyn AccountSource>).collect();
+    (!sources.is_empty()).then(|| Arc::new(Together(sources)))
+}
+
 impl More {
     /// `sources` are the readers of the metrics' further ways out, in their order.
     pub(super) fn new(config: &Config, sources: Vec<MetricSource>) -> Self {
@@ -83,22 +89,24 @@ impl More {
         self.logs.iter().map(|way| Arc::clone(&way.queue))
     }
 
-    /// The account of a signal with its further ways out.
-    pub(super) fn together(
+    /// The state of each signal, with one account of all its ways out.
+    pub(super) fn statuses(
         &self,
-        signal: Signal,
-        first: Option<Arc<dyn AccountSource>>,
-    ) -> Option<Arc<Together>> {
-        let mut accounts: Vec<Arc<dyn AccountSource>> = first.into_iter().collect();
-        match signal {
-            Signal::Traces => {
-                accounts.extend(self.span_queues().map(|queue| queue as Arc<dyn AccountSource>))
-            }
-            Signal::Logs => accounts.extend(self.log_queues().map(|queue| queue as Arc<dyn AccountSource>)),
-            Signal::Metrics => accounts
-                .extend(self.metrics.iter().map(|way| Arc::clone(&way.account) as Arc<dyn AccountSource>)),
-        }
-        (!accounts.is_empty()).then(|| Arc::new(Together(accounts)))
+        config: &Config,
+        spans: Option<&Arc<Queue<SpanData>>>,
+        points: &Arc<PointAccount>,
+        logs: Option<&Arc<Queue<ScopedRecord>>>,
+    ) -> [Arc<SignalStatus>; 3] {
+        let live = !config.disabled;
+        let spans = spans.cloned().into_iter().chain(self.span_queues());
+        let points = [points].into_iter().chain(self.metrics.iter().map(|way| &way.account));
+        let logs = logs.cloned().into_iter().chain(self.log_queues());
+        let (traces, metrics) = (&config.traces, &config.metrics);
+        [
+            status(&traces.exporters, &traces.otlp, together(spans), live),
+            status(&metrics.exporters, &metrics.otlp, together(points.cloned()), live),
+            status(&config.logs.exporters, &config.logs.otlp, together(logs), live),
+        ]
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -94,12 +94,16 @@ impl Create<'_> {
         }
         if histogram != config.histogram {
             let used = config.histogram.as_str();
-            self.report.wrong(
-                &settings.path.key("default_histogram_aggregation"),
-                settings.node,
-                "accepted is one for all readers: the first one's",
-                used,
-            );
+            match settings.get("default_histogram_aggregation") {
+                Some(at) => {
+                    let problem = "accepted is one for all readers: the first one's";
+                    self.report.wrong(&at.path, at.node, problem, used);
+                }
+                None => {
+                    let what = format!("its histograms are as the first reader's: {used}");
+                    self.report.notice(&settings.path, settings.node, &what);
+                }
+            }
         }
         config.more.push(MetricOutput { exporters: vec![kind], interval, timeout, temporality, otlp });
     }

@@ -13,6 +13,7 @@ mod own;
 mod report;
 mod scalar;
 mod schema;
+mod schema_metrics;
 mod substitution;
 #[cfg(test)]
 mod tests;
@@ -82,7 +83,7 @@ pub(super) fn resolve(source: &Source, variable: &'static str, path: &str) -> (C
     let mut report = Report::default();
     if variable == EXPERIMENTAL {
         let problem = format!("deprecated; use {CONFIG_FILE}");
-        report.mistakes.push(Mistake::new(variable, path, problem, path).as_warning());
+        report.mistakes.push(Mistake::new(variable, path, problem, path).warned());
     }
     let problem = |problem: &str, line: usize| {
         let mistake = Mistake::new(variable, path, problem, "none of it: nothing is sent");

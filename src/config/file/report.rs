@@ -26,7 +26,7 @@ impl Report {
 
     /// A value that is accepted, and something to know about it.
     pub(super) fn notice(&mut self, path: &Path, node: &Node, problem: &str) {
-        self.mistakes.push(mistake(path, node, problem, "").as_warning());
+        self.mistakes.push(mistake(path, node, problem, "").warned());
     }
 
     pub(super) fn missing(&mut self, path: &Path, line: usize, accepted: &str) {
@@ -54,7 +54,7 @@ impl Report {
         let mistake = mistake(path, node, &problem, "");
         // the root may hold more, such as what anchors are for; a typing error is one all the same
         let warning = self.lenient || (open && meant.is_none());
-        self.mistakes.push(if warning { mistake.as_warning() } else { mistake });
+        self.mistakes.push(if warning { mistake.warned() } else { mistake });
     }
 }
 

@@ -22,14 +22,14 @@ fn references(mut rest: &str, source: &Source, result: &mut String) -> Result<()
     while let Some(begin) = rest.find("${") {
         let (before, reference) = rest.split_at(begin);
         let content = &reference[2..];
-        // without its end, or empty, it is no reference
-        let Some(end) = content.find('}').filter(|end| *end > 0) else {
-            result.push_str(before);
+        // without an end there is no reference any more
+        let Some(end) = content.find('}') else { break };
+        result.push_str(before);
+        if end == 0 {
             result.push_str("${");
             rest = content;
             continue;
-        };
-        result.push_str(before);
+        }
         result.push_str(&value(&content[..end], source)?);
         rest = &content[end + 1..];
     }

@@ -98,6 +98,7 @@ fn references_are_replaced_as_every_row_of_the_specification_says() {
         ("|-\n  ${INT_VALUE}", text("1")),
         ("!!str ${INT_VALUE}", text("1")),
         ("${UNDEFINED_KEY:-}", Value::Null),
+        ("a${}b${STRING_VALUE} ${STRING_VALUE", text("a${}bvalue ${STRING_VALUE")),
     ] {
         let tree = yaml::read(&format!("key: {input}"), &source).unwrap();
         assert_eq!(tree.get("key").map(|node| &node.value), Some(&expected), "{input}");
@@ -125,6 +126,8 @@ fn the_tree_is_bounded_whatever_aliases_repeat() {
     assert!(read(&deep(100)).unwrap_err()[0].what.contains("levels"));
     assert!(read(&"- ".repeat(30_000)).is_err());
     assert!(read("a: &a [*a]").is_err(), "an alias of itself");
+    // in time that grows with the text, and no faster
+    assert!(read(&format!("a: {}", "${".repeat(400_000))).is_ok());
     let copied: Node = read("base: &base {x: 1}\nother: *base").unwrap();
     assert_eq!(copied.get("other"), copied.get("base"));
     for (text, expected) in [
@@ -183,74 +186,52 @@ fn the_format_decides_whether_a_file_is_read() {
 }
 
 #[test]
+fn the_deprecated_name_of_the_variable_is_read_and_said_to_be_that() {
+    let file = Written::new("file_format: \"1.0\"");
+    let path = file.0.to_str().unwrap();
+    let (config, mistakes) = Config::resolve(&Source::from_pairs([("OTEL_EXPERIMENTAL_CONFIG_FILE", path)]));
+    assert!(config.file.is_some() && mistakes.len() == 1 && mistakes[0].warning, "{mistakes:?}");
+    assert!(mistakes[0].problem.contains("deprecated"));
+    let (config, _) = Config::resolve(&Source::from_pairs([
+        ("OTEL_EXPERIMENTAL_CONFIG_FILE", "/nowhere.yaml"),
+        ("OTEL_CONFIG_FILE", path),
+    ]));
+    assert_eq!(config.file.unwrap().format, "1.0");
+}
+
+/// What is wrong with `mistakes.yaml`, and nothing else.
+const MISTAKES: &[&str] = &[
+    "disabled (line 2)=\"notabool\": accepted is true or false; using false",
+    "log_level (line 3)=\"loud\": accepted is trace, ",
+    "attribute_limits.attribute_count_limit (line 5)=\"-1\": accepted is a whole number from 0 to 2147483647; using 128",
+    "tracer_providers (line 6): unknown key; did you mean tracer_provider?",
+    "tracer_provider.processors[0].batch.schedule_delay (line 10)=\"soon\": accepted is a whole number from 0",
+    "tracer_provider.processors[0].batch.max_export_batch_size (line 11)=\"4000\": accepted is at most",
+    "tracer_provider.processors[0].batch.exporter.otlp_http.protocol (line 14)=\"grpc\": unknown key; accepted are endpoint,",
+    "tracer_provider.processors[0].batch.exporter.otlp_http.endpoint (line 15)=\"ftp://x\": accepted is an http://",
+    "tracer_provider.processors[0].batch.exporter.otlp_http.compression (line 16)=\"zstd\": accepted is none or gzip",
+    "tracer_provider.processors[0].batch.exporter.otlp_http.headers[0].value (line 18): required and missing",
+    "tracer_provider.processors[0].batch.exporter.otlp_http.headers[1].value (line 20)=******: accepted is text or null",
+    "tracer_provider.processors[0].batch.exporter.otlp_http.tls.ca_file (line 24)=\"relative.pem\": accepted is an absolute path",
+    "tracer_provider.processors[0].batch.exporter.otlp_http.tls.key_file (line 25)=\"/key.pem\": accepted is it with cert_file",
+    "tracer_provider.processors[0].batch.exporter.otlp_http.timeout (line 26)=\"1.5\": accepted is a whole number",
+    "tracer_provider.processors[1].simple.exporter (line 27): required and missing; accepted is a mapping with one of otlp_http",
+    "tracer_provider.processors[2].batch.exporter (line 28): console, otlp_http exclude each other",
+    "tracer_provider.sampler.trace_id_ratio_based.ratio (line 30)=\"1.5\": accepted is a number from 0 to 1; using 1",
+    "meter_provider.readers (line 32): accepted is a list of 1 or more",
+    "propagator.composite_list (line 34)=\"tracecontext,xray\": \"xray\" is unknown",
+    "propagator.composite[0].jaeger (line 36)=\"null\": no such propagator",
+    "logger_provider (line 37)=\"null\": accepted is a mapping",
+];
+
+#[test]
 fn every_mistake_is_named_with_its_path_line_value_and_what_is_accepted() {
-    let (config, mistakes) = load(
-        "file_format: \"1.0\"
-disabled: notabool
-log_level: loud
-attribute_limits:
-  attribute_count_limit: -1
-tracer_providers: {}
-tracer_provider:
-  processors:
-    - batch:
-        schedule_delay: soon
-        max_export_batch_size: 4000
-        exporter:
-          otlp_http:
-            protocol: grpc
-            endpoint: ftp://x
-            compression: zstd
-            headers:
-              - name: api-key
-              - name: x-key
-                value: 7
-              - name: fine
-                value: yes
-            tls:
-              ca_file: relative.pem
-              key_file: /key.pem
-            timeout: 1.5
-    - simple: {}
-    - batch: {exporter: {console: {}, otlp_http: {}}}
-  sampler:
-    trace_id_ratio_based: {ratio: 1.5}
-meter_provider:
-  readers: []
-propagator:
-  composite_list: tracecontext,xray
-  composite:
-    - jaeger:
-logger_provider:
-",
-    );
+    let (config, mistakes) = load(include_str!("../../../tests/config_file/mistakes.yaml"));
     let lines = lines(&mistakes);
-    for expected in [
-        "disabled (line 2)=\"notabool\": accepted is true or false; using false",
-        "log_level (line 3)=\"loud\": accepted is trace, ",
-        "attribute_limits.attribute_count_limit (line 5)=\"-1\": accepted is a whole number from 0 to 2147483647; using 128",
-        "tracer_providers (line 6): unknown key; did you mean tracer_provider?",
-        "tracer_provider.processors[0].batch.schedule_delay (line 10)=\"soon\": accepted is a whole number from 0",
-        "tracer_provider.processors[0].batch.max_export_batch_size (line 11)=\"4000\": accepted is at most",
-        "tracer_provider.processors[0].batch.exporter.otlp_http.protocol (line 14)=\"grpc\": unknown key; accepted are endpoint,",
-        "tracer_provider.processors[0].batch.exporter.otlp_http.endpoint (line 15)=\"ftp://x\": accepted is an http://",
-        "tracer_provider.processors[0].batch.exporter.otlp_http.compression (line 16)=\"zstd\": accepted is none or gzip",
-        "tracer_provider.processors[0].batch.exporter.otlp_http.headers[0].value (line 18): required and missing",
-        "tracer_provider.processors[0].batch.exporter.otlp_http.headers[1].value (line 20)=******: accepted is text or null",
-        "tracer_provider.processors[0].batch.exporter.otlp_http.tls.ca_file (line 24)=\"relative.pem\": accepted is an absolute path",
-        "tracer_provider.processors[0].batch.exporter.otlp_http.tls.key_file (line 25)=\"/key.pem\": accepted is it with cert_file",
-        "tracer_provider.processors[0].batch.exporter.otlp_http.timeout (line 26)=\"1.5\": accepted is a whole number",
-        "tracer_provider.processors[1].simple.exporter (line 27): required and missing; accepted is a mapping with one of otlp_http",
-        "tracer_provider.processors[2].batch.exporter (line 28): console, otlp_http exclude each other",
-        "tracer_provider.sampler.trace_id_ratio_based.ratio (line 30)=\"1.5\": accepted is a number from 0 to 1; using 1",
-        "meter_provider.readers (line 32): accepted is a list of 1 or more",
-        "propagator.composite_list (line 34)=\"tracecontext,xray\": \"xray\" is unknown",
-        "propagator.composite[0].jaeger (line 36)=\"null\": no such propagator",
-        "logger_provider (line 37)=\"null\": accepted is a mapping",
-    ] {
+    for expected in MISTAKES {
         assert!(lines.iter().any(|line| line.starts_with(expected)), "{expected}\n{lines:#?}");
     }
-    assert!(mistakes.iter().all(|mistake| !mistake.warning));
+    assert_eq!((lines.len(), mistakes.iter().any(|mistake| mistake.warning)), (MISTAKES.len(), false));
     // what can be used is used
     assert_eq!(config.traces.exporters, [Exporter::Otlp]);
     assert_eq!(
@@ -293,67 +274,11 @@ fn what_is_not_in_the_file_is_not_there_whatever_the_variables_say() {
     );
 }
 
+const VALUES: &str = include_str!("../../../tests/config_file/values.yaml");
+
 #[test]
 fn a_whole_file_becomes_the_values_that_variables_make() {
-    let config = fine(
-        "file_format: \"1.0\"
-log_level: warn2
-attribute_limits: {attribute_count_limit: 10, attribute_value_length_limit: 99}
-resource:
-  attributes:
-    - {name: service.name, value: shop}
-    - {name: team, value: a}
-    - {name: answer, value: 42, type: int}
-    - {name: share, value: 1, type: double}
-    - {name: zones, value: [a, b], type: string_array}
-    - {name: ignored, value: }
-  attributes_list: team=b,region=eu%2C1
-  schema_url: https://opentelemetry.io/schemas/1.16.0
-  detection/development:
-    attributes: {included: [process.*], excluded: [process.pid]}
-    detectors: [process: , container: ]
-propagator: {composite: [b3: , tracecontext: ], composite_list: \"baggage,b3\"}
-tracer_provider:
-  processors:
-    - batch:
-        schedule_delay: 10
-        export_timeout: 0
-        max_queue_size: 100
-        exporter:
-          otlp_grpc:
-            endpoint: collector:4317
-            tls: {insecure: true}
-            headers_list: a=1,b=%20x
-            headers: [{name: a, value: \"2\"}, {name: c, value: }]
-            compression: gzip
-            timeout: 0
-    - simple: {exporter: {console: }}
-  limits: {event_count_limit: 3}
-  sampler:
-    parent_based:
-      root: {trace_id_ratio_based: {ratio: 0.25}}
-      remote_parent_not_sampled: {always_on: }
-meter_provider:
-  exemplar_filter: always_off
-  readers:
-    - periodic:
-        interval: 5000
-        exporter: {otlp_http: {encoding: json, temporality_preference: low_memory}}
-        cardinality_limits: {default: 50, counter: 7}
-    - pull: {exporter: {prometheus/development: {host: 0.0.0.0, port: 0}}}
-  views:
-    - selector: {instrument_name: \"job.*\", instrument_type: histogram, unit: s}
-      stream: {aggregation: {explicit_bucket_histogram: {boundaries: [1, 2.5]}}, attribute_keys: {included: [kind]}}
-    - {selector: {meter_name: noisy}, stream: {aggregation: {drop: }}}
-logger_provider:
-  processors: [batch: {exporter: {otlp_http: }}]
-  limits: {attribute_count_limit: 4}
-instrumentation/development: {general: {http: {server: {known_methods: [GET, BREW]}}}}
-distribution:
-  tracewell: {drain_ms: 123, log_format: pretty, rust_log: \"warn,shop=debug\", checks_disabled: [a, b], admin_token: }
-  another: {anything: [goes]}
-",
-    );
+    let config = fine(VALUES);
     assert_eq!(config.log_level, crate::config::LogLevel::Warn);
     assert_eq!(config.resource.service_name.as_deref(), Some("shop"));
     assert_eq!(
@@ -393,6 +318,11 @@ distribution:
     );
     let sampler = "parentbased_traceidratio{0.25},remote_parent_not_sampled=always_on";
     assert_eq!(traces.sampler.to_string(), sampler);
+}
+
+#[test]
+fn metrics_logs_and_our_own_settings_of_a_file_are_values_too() {
+    let config = fine(VALUES);
     let metrics = &config.metrics;
     assert_eq!(metrics.exporters, [Exporter::Otlp, Exporter::Prometheus]);
     assert_eq!(

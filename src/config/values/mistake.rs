@@ -53,7 +53,7 @@ impl Mistake {
     }
 
     /// The same, as something to know.
-    pub(crate) fn as_warning(mut self) -> Self {
+    pub(crate) fn warned(mut self) -> Self {
         self.warning = true;
         self
     }

@@ -53,7 +53,7 @@ pub(super) fn provider(
     resource: &Resource,
     queues: impl IntoIterator<Item = Arc<Queue<ScopedRecord>>>,
     added: Vec<Box<dyn LogProcessor>>,
-    scrub: Scrub,
+    scrub: &Scrub,
 ) -> SdkLoggerProvider {
     let mut builder = SdkLoggerProvider::builder().with_resource(resource.clone());
     for added in added {
