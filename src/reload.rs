@@ -87,6 +87,11 @@ impl Reload {
         Self { source, changes, redactor, state: Mutex::new(state), watching: Mutex::new(None) }
     }
 
+    /// Nothing is watched any more.
+    pub(crate) fn end(&self) {
+        drop(self.watching.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     pub(crate) fn explanation(&self) -> Arc<Explanation> {
         Arc::clone(&self.lock().explanation)
     }

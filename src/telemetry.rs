@@ -387,6 +387,7 @@ impl Inner {
     fn begin_end(&self, limit: Duration) -> Begun {
         self.health.set_draining();
         self.log_level.end();
+        self.reload.end();
         let now = Instant::now();
         let begun = *self.ended.get_or_init(|| {
             let lost = self.pipeline.reports().each_ref().map(lost);

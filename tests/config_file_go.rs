@@ -61,8 +61,8 @@ fn the_fixtures_of_another_implementation_mean_the_same() {
     everything(&directory);
     variables(&directory);
     for (name, why) in [
-        ("v1.0.0_invalid_nil_name.yaml", "headers[1].name (line 14): required and missing"),
-        ("v1.0.0_invalid_nil_value.yaml", "headers[1].value (line 14): required and missing"),
+        ("v1.0.0_invalid_nil_name.yaml", "headers[1].name (line 13): required and missing"),
+        ("v1.0.0_invalid_nil_value.yaml", "headers[1].value (line 13): required and missing"),
         ("invalid_bool.yaml", "file_format \"yaml\" is no version"),
         ("v0.2.yaml", "of another major version"),
         ("v0.3.yaml", "of another major version"),

@@ -83,7 +83,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// What this source would make of the defaults.
+    /// What a program would use with these variables, and their configuration file, and nothing set in code.
     #[must_use]
     pub fn of(source: &Source) -> Self {
         let (config, mistakes) = Config::resolve(source);
@@ -335,7 +335,10 @@ fn signals(config: &Config, name: &str) -> Option<String> {
         "OTEL_TRACES_EXPORTER" => list(&traces.exporters),
         "OTEL_METRICS_EXPORTER" => list(&metrics.exporters),
         "OTEL_LOGS_EXPORTER" => list(&logs.exporters),
-        "OTEL_TRACES_SAMPLER" => traces.sampler.to_string().split('{').next().unwrap_or_default().to_owned(),
+        "OTEL_TRACES_SAMPLER" => match &traces.sampler {
+            by @ Sampler::ParentBasedBy(_) => by.to_string(),
+            other => other.to_string().split('{').next().unwrap_or_default().to_owned(),
+        },
         "OTEL_TRACES_SAMPLER_ARG" => sampler_argument(&traces.sampler),
         "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" => traces.limits.attributes.to_string(),
         "OTEL_SPAN_EVENT_COUNT_LIMIT" => traces.limits.events.to_string(),

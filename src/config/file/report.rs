@@ -51,7 +51,12 @@ impl Report {
             (None, []) => "unknown key; accepted is none here".to_owned(),
             (None, known) => format!("unknown key; accepted are {}", known.join(", ")),
         };
-        let mistake = mistake(path, node, &problem, "");
+        let mut mistake = mistake(path, node, &problem, "");
+        // a secret under a name with a typing error in it
+        let secret = |name: &str| Redactor::default().is_secret_name(name) || name.starts_with("headers");
+        if meant.is_some_and(|meant| secret(meant)) && mistake.value.is_some() {
+            mistake = mistake.hiding_value();
+        }
         // the root may hold more, such as what anchors are for; a typing error is one all the same
         let warning = self.lenient || (open && meant.is_none());
         self.mistakes.push(if warning { mistake.warned() } else { mistake });

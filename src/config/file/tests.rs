@@ -350,6 +350,16 @@ fn metrics_logs_and_our_own_settings_of_a_file_are_values_too() {
 }
 
 #[test]
+fn the_file_of_the_documentation_is_a_file_without_mistakes() {
+    let page = include_str!("../../docs/configuration_file.md");
+    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let config = fine(rest.split_once("```").unwrap().0);
+    assert_eq!(config.propagators, [Propagator::TraceContext, Propagator::Baggage]);
+    assert_eq!(config.traces.otlp.endpoint.as_str(), "http://localhost:4318/v1/traces");
+    assert_eq!(config.logs.filter, "info,shop=debug");
+}
+
+#[test]
 fn null_is_not_missing() {
     let with = |rest: &str| load(&format!("file_format: \"1.0\"\n{rest}"));
     // present with its defaults
@@ -378,11 +388,11 @@ fn null_is_not_missing() {
 
 #[test]
 fn own_options_are_our_variables_below_the_environment() {
-    let text = "file_format: \"1.0\"\ndistribution: {tracewell: {drain_ms: 5, prestop_ms: soon, drain: 1, admin_tokn: x}}";
+    let text = "file_format: \"1.0\"\ndistribution: {tracewell: {drain_ms: 5, prestop_ms: soon, drain: 1, admin_tokn: pl4nted}}";
     let (config, mistakes) = load_with(text, &[("TRACEWELL_DRAIN_MS", "9")]);
     assert_eq!(config.shutdown.drain.as_millis(), 9);
     let lines = lines(&mistakes);
-    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines.len() == 3 && !format!("{lines:?}{mistakes:?}").contains("pl4nted"), "{lines:#?}");
     assert!(lines[0].starts_with("distribution.tracewell.drain (line 2)=\"1\": unknown key; accepted are "));
     assert!(lines[1].contains("admin_tokn") && lines[1].contains("did you mean admin_token?"), "{lines:#?}");
     assert!(lines[2].starts_with("distribution.tracewell.prestop_ms=\"soon\""), "{lines:#?}");
