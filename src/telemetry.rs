@@ -19,6 +19,7 @@ use crate::{
     http::{ClientLayer, ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{Pipeline, SignalReport, SignalState},
+    reload::Reload,
     requests::{DrainReport, Registry, Thresholds},
 };
 
@@ -34,6 +35,7 @@ pub struct Telemetry {
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) explanation: Arc<Explanation>,
+    pub(crate) reload: Reload,
     pub(crate) resource: Resource,
     pub(crate) pipeline: Pipeline,
     pub(crate) registry: Registry,
@@ -92,7 +94,7 @@ fn lost(report: &SignalReport) -> u64 {
 impl Telemetry {
     pub(crate) fn new(
         config: Config,
-        explanation: Explanation,
+        reload: Reload,
         resource: Resource,
         pipeline: Pipeline,
         registry: Registry,
@@ -109,7 +111,8 @@ impl Telemetry {
         let stuck = stuck.unwrap_or(configured);
         let inner = Inner {
             config,
-            explanation: Arc::new(explanation),
+            explanation: reload.explanation(),
+            reload,
             resource,
             pipeline,
             registry,
@@ -136,13 +139,14 @@ impl Telemetry {
         &self.inner
     }
 
-    /// The configuration in use.
+    /// The configuration of the start; see [`reload`](Self::reload).
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
 
-    /// The configuration in use, each value with where it comes from; secrets are hidden.
+    /// The configuration of the start, each value with where it comes from; secrets are hidden. After a
+    /// [`reload`](Self::reload), [`config::explain`](crate::config::explain) says what is in use.
     #[must_use]
     pub fn explain(&self) -> &Explanation {
         &self.inner.explanation
@@ -183,7 +187,7 @@ impl Telemetry {
     /// # Panics
     /// Outside of a tokio runtime with timers, when there are sections of the program's own.
     pub async fn show_environment(&self) -> serde_json::Value {
-        self.inner.environment.show(&self.inner.config, &self.inner.resource).await
+        self.inner.show_environment().await
     }
 
     /// Which events are logged now.
@@ -407,6 +411,12 @@ fn deadline(from: Instant, limit: Duration) -> Instant {
 }
 
 impl Inner {
+    /// What `/environment` shows.
+    pub(crate) async fn show_environment(&self) -> serde_json::Value {
+        let (config, explanation) = self.reload.current();
+        self.environment.show(&config, &explanation, &self.resource).await
+    }
+
     /// The end begins once; its deadline stands, unless a later caller has less time.
     fn begin_end(&self, limit: Duration) -> Begun {
         self.health.set_draining();
@@ -414,6 +424,7 @@ impl Inner {
         if self.ended.get().is_none() {
             self.registry.end_spans();
         }
+        self.reload.end();
         let now = Instant::now();
         let begun = *self.ended.get_or_init(|| {
             let lost = self.pipeline.reports().each_ref().map(lost);

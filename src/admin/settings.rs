@@ -19,7 +19,7 @@ use crate::telemetry::Inner;
 
 pub(super) async fn environment(State(window): State<Window>) -> Response {
     let Some(inner) = window.telemetry.upgrade() else { return gone() };
-    axum::Json(inner.environment.show(&inner.config, &inner.resource).await).into_response()
+    axum::Json(inner.show_environment().await).into_response()
 }
 
 pub(super) async fn log_level(State(window): State<Window>) -> Response {

@@ -15,11 +15,13 @@ mod exporter;
 pub(crate) mod fuzzing;
 mod logs;
 mod metrics;
+mod more;
 #[cfg(feature = "admin")]
 pub(crate) mod openmetrics;
 mod otlp;
 mod propagation;
 mod queue;
+mod sampler;
 mod scrub;
 mod self_metrics;
 mod signal;
@@ -60,7 +62,9 @@ use self::{
     exporter::ExporterThread,
     logs::{LogLayer, ScopedRecord},
     metrics::PointAccount,
+    more::More,
     queue::Queue,
+    sampler::SamplerSwitch,
     scrub::Scrub,
     signal::SignalStatus,
     wanted::Wanted,
@@ -72,9 +76,8 @@ pub use self::{
     views::View,
 };
 use crate::{
-    config::{
-        Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Sampler, Signal,
-    },
+    components::AddReader,
+    config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
     lines::LineWriter,
     redaction::Redactor,
 };
@@ -91,6 +94,8 @@ pub(crate) struct Additions {
     pub(crate) views: Vec<View>,
     /// What must not be seen.
     pub(crate) redactor: Redactor,
+    /// Metric readers.
+    pub(crate) readers: Vec<AddReader>,
     /// No line on stdout, whatever the configuration says.
     pub(crate) silent: bool,
 }
@@ -110,16 +115,20 @@ pub(crate) struct Pipeline {
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
-    /// The sampler records no span whose parent is not recorded.
-    follow_parent: bool,
     /// Span processors of the user's.
     pub(crate) span_processors: bool,
+    /// Processors or readers of the user's for whatever signal.
+    added: bool,
+    /// The provider of readers of the user's, which end with it.
+    added_readers: Option<SdkMeterProvider>,
     lines: Option<Lines>,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
     disabled: bool,
     /// Which events are logged.
     pub(crate) log_switch: Arc<LogSwitch>,
+    /// Which traces are kept.
+    pub(crate) sampler: SamplerSwitch,
     log_scrub: Scrub,
     baggage: CopiedBaggage,
 }
@@ -132,7 +141,7 @@ impl Pipeline {
     pub(crate) fn start(
         config: &Config,
         resource: &Resource,
-        additions: Additions,
+        mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
         let sent = |exporters: &[Exporter]| {
@@ -142,32 +151,35 @@ impl Pipeline {
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
         let points = Arc::new(PointAccount::default());
 
-        let views =
-            Views::new(additions.views, config.metrics.histogram == HistogramAggregation::Base2Exponential);
+        let views = Views::new(std::mem::take(&mut additions.views), &config.metrics);
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
-        let meters =
-            metrics::provider(&config.metrics, resource, &views, exemplars.as_ref(), &additions.redactor);
+        let added_readers = !additions.readers.is_empty();
+        let exemplars_of = exemplars.as_ref();
+        let meters = metrics::provider(&config.metrics, resource, &views, exemplars_of, &mut additions);
         let meter_provider = shared_meters(&meters.provider, exemplars, &views, live);
 
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
         let span_processors = !additions.span_processors.is_empty();
+        let added = log_processors || added_readers || span_processors;
         let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
-        let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
-            additions
-                .span_processors
-                .into_iter()
-                .fold(baggage.added_to(builder), |builder, added| builder.with_span_processor(Added(added)))
-        });
-        let logger_provider =
-            logs::provider(resource, log_queue.clone(), additions.log_processors, log_scrub.clone());
+        let more = More::new(config, meters.more);
+        let sampler = SamplerSwitch::new(&config.traces.sampler);
+        let queues = span_queue.clone().into_iter().chain(more.span_queues());
+        let tracer_provider =
+            traces::provider(&config.traces, resource, sampler.clone(), queues, |builder| {
+                let added = std::mem::take(&mut additions.span_processors).into_iter();
+                added.fold(baggage.added_to(builder), |builder, added| {
+                    builder.with_span_processor(Added(added))
+                })
+            });
+        let queues = log_queue.clone().into_iter().chain(more.log_queues());
+        // a record for several queues takes the SDK's way
+        let log_processors = log_processors || more.log_queues().next().is_some();
+        let logger_provider = logs::provider(resource, queues, additions.log_processors, &log_scrub);
 
-        let statuses = [
-            status(&config.traces.exporters, &config.traces.otlp, span_queue.clone(), live),
-            status(&config.metrics.exporters, &config.metrics.otlp, Some(Arc::clone(&points)), live),
-            status(&config.logs.exporters, &config.logs.otlp, log_queue.clone(), live),
-        ];
+        let statuses = more.statuses(config, span_queue.as_ref(), &points, log_queue.as_ref());
         self_metrics::observe(&meter_provider.meter_with_scope(scope()), config, &statuses);
         let wanted = Wanted {
             config: config.clone(),
@@ -177,6 +189,7 @@ impl Pipeline {
             metrics: sent(&config.metrics.exporters).then_some((meters.push, points)),
             statuses: statuses.clone(),
             redactor: additions.redactor,
+            more,
         };
         let exporter = wanted.start()?;
         let lines = (!additions.silent).then(|| lines(config.logs.format));
@@ -187,13 +200,15 @@ impl Pipeline {
             scrape: meters.pull,
             log_queue,
             log_processors,
-            follow_parent: matches!(config.traces.sampler, Sampler::ParentBased(_) | Sampler::AlwaysOff),
             span_processors,
+            added,
+            added_readers: added_readers.then(|| meters.provider.clone()),
             lines,
             statuses,
             exporter,
             disabled: config.disabled,
             log_switch: LogSwitch::new(&config.logs.filter),
+            sampler,
             log_scrub,
             baggage,
         })
@@ -214,7 +229,8 @@ impl Pipeline {
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let tracer = (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope()));
+        let tracer = || (self.tracer_provider.tracer_with_scope(scope()), self.sampler.clone());
+        let tracer = (!self.disabled).then(tracer);
         let records = if self.log_processors {
             logs::Records::Provider
         } else {
@@ -222,7 +238,7 @@ impl Pipeline {
         };
         let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
             .with_baggage(self.baggage.clone());
-        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO, self.follow_parent)
+        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO)
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.
@@ -261,10 +277,11 @@ impl Pipeline {
     /// Ends the processors of the user's, on a thread of its own: they may block. `None` without any: a provider that
     /// is shut down hands later spans to nobody, where our queues would count them as dropped.
     fn end_added(&self, deadline: Instant) -> Option<std::sync::mpsc::Receiver<()>> {
-        if !self.log_processors && !self.span_processors {
+        if !self.added {
             return None;
         }
         let (tracers, loggers) = (self.tracer_provider.clone(), self.logger_provider.clone());
+        let meters = self.added_readers.clone();
         let (done, ended) = std::sync::mpsc::channel();
         let left = deadline.saturating_duration_since(Instant::now());
         let ending = std::thread::Builder::new().name("tracewell-end-added".into()).spawn(move || {
@@ -272,6 +289,7 @@ impl Pipeline {
             // their errors are theirs to report
             let _ = tracers.shutdown_with_timeout(left);
             let _ = loggers.shutdown_with_timeout(left);
+            let _ = meters.map(|meters| meters.shutdown_with_timeout(left));
             drop(done);
         });
         ending.is_ok().then_some(ended)

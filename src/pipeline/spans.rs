@@ -18,7 +18,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{subscriber::LogSwitch, traces::SeededTracer};
+use super::{sampler::SamplerSwitch, subscriber::LogSwitch, traces::SeededTracer};
 use crate::span_seed;
 
 type Bridge<S> = OpenTelemetryLayer<S, SeededTracer>;
@@ -43,18 +43,18 @@ where
 /// Turns spans into OpenTelemetry spans. No event comes here: events are log records, not span events as well.
 pub(super) struct Spans<S> {
     bridge: Bridge<S>,
-    /// A span is recorded only if its parent is: nothing is formatted for one that is not.
-    follow_parent: bool,
+    /// Where a span is recorded only if its parent is, nothing is formatted for one that is not.
+    sampler: SamplerSwitch,
 }
 
 impl<S> Spans<S> {
-    pub(super) fn new(bridge: Bridge<S>, follow_parent: bool) -> Self {
-        Self { bridge, follow_parent }
+    pub(super) fn new(bridge: Bridge<S>, sampler: SamplerSwitch) -> Self {
+        Self { bridge, sampler }
     }
 
     /// Whether nobody will see the fields of a span that starts now. It has a context all the same, to be passed on.
     fn is_unseen(&self, attributes: &span::Attributes<'_>) -> bool {
-        self.follow_parent
+        self.sampler.follows_parent()
             && attributes.is_contextual()
             && !attributes.metadata().fields().is_empty()
             && OtelContext::map_current(|current| {

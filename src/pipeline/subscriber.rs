@@ -20,6 +20,7 @@ use tracing_subscriber::{
 
 use super::{
     logs::{LogLayer, is_transport},
+    sampler::SamplerSwitch,
     spans::{Spans, Unseeing, bridge},
 };
 use crate::diagnostics::Listener;
@@ -27,17 +28,15 @@ use crate::diagnostics::Listener;
 /// The target of the events that say that the filter was changed: they pass every filter.
 pub(crate) const CHANGES: &str = "tracewell::loglevel";
 
-/// The layers of this crate, for a subscriber over `S`; without a tracer there are no spans. With `follow_parent` the
-/// sampler records no span whose parent is not recorded.
+/// The layers of this crate, for a subscriber over `S`; without a tracer there are no spans.
 ///
 /// One layer made of both: a `Vec` of layers does not tell them which subscriber they are part of, and the log layer needs
 /// it for the span that an event names.
 pub(super) fn layers<S>(
-    tracer: Option<SdkTracer>,
+    tracer: Option<(SdkTracer, SamplerSwitch)>,
     logs: LogLayer,
     filter: &Arc<LogSwitch>,
     spans: LevelFilter,
-    follow_parent: bool,
 ) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -45,10 +44,12 @@ where
     let spans = SpanRule(spans);
     let traced = tracer.is_some().then_some(spans);
     let filter_of = |events| LogFilter { spans: traced, events };
-    let Some(tracer) = tracer else { return logs.with_filter(filter_of(Arc::clone(filter))).boxed() };
+    let Some((tracer, sampler)) = tracer else {
+        return logs.with_filter(filter_of(Arc::clone(filter))).boxed();
+    };
     let found = bridge(tracer.clone()).with_filter(Unseeing(Arc::clone(filter)));
     let working =
-        logs.and_then(Spans::new(bridge(tracer), follow_parent)).with_filter(filter_of(Arc::clone(filter)));
+        logs.and_then(Spans::new(bridge(tracer), sampler)).with_filter(filter_of(Arc::clone(filter)));
     // outermost is the one that decides about levels: over a plain registry no other layer is asked
     found.and_then(working).boxed()
 }

@@ -313,19 +313,23 @@ impl Settings {
             None | Some(Sampler::AlwaysOn) => return true,
             Some(sampler) => sampler,
         };
-        if let Sampler::ParentBased(root) = sampler {
-            let parent = OtelContext::map_current(|current| {
-                let span = current.span();
-                let parent = span.span_context();
-                parent.is_valid().then(|| parent.is_sampled())
-            });
-            match parent {
-                Some(sampled) => return sampled,
-                None => sampler = root,
-            }
+        let parent = OtelContext::map_current(|current| {
+            let span = current.span();
+            let parent = span.span_context();
+            parent.is_valid().then(|| (parent.is_remote(), parent.is_sampled()))
+        });
+        match (sampler, parent) {
+            (Sampler::ParentBased(_), Some((_, sampled))) => return sampled,
+            (Sampler::ParentBased(root), None) => sampler = root,
+            (Sampler::ParentBasedBy(by), None) => sampler = &by.root,
+            (Sampler::ParentBasedBy(by), Some((true, true))) => sampler = &by.remote_sampled,
+            (Sampler::ParentBasedBy(by), Some((true, false))) => sampler = &by.remote_not_sampled,
+            (Sampler::ParentBasedBy(by), Some((false, true))) => sampler = &by.local_sampled,
+            (Sampler::ParentBasedBy(by), Some((false, false))) => sampler = &by.local_not_sampled,
+            _ => {}
         }
         match sampler {
-            Sampler::AlwaysOn | Sampler::ParentBased(_) => true,
+            Sampler::AlwaysOn | Sampler::ParentBased(_) | Sampler::ParentBasedBy(_) => true,
             Sampler::AlwaysOff => false,
             Sampler::TraceIdRatio(ratio) => *ratio >= 0.5,
         }

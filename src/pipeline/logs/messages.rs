@@ -13,7 +13,7 @@ use rustc_hash::FxHasher;
 use tracing::{callsite::Identifier, field::Field};
 
 use super::fields::PANICKED;
-use crate::redaction::Redactor;
+use crate::redaction::{Mark, Redactor};
 
 /// Call sites remembered per thread.
 const SLOTS: usize = 64;
@@ -32,7 +32,7 @@ enum Slot {
 #[derive(Debug)]
 struct Message {
     callsite: Identifier,
-    redactor: Redactor,
+    rules: Mark,
     text: Box<str>,
     shown: Arc<str>,
 }
@@ -73,7 +73,7 @@ pub(super) fn remembered(field: &Field, value: &dyn fmt::Debug, redactor: &Redac
                 return Some(PANICKED.into());
             }
             match slot {
-                Slot::Same(message) if message.callsite == callsite && message.redactor.is(redactor) => {
+                Slot::Same(message) if message.callsite == callsite && redactor.is(&message.rules) => {
                     if *message.text == **formatted {
                         return Some(Arc::clone(&message.shown).into());
                     }
@@ -82,9 +82,11 @@ pub(super) fn remembered(field: &Field, value: &dyn fmt::Debug, redactor: &Redac
                 }
                 _ => {}
             }
+            // before the look: rules that change meanwhile make it be looked through again
+            let rules = redactor.mark();
             let shown: Arc<str> = redactor.text(formatted).into();
-            let (text, redactor) = (formatted.as_str().into(), redactor.clone());
-            *slot = Slot::Same(Message { callsite, redactor, text, shown: Arc::clone(&shown) });
+            let text = formatted.as_str().into();
+            *slot = Slot::Same(Message { callsite, rules, text, shown: Arc::clone(&shown) });
             Some(shown.into())
         })
         .ok()?
