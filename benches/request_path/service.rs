@@ -159,8 +159,12 @@ pub(crate) fn on_tracewell(
     endpoint: Option<&str>,
     layered: impl FnOnce() -> Result<Router, Failure>,
 ) -> Result<Started, Failure> {
-    let endpoint =
-        collector.map_or_else(|| "http://127.0.0.1:9".to_owned(), |collector| collector.endpoint());
+    // room for all requests of a run, or for fewer than come first
+    let room = match (flags.full, flags.routes) {
+        (true, _) => "512",
+        (false, true) => "16384",
+        (false, false) => "4096",
+    };
     let mut telemetry = Telemetry::builder()
         .with_env([
             ("OTEL_SERVICE_NAME", "request-path"),
@@ -214,11 +218,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a stack for the whole process.
-    pub(crate) fn start(
-        stack: &Stack,
-        flags: Flags,
-        collector: Option<&Arc<Collector>>,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn start(stack: &Stack, flags: Flags, endpoint: Option<&str>) -> Result<Self, Failure> {
         let app = Router::new();
         let app = if flags.no_log {
             app.route("/users/{id}", get(silent))
