@@ -392,6 +392,31 @@ fn directives_about_spans_in_the_log_filter_do_not_hide_it() {
     assert_eq!(messages, ["in the child"]);
 }
 
+/// `tracing-subscriber` forgets what filters said of a span when something else is made in the expression of a field.
+#[test]
+fn spans_and_events_made_while_the_fields_of_a_span_are_evaluated_do_no_harm() {
+    fn told(what: &'static str) -> &'static str {
+        tracing::info!("telling {what}");
+        tracing::info_span!("teller", of = what).in_scope(|| what)
+    }
+    let observed = Observed::start(&[]);
+    let service = service_fn(|_| async {
+        let span = tracing::info_span!("teller's child", field = told("field"), late = tracing::field::Empty);
+        span.record("late", told("record"));
+        span.in_scope(|| tracing::info!(field = told("event"), "inside"));
+        Ok::<_, Infallible>(looking())
+    });
+    observed.serve(service, None);
+    let (spans, logs, _) = observed.end();
+    let (request, span) = (named(&spans, "GET"), named(&spans, "teller's child"));
+    assert_eq!((span.trace_id(), span.parent_span_id()), (request.trace_id(), request.span_id()));
+    assert_eq!(keys(span), ["field", "late"]);
+    assert_eq!(spans.iter().filter(|span| span.name() == "teller").count(), 3);
+    let inside = logs.iter().find(|log| log.body() == "inside").unwrap();
+    assert_eq!(inside.span_id(), span.span_id());
+    assert!(!Context::current().span().span_context().is_valid(), "nothing is left behind");
+}
+
 #[test]
 fn a_message_is_its_own_whatever_its_call_site_said_before() {
     let observed = Observed::start(&[]);

@@ -6,7 +6,7 @@
 //! with the span, so that for callers they are one. A single one could not be left out when a span is entered: `tracing`
 //! finds a layer through the layers around it only with unsafe code.
 
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 use opentelemetry::{Context as OtelContext, trace::TraceContextExt as _};
 use opentelemetry_sdk::trace::SdkTracer;
@@ -76,6 +76,12 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if SLIPPED.take() == Some(id.into_u64()) {
+            if let Some(span) = context.span(id) {
+                span.extensions_mut().replace(Slipped);
+            }
+            return;
+        }
         if self.is_unseen(attributes) {
             let metadata = attributes.metadata();
             let no_values = metadata.fields().value_set(&[]);
@@ -85,11 +91,15 @@ where
     }
 
     fn on_record(&self, id: &Id, values: &span::Record<'_>, context: Context<'_, S>) {
-        self.bridge.on_record(id, values, context);
+        if !has_slipped(id, &context) {
+            self.bridge.on_record(id, values, context);
+        }
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
-        self.bridge.on_follows_from(id, follows, context);
+        if !has_slipped(id, &context) {
+            self.bridge.on_follows_from(id, follows, context);
+        }
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
@@ -112,18 +122,43 @@ where
     }
 }
 
+thread_local! {
+    /// The span that slipped through [`Unseeing`] just now.
+    static SLIPPED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Marks a span that slipped through: the layer behind has made what is to be kept with it, and hears of it like any other
+/// layer. That both enter and close it does no harm.
+struct Slipped;
+
+fn has_slipped<S>(id: &Id, context: &Context<'_, S>) -> bool
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    context.span(id).is_some_and(|span| span.extensions().get::<Slipped>().is_some())
+}
+
 /// Lets no span pass. Events pass as far as they pass the log layer's filter, so that both agree about each call site and
 /// `tracing` need not ask each time; without its span, an event is nothing to the layer behind.
 #[derive(Debug)]
 pub(super) struct Unseeing(pub(super) Arc<LogSwitch>);
 
-impl<S> Filter<S> for Unseeing {
+impl<S> Filter<S> for Unseeing
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
     fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         false
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         self.0.event_interest(metadata).unwrap_or_else(Interest::never)
+    }
+
+    /// `tracing-subscriber` forgets what a filter said of a span when another span or an event is made before the span
+    /// itself is, in the expression of a field: that span slips through.
+    fn on_new_span(&self, _: &span::Attributes<'_>, id: &Id, _: Context<'_, S>) {
+        SLIPPED.set(Some(id.into_u64()));
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
