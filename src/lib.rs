@@ -154,6 +154,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
+
+    #[doc = include_str!("docs/limits.md")]
+    pub mod limits {}
 }
 
 #[cfg(doctest)]
