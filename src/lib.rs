@@ -167,6 +167,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/performance.md")]
     pub mod performance {}
+
+    #[doc = include_str!("docs/limits.md")]
+    pub mod limits {}
 }
 
 #[cfg(doctest)]

@@ -32,6 +32,9 @@ use crate::{
 const BATCH: usize = 7;
 
 /// A byte for signal and encoding, two for the status, then headers as lines, an empty line, and the body.
+///
+/// # Panics
+/// When something does not hold.
 pub fn otlp_http(data: &[u8]) {
     let [choice, high, low, rest @ ..] = data else { return };
     let status = StatusCode::from_u16(u16::from_be_bytes([*high, *low]) % 1000).unwrap_or_default();
