@@ -69,7 +69,7 @@ impl Builder {
         *installed = Some(here);
         drop(installed);
         if panic_hook {
-            crate::panic::install_hook();
+            crate::panic::install_hook(telemetry.inner());
         }
         if early {
             diagnostics::say(
@@ -107,7 +107,11 @@ impl Builder {
         let pipeline = Pipeline::start(&config, &resource, self.additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
         let environment = Environment::new(source, self.build_info);
-        let telemetry = Telemetry::new(config, explanation, resource, pipeline, registry, environment);
+        if config.requests.log_lines > 0 {
+            registry.keep_log_lines(config.requests.log_lines);
+        }
+        let telemetry =
+            Telemetry::new(config, explanation, resource, pipeline, registry, environment, self.stuck);
         for (name, check) in self.checks {
             telemetry.health().register(name, check);
         }
@@ -137,7 +141,9 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
-    http::configure(http::Settings::new(&inner.config.http, inner.config.logs.access_log));
+    let pipeline = &inner.pipeline;
+    http::configure(http::Settings::new(&inner.config, pipeline.redactor(), pipeline.span_processors));
+    crate::tasks::configure(&inner.config.requests);
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {
         opentelemetry::global::set_meter_provider(inner.pipeline.meter_provider.clone());

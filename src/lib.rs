@@ -30,7 +30,7 @@
 //! | [`http`] | a request comes in, a call goes out |
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
-//! | [`resilience`] | calls fail: deadline, retry, breaker, timeout, fallback |
+//! | [`resilience`] | calls fail: deadline, retry, breaker, bulkhead, timeout, fallback |
 //! | `runtime` | the process and its tokio runtime as metrics |
 //! | [`health`] | may traffic come |
 //! | [`environment`] | what runs here, with which settings |
@@ -49,6 +49,7 @@
 //! | `otlp-grpc` | OTLP over gRPC |
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
+//! | `reqwest` | `http::ClientMiddleware` and `resilience::PolicyMiddleware` for `reqwest` |
 //! | `testing` | capture of telemetry in tests, a test OTLP server |
 //! | `full` | all of them |
 //!
@@ -107,6 +108,11 @@ mod diagnostics;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+// (13) hostile input
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 // start-up, the handle, and what can go wrong
 mod builder;
 mod error;
@@ -147,8 +153,14 @@ pub mod guide {
     #[doc = include_str!("docs/configuration.md")]
     pub mod configuration {}
 
+    #[doc = include_str!("docs/delivery.md")]
+    pub mod delivery {}
+
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
+
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
 }
 
 #[cfg(doctest)]

@@ -8,7 +8,9 @@
 //! | `/healthcheck` | every check (`?group=`, `?exclude=`, `?verbose`), the version, sections of the program's own | refused |
 //! | `/environment` | what runs here, with which settings, secrets left out | refused |
 //! | `/loglevel` | which events are logged; `PUT` changes it, for good or for a while | refused |
-//! | `/debug/requests` | active and recent requests: JSON, or HTML for browsers | refused |
+//! | `/debug/requests` | active and recent requests and tasks, by route and latency, and periodic tasks: JSON, or HTML for browsers | refused |
+//! | `/debug/requests/{id}` | one of them with its stages and last log lines; `DELETE` cancels it | refused |
+//! | `/debug/resilience` | breakers, bulkheads, policies: JSON, or HTML for browsers | refused |
 //! | `/metrics` | OpenMetrics with exemplars, or Prometheus text 0.0.4 | refused |
 //! | `/telemetry` | what became of every span, point and record | refused |
 //! | `/` | the list of these | refused |
@@ -30,6 +32,18 @@
 //! `Accept` names it; and with `?verbose` in the lines of Kubernetes' own endpoints. Codes, headers and bodies are
 //! replaced by [`Health::set_status_codes`](crate::health::Health::set_status_codes) and
 //! [`Health::set_renderer`](crate::health::Health::set_renderer).
+//!
+//! # Requests and tasks
+//!
+//! `/debug/requests` is filtered by `?kind=request|task`, `?route=`, `?name=`, `?trace_id=`, `?min_age_ms=`, `?stage=`,
+//! `?stuck=true` and `?outcome=`. JSON has beside `active`, `totals`, `task_totals` and `recent`: `groups` (per route and
+//! task name the last ten of each latency, of errors and of what was cancelled), `jobs` (periodic tasks) and `task_counts`.
+//! Annotations marked sensitive are shown to whoever gives the token, and to nobody else.
+//!
+//! With `TRACEWELL_ADMIN_CANCEL=true`, `DELETE /debug/requests/{id}` (or `POST /debug/requests/{id}/cancel`, both with
+//! `?by=name`) drops an active request, or a task that was started as cancellable, and answers 202. The token is needed,
+//! from trusted addresses too: a page in the operator's browser has none to send. 404 says that nothing of this id is
+//! active, 409 that it cannot be cancelled.
 //!
 //! # In the program's own router
 //!
@@ -57,9 +71,13 @@
 mod access;
 mod answers;
 mod endpoints;
+mod format;
 mod limit;
 mod page;
 mod probes;
+mod requests;
+mod requests_page;
+mod resilience;
 mod server;
 mod settings;
 
@@ -152,7 +170,7 @@ pub fn service(telemetry: &Telemetry, endpoint: Endpoint) -> MethodRouter {
 }
 
 /// Every path of the operator's but `/`, which on another server is the program's own.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 12] = [
     "/health",
     "/livez",
     "/ready",
@@ -164,13 +182,14 @@ const PATHS: [&str; 11] = [
     "/telemetry",
     "/loglevel",
     "/debug/requests",
+    "/debug/resilience",
 ];
 
 /// Whether a request is for one of the operator's endpoints, for
 /// [`ServerLayer::with_unobserved`](crate::http::ServerLayer::with_unobserved). True for every method; `/` is not one.
 #[must_use]
 pub fn is_own_path(_: &http::Method, uri: &http::Uri) -> bool {
-    PATHS.contains(&uri.path())
+    PATHS.contains(&uri.path()) || uri.path().starts_with("/debug/requests/")
 }
 
 /// Starts the server of `TRACEWELL_ADMIN_ADDR`, if there is one, and the one of the Prometheus exporter, if it is chosen

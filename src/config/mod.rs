@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod documentation;
 mod explain;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,9 +22,9 @@ pub use self::{
     explain::{Explanation, Origin, Setting, explain},
     source::Source,
     values::{
-        AccessLog, Compression, Detector, Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation,
-        IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, Sampler, Secret, Signal,
-        Temporality, Translation,
+        AccessLog, Compression, Detector, DropPolicy, Endpoint, ExemplarFilter, Exporter, Headers,
+        HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol,
+        ProxyHeaders, Sampler, Secret, Signal, Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };
@@ -57,6 +59,8 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// HTTP instrumentation.
     pub http: HttpConfig,
+    /// The registry of active requests and tasks.
+    pub requests: RequestsConfig,
 }
 
 /// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
@@ -126,6 +130,8 @@ pub struct Batch {
     pub max_queue_size: usize,
     /// Items in one request at most; never above `max_queue_size`.
     pub max_export_batch_size: usize,
+    /// Which item is dropped when the queue is full (`TRACEWELL_TRACES_DROP`, `TRACEWELL_LOGS_DROP`).
+    pub drop: DropPolicy,
 }
 
 /// How much one span may hold (`OTEL_SPAN_*_LIMIT`, `OTEL_EVENT_*`, `OTEL_LINK_*`).
@@ -277,6 +283,8 @@ pub struct AdminConfig {
     pub checks_disabled: Vec<String>,
     /// `TRACEWELL_CONSOLE`.
     pub console: bool,
+    /// `TRACEWELL_ADMIN_CANCEL`: whether whoever has the token may cancel requests and tasks.
+    pub cancel: bool,
 }
 
 /// The way out.
@@ -297,6 +305,32 @@ pub struct ShutdownConfig {
 pub struct HttpConfig {
     /// `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`: every other method is `_OTHER`. Case-sensitive.
     pub known_methods: Vec<String>,
+    /// `TRACEWELL_TRUSTED_PROXIES`: whose `Forwarded` and `X-Forwarded-*` headers count.
+    pub trusted_proxies: Vec<IpRange>,
+    /// `TRACEWELL_PROXY_HEADERS`: which of these headers.
+    pub proxy_headers: ProxyHeaders,
+    /// `TRACEWELL_PUBLIC_ENDPOINT`: callers' traces are linked to instead of continued.
+    pub public_endpoint: bool,
+    /// `TRACEWELL_BAGGAGE_ATTRIBUTES`: members of the baggage that spans and log records carry as attributes.
+    pub baggage_attributes: Vec<String>,
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS`, lower-case.
+    pub request_headers: Vec<String>,
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS`, lower-case.
+    pub response_headers: Vec<String>,
+}
+
+/// The registry of active requests and tasks.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RequestsConfig {
+    /// `TRACEWELL_STUCK_MS`; `None` = never.
+    pub stuck: Option<Duration>,
+    /// `TRACEWELL_STUCK_TASKS_MS`; `None` = never.
+    pub stuck_tasks: Option<Duration>,
+    /// `TRACEWELL_REQUEST_LOG_LINES`.
+    pub log_lines: usize,
+    /// `TRACEWELL_METRIC_ATTRIBUTES`.
+    pub metric_attributes: Vec<String>,
 }
 
 impl Config {

@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::{Check, Verdict};
-use crate::runtime::process;
+use crate::{
+    resilience::{Breaker, State},
+    runtime::process,
+};
 
 impl Check {
     /// Passes when `ping`, a question to a database such as `SELECT 1`, is answered without an error. `system` is the
@@ -109,6 +112,26 @@ impl Check {
             let verdict = if used >= size { Verdict::warn(message) } else { Verdict::pass(message) };
             std::future::ready(verdict.with_data("used", used).with_data("size", size))
         })
+    }
+
+    /// Fails while the breaker is open: the service is not ready while it cannot reach what it calls. Answered from memory.
+    ///
+    /// Think twice: when all instances call the same target, all of them become unready together, and
+    /// [`non_critical`](Self::non_critical) or a [fallback](crate::resilience::Fallback) may be the better answer.
+    pub fn breaker(breaker: &Breaker) -> Self {
+        let breaker = breaker.clone();
+        let check = Self::new(move || {
+            let now = breaker.snapshot();
+            let message = format!("the breaker of {} is {}", now.target, now.state);
+            let verdict = match now.state {
+                State::Open => Verdict::fail(message),
+                State::HalfOpen => Verdict::warn(message),
+                State::Closed => Verdict::pass(message),
+            };
+            std::future::ready(verdict.with_data("good", now.good).with_data("bad", now.bad))
+        });
+        // there is nothing to spare it
+        check.with_success_cache(None).with_failure_cache(None)
     }
 
     /// Warns when the runtime wakes a timer more than `limit` too late: its workers are blocked or overloaded.

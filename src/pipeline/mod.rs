@@ -8,8 +8,11 @@
 //!            └─► exemplars
 //! ```
 
+mod baggage;
 mod exemplars;
 mod exporter;
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+pub(crate) mod fuzzing;
 mod logs;
 mod metrics;
 #[cfg(feature = "admin")]
@@ -20,6 +23,7 @@ mod queue;
 mod scrub;
 mod self_metrics;
 mod signal;
+mod spans;
 mod subscriber;
 mod traces;
 mod transport;
@@ -51,6 +55,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 pub(crate) use self::exemplars::Take;
 pub(crate) use self::subscriber::{CHANGES, LogSwitch};
 use self::{
+    baggage::CopiedBaggage,
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
     logs::{LogLayer, ScopedRecord},
@@ -67,7 +72,9 @@ pub use self::{
     views::View,
 };
 use crate::{
-    config::{Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Signal},
+    config::{
+        Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Sampler, Signal,
+    },
     lines::LineWriter,
     redaction::Redactor,
 };
@@ -103,8 +110,10 @@ pub(crate) struct Pipeline {
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
-    /// Processors of the user's for whatever signal.
-    added: bool,
+    /// The sampler records no span whose parent is not recorded.
+    follow_parent: bool,
+    /// Span processors of the user's.
+    pub(crate) span_processors: bool,
     lines: Option<Lines>,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
@@ -112,6 +121,7 @@ pub(crate) struct Pipeline {
     /// Which events are logged.
     pub(crate) log_switch: Arc<LogSwitch>,
     log_scrub: Scrub,
+    baggage: CopiedBaggage,
 }
 
 impl Pipeline {
@@ -142,12 +152,13 @@ impl Pipeline {
 
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
-        let added = log_processors || !additions.span_processors.is_empty();
+        let span_processors = !additions.span_processors.is_empty();
+        let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
             additions
                 .span_processors
                 .into_iter()
-                .fold(builder, |builder, added| builder.with_span_processor(Added(added)))
+                .fold(baggage.added_to(builder), |builder, added| builder.with_span_processor(Added(added)))
         });
         let logger_provider =
             logs::provider(resource, log_queue.clone(), additions.log_processors, log_scrub.clone());
@@ -176,13 +187,15 @@ impl Pipeline {
             scrape: meters.pull,
             log_queue,
             log_processors,
-            added,
+            follow_parent: matches!(config.traces.sampler, Sampler::ParentBased(_) | Sampler::AlwaysOff),
+            span_processors,
             lines,
             statuses,
             exporter,
             disabled: config.disabled,
             log_switch: LogSwitch::new(&config.logs.filter),
             log_scrub,
+            baggage,
         })
     }
 
@@ -207,8 +220,9 @@ impl Pipeline {
         } else {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
-        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone());
-        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO)
+        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
+            .with_baggage(self.baggage.clone());
+        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO, self.follow_parent)
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.
@@ -247,7 +261,7 @@ impl Pipeline {
     /// Ends the processors of the user's, on a thread of its own: they may block. `None` without any: a provider that
     /// is shut down hands later spans to nobody, where our queues would count them as dropped.
     fn end_added(&self, deadline: Instant) -> Option<std::sync::mpsc::Receiver<()>> {
-        if !self.added {
+        if !self.log_processors && !self.span_processors {
             return None;
         }
         let (tracers, loggers) = (self.tracer_provider.clone(), self.logger_provider.clone());
@@ -298,7 +312,7 @@ fn scope() -> InstrumentationScope {
 }
 
 fn new_queue<T>(batch: &Batch) -> Arc<Queue<T>> {
-    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size))
+    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size, batch.drop))
 }
 
 fn status<S: signal::AccountSource + 'static>(
@@ -321,17 +335,22 @@ fn lines(format: Option<LogFormat>) -> Lines {
     Lines { writer: LineWriter::stdout(), format, colour: terminal }
 }
 
+/// Runs code of the user's: a panic in it is said by the panic hook, and what it was called for goes on.
+fn contained(work: impl FnOnce()) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+}
+
 /// A processor of the user's behind ours.
 #[derive(Debug)]
 struct Added(Box<dyn SpanProcessor>);
 
 impl SpanProcessor for Added {
     fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &opentelemetry::Context) {
-        self.0.on_start(span, context);
+        contained(|| self.0.on_start(span, context));
     }
 
     fn on_end(&self, span: SpanData) {
-        self.0.on_end(span);
+        contained(|| self.0.on_end(span));
     }
 
     fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{
     Context,
-    trace::{SpanBuilder, Tracer},
+    trace::{SpanBuilder, Status, Tracer},
 };
 use opentelemetry_sdk::{
     Resource,
@@ -16,11 +16,9 @@ use opentelemetry_sdk::{
 };
 
 use super::{
-    exporter::Export,
-    otlp::{InFlight, Lane},
-    queue::Queue,
+    otlp::{Batched, Lane},
+    queue::{Item, Queue},
     scrub::Scrub,
-    transport::Transport,
 };
 use crate::{
     config::{Sampler, TracesConfig},
@@ -55,6 +53,16 @@ fn sampler(sampler: &Sampler) -> SdkSampler {
         Sampler::AlwaysOff => SdkSampler::AlwaysOff,
         Sampler::TraceIdRatio(ratio) => SdkSampler::TraceIdRatioBased(*ratio),
         Sampler::ParentBased(root) => SdkSampler::ParentBased(Box::new(self::sampler(root))),
+    }
+}
+
+/// A span that took this long is slow, as a request is to the access log.
+const SLOW: Duration = Duration::from_secs(1);
+
+impl Item for SpanData {
+    fn is_kept_first(&self) -> bool {
+        matches!(self.status, Status::Error { .. })
+            || self.end_time.duration_since(self.start_time).is_ok_and(|duration| duration >= SLOW)
     }
 }
 
@@ -136,34 +144,15 @@ impl SpanExport {
     }
 }
 
-impl Export for SpanExport {
-    async fn due(&mut self) {
-        self.lane.due().await;
+impl Batched for SpanExport {
+    type Item = SpanData;
+
+    fn lane(&self) -> &Lane<SpanData> {
+        &self.lane
     }
 
-    async fn once(&mut self) {
-        let mut batch = self.lane.queue.take();
-        if batch.is_empty() {
-            return;
-        }
+    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
         batch.iter_mut().for_each(|span| self.scrub.span(span));
-        let in_flight = InFlight::new(&self.lane, batch.len());
-        let result = self.exporter.export(batch).await;
-        in_flight.settle(result);
-    }
-
-    async fn drain(&mut self) {
-        let mut drain = self.lane.drain();
-        while drain.goes_on(&self.lane) {
-            self.once().await;
-        }
-    }
-
-    fn close(&mut self) {
-        self.lane.queue.close();
-    }
-
-    fn transport(&self) -> Arc<Transport> {
-        Arc::clone(&self.lane.transport)
+        self.exporter.export(batch).await
     }
 }

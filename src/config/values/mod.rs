@@ -16,8 +16,8 @@ pub use self::{
     mistake::{Mistake, Secret},
     sampler::Sampler,
     words::{
-        AccessLog, Compression, Detector, ExemplarFilter, Exporter, HistogramAggregation, LogFormat,
-        LogLevel, Preset, Propagator, Protocol, Signal, Temporality, Translation,
+        AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
+        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,
     },
 };
 
