@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 use crate::{
     config::{
         AccessLog, Config, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage,
-        Protocol, Sampler, Signal, Source,
+        Protocol, ProxyHeaders, Sampler, Signal, Source,
     },
     environment::BuildInfo,
     health::{Answering, Check, Renderer},
@@ -231,6 +231,14 @@ impl Builder {
         })
     }
 
+    /// Which headers of trusted proxies count; [`ProxyHeaders::Any`] unless said otherwise.
+    pub fn with_proxy_headers(self, headers: ProxyHeaders) -> Self {
+        self.change(move |config| {
+            config.http.proxy_headers = headers;
+            Ok(())
+        })
+    }
+
     /// From which age on requests and tasks count as stuck, per route and per name of tasks too, in the place of
     /// `TRACEWELL_STUCK_MS` and `TRACEWELL_STUCK_TASKS_MS`. [`Telemetry::serve`] watches over them.
     pub fn with_stuck_thresholds(mut self, thresholds: Thresholds) -> Self {
@@ -387,8 +395,9 @@ impl Builder {
         self
     }
 
-    /// Whether [`install`](Self::install) adds a panic hook that logs the panic in its span; the hook that is set stays
-    /// in place behind it. `true` unless said otherwise.
+    /// Whether [`install`](Self::install) adds a panic hook that logs the panic in its span, and sends what waits, for two
+    /// seconds at most, when the panic ends the process; the hook that is set stays in place behind it. `true` unless said
+    /// otherwise.
     pub fn with_panic_hook(mut self, hook: bool) -> Self {
         self.panic_hook = Some(hook);
         self

@@ -141,7 +141,8 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
-    http::configure(http::Settings::new(&inner.config, inner.pipeline.redactor()));
+    let pipeline = &inner.pipeline;
+    http::configure(http::Settings::new(&inner.config, pipeline.redactor(), pipeline.span_processors));
     crate::tasks::configure(&inner.config.requests);
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {

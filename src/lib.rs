@@ -45,7 +45,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `otlp-http` | OTLP over HTTP: http/protobuf and http/json |
+//! | `otlp-http` | OTLP over HTTP: http/protobuf and http/json; the health check of an HTTP target |
 //! | `otlp-grpc` | OTLP over gRPC |
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
@@ -133,6 +133,7 @@ pub use crate::{
     init::init,
     loglevel::{LogFilter, LogFilterError},
     pipeline::{Account, Loss, SignalReport, SignalState, View},
+    runtime::{PollTimes, TimedPolls},
     telemetry::{ShutdownReport, Telemetry},
 };
 
@@ -157,6 +158,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
+
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
 }
 
 #[cfg(doctest)]

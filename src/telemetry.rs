@@ -100,7 +100,7 @@ impl Telemetry {
         stuck: Option<Thresholds>,
     ) -> Self {
         let health = Health::new(&config.admin);
-        observe(&pipeline, &health);
+        crate::runtime::observe(&pipeline, &health);
         let tracers = pipeline.tracer_provider.clone();
         health.on_start(move |phases| startup_spans(&tracers, phases));
         let log_level = LogLevel::new(Arc::clone(&pipeline.log_switch), &config.logs.filter);
@@ -123,10 +123,6 @@ impl Telemetry {
             report: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    pub(crate) fn observe_allocator(&self, allocator: crate::runtime::Allocator) {
-        crate::runtime::observe_allocator(&own_meter(&self.inner.pipeline), allocator);
     }
 
     /// From which age on a request or task of this telemetry counts as stuck: what the builder was told, else
@@ -298,7 +294,7 @@ impl Telemetry {
             .with_registry(self.inner.registry.clone())
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
-            .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
+            .with_settings(self.http_settings())
     }
 
     /// The way out for servers that [`serve`](Self::serve) does not run: unready at once, then the running requests get
@@ -318,6 +314,11 @@ impl Telemetry {
         report
     }
 
+    fn http_settings(&self) -> Settings {
+        let pipeline = &self.inner.pipeline;
+        Settings::new(&self.inner.config, pipeline.redactor(), pipeline.span_processors)
+    }
+
     /// A client layer that records into this telemetry, whether or not it is the installed one.
     #[must_use]
     pub fn client_layer(&self) -> ClientLayer {
@@ -325,7 +326,7 @@ impl Telemetry {
         ClientLayer::new()
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
-            .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
+            .with_settings(self.http_settings())
     }
 
     /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that
@@ -361,22 +362,6 @@ impl Telemetry {
         let report = self.inner.finish_end(&begun);
         if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
     }
-}
-
-/// This crate's own meter.
-fn own_meter(pipeline: &Pipeline) -> opentelemetry::metrics::Meter {
-    let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .build();
-    opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope)
-}
-
-/// The process, its runtime and the health checks as metrics.
-fn observe(pipeline: &Pipeline, health: &Health) {
-    let meter = own_meter(pipeline);
-    crate::runtime::observe_process(&meter);
-    crate::runtime::observe_tokio(&meter, health);
-    health.instrument(&meter);
 }
 
 /// The start as a trace: the process's start until now, and its phases, with their true times.

@@ -344,6 +344,7 @@ fn own(config: &Config, name: &str) -> String {
         "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN" => "logs".to_owned(),
         "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS" => list(&config.http.known_methods),
         "TRACEWELL_TRUSTED_PROXIES" => joined(&config.http.trusted_proxies),
+        "TRACEWELL_PROXY_HEADERS" => config.http.proxy_headers.to_string(),
         "TRACEWELL_PUBLIC_ENDPOINT" => config.http.public_endpoint.to_string(),
         "TRACEWELL_BAGGAGE_ATTRIBUTES" => joined(&config.http.baggage_attributes),
         "OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS" => config.http.request_headers.join(","),

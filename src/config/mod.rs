@@ -23,8 +23,8 @@ pub use self::{
     source::Source,
     values::{
         AccessLog, Compression, Detector, DropPolicy, Endpoint, ExemplarFilter, Exporter, Headers,
-        HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol, Sampler,
-        Secret, Signal, Temporality, Translation,
+        HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol,
+        ProxyHeaders, Sampler, Secret, Signal, Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };
@@ -307,6 +307,8 @@ pub struct HttpConfig {
     pub known_methods: Vec<String>,
     /// `TRACEWELL_TRUSTED_PROXIES`: whose `Forwarded` and `X-Forwarded-*` headers count.
     pub trusted_proxies: Vec<IpRange>,
+    /// `TRACEWELL_PROXY_HEADERS`: which of these headers.
+    pub proxy_headers: ProxyHeaders,
     /// `TRACEWELL_PUBLIC_ENDPOINT`: callers' traces are linked to instead of continued.
     pub public_endpoint: bool,
     /// `TRACEWELL_BAGGAGE_ATTRIBUTES`: members of the baggage that spans and log records carry as attributes.

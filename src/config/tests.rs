@@ -447,6 +447,7 @@ fn lists_keep_what_is_good_and_name_what_is_not() {
         ("TRACEWELL_CHECKS_DISABLED", " database , disk,"),
         ("TRACEWELL_ADMIN_ALLOW", "10.0.0.0/8, ::1"),
         ("TRACEWELL_TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("TRACEWELL_PROXY_HEADERS", "X-Forwarded"),
         ("TRACEWELL_PUBLIC_ENDPOINT", "true"),
         ("TRACEWELL_BAGGAGE_ATTRIBUTES", "tenant,app.user"),
         ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,purge"),
@@ -455,6 +456,7 @@ fn lists_keep_what_is_good_and_name_what_is_not() {
     assert_eq!(c.admin.allow.len(), 2);
     assert_eq!(c.http.known_methods, ["GET", "purge"]);
     assert_eq!(c.http.trusted_proxies, [IpRange::parse("10.0.0.0/8").unwrap()]);
+    assert_eq!(c.http.proxy_headers, ProxyHeaders::XForwarded);
     assert!(c.http.public_endpoint);
     assert_eq!(c.http.baggage_attributes, ["tenant", "app.user"]);
     let line = "TRACEWELL_ADMIN_ALLOW=\"10.0.0.0/33,::1\": \"10.0.0.0/33\" is not one; \

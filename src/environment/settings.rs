@@ -83,6 +83,7 @@ fn effective(config: &Config) -> Settings {
         ("RUST_LOG", json!(config.logs.filter)),
         ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", words(&config.http.known_methods)),
         ("TRACEWELL_TRUSTED_PROXIES", words(&config.http.trusted_proxies)),
+        ("TRACEWELL_PROXY_HEADERS", json!(config.http.proxy_headers.to_string())),
         ("TRACEWELL_PUBLIC_ENDPOINT", json!(config.http.public_endpoint)),
         ("TRACEWELL_BAGGAGE_ATTRIBUTES", words(&config.http.baggage_attributes)),
         ("TRACEWELL_PRESET", json!(config.preset.to_string())),

@@ -23,6 +23,7 @@ mod queue;
 mod scrub;
 mod self_metrics;
 mod signal;
+mod spans;
 mod subscriber;
 mod traces;
 mod transport;
@@ -71,7 +72,9 @@ pub use self::{
     views::View,
 };
 use crate::{
-    config::{Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Signal},
+    config::{
+        Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Sampler, Signal,
+    },
     lines::LineWriter,
     redaction::Redactor,
 };
@@ -107,8 +110,10 @@ pub(crate) struct Pipeline {
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
-    /// Processors of the user's for whatever signal.
-    added: bool,
+    /// The sampler records no span whose parent is not recorded.
+    follow_parent: bool,
+    /// Span processors of the user's.
+    pub(crate) span_processors: bool,
     lines: Option<Lines>,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
@@ -147,15 +152,13 @@ impl Pipeline {
 
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
-        let added = log_processors || !additions.span_processors.is_empty();
+        let span_processors = !additions.span_processors.is_empty();
         let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
-            let builder =
-                if baggage.is_empty() { builder } else { builder.with_span_processor(baggage.clone()) };
             additions
                 .span_processors
                 .into_iter()
-                .fold(builder, |builder, added| builder.with_span_processor(Added(added)))
+                .fold(baggage.added_to(builder), |builder, added| builder.with_span_processor(Added(added)))
         });
         let logger_provider =
             logs::provider(resource, log_queue.clone(), additions.log_processors, log_scrub.clone());
@@ -184,7 +187,8 @@ impl Pipeline {
             scrape: meters.pull,
             log_queue,
             log_processors,
-            added,
+            follow_parent: matches!(config.traces.sampler, Sampler::ParentBased(_) | Sampler::AlwaysOff),
+            span_processors,
             lines,
             statuses,
             exporter,
@@ -218,7 +222,7 @@ impl Pipeline {
         };
         let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
             .with_baggage(self.baggage.clone());
-        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO)
+        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO, self.follow_parent)
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.
@@ -257,7 +261,7 @@ impl Pipeline {
     /// Ends the processors of the user's, on a thread of its own: they may block. `None` without any: a provider that
     /// is shut down hands later spans to nobody, where our queues would count them as dropped.
     fn end_added(&self, deadline: Instant) -> Option<std::sync::mpsc::Receiver<()>> {
-        if !self.added {
+        if !self.log_processors && !self.span_processors {
             return None;
         }
         let (tracers, loggers) = (self.tracer_provider.clone(), self.logger_provider.clone());

@@ -177,6 +177,11 @@ impl Redactor {
         self.change(|rules| rules.shapes &= !shape.bit())
     }
 
+    /// Whether these are the same rules, not just equal ones.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Rules)) -> Self {
         let rules = Arc::make_mut(&mut self.0);
         change(rules);

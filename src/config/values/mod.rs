@@ -17,7 +17,7 @@ pub use self::{
     sampler::Sampler,
     words::{
         AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
-        LogFormat, LogLevel, Preset, Propagator, Protocol, Signal, Temporality, Translation,
+        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,
     },
 };
 

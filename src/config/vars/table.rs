@@ -202,6 +202,8 @@ table! {
         "age of the runtime's heartbeat that makes /health answer 503");
     TRUSTED_PROXIES = var("TRACEWELL_TRUSTED_PROXIES", "", "a list of IP addresses and ranges such as 10.0.0.0/8",
         "proxies whose Forwarded and X-Forwarded-* headers say who the client is");
+    PROXY_HEADERS = var("TRACEWELL_PROXY_HEADERS", "any", "any, forwarded or x-forwarded",
+        "which headers of trusted proxies count; any: those that are there, and of both kinds what both say");
     PUBLIC_ENDPOINT = var("TRACEWELL_PUBLIC_ENDPOINT", "false", BOOL,
         "true: strangers call, so each request starts a trace of its own and links to its caller's, whose baggage is not taken");
     BAGGAGE_ATTRIBUTES = var("TRACEWELL_BAGGAGE_ATTRIBUTES", "", "a list of names without spaces, such as tenant",

@@ -6,6 +6,7 @@ mod fields;
 pub(super) mod fuzzing;
 mod json;
 mod layer;
+mod messages;
 mod pretty;
 
 use std::{sync::Arc, time::Duration};

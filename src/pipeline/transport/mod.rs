@@ -8,6 +8,8 @@
 //! next attempt makes another one and asks for the collector's address again.
 
 mod certificates;
+#[cfg(feature = "otlp-grpc")]
+mod checked;
 mod console;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod dns;
