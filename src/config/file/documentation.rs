@@ -15,7 +15,8 @@ fn rows(path: &str, fields: &'static [Field], seen: &mut HashSet<usize>, table: 
         let dot = if path.is_empty() { "" } else { "." };
         let path = format!("{path}{dot}{}", field.key);
         let effect = match field.effect {
-            Effect::Used => String::new(),
+            Effect::Used => "supported".to_owned(),
+            Effect::Limited(how) => format!("supported: {how}"),
             Effect::Ignored(why) => format!("accepted without effect: {why}"),
             Effect::Refused(why) => format!("refused: {why}"),
         };
@@ -26,7 +27,7 @@ fn rows(path: &str, fields: &'static [Field], seen: &mut HashSet<usize>, table: 
             scalar => described(scalar),
         };
         let _ = writeln!(table, "| `{path}` | {holds} | {required} | {effect} |");
-        if field.effect == Effect::Used {
+        if matches!(field.effect, Effect::Used | Effect::Limited(_)) {
             inside(&path, field.shape, seen, table);
         }
     }
@@ -53,7 +54,6 @@ fn the_documented_nodes_are_the_nodes_of_the_code() {
     let (written, after) = rest.split_once(END).expect("the end of the generated part");
     let mut table = String::from("| node | holds | default | |\n|---|---|---|---|\n");
     rows("", ROOT, &mut HashSet::new(), &mut table);
-    let table = table.replace("{signal}", "\\{signal\\}").replace("[]", "\\[\\]");
     if crate::config::Source::process().get("TRACEWELL_REGENERATE").is_some() {
         fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
         return;

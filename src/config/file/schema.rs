@@ -53,6 +53,8 @@ pub(super) enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     Used,
+    /// Used, but not all that the schema allows.
+    Limited(&'static str),
     /// Accepted without effect, and why.
     Ignored(&'static str),
     /// Not accepted, and why.
@@ -79,6 +81,11 @@ pub(super) const fn required(key: &'static str, shape: &'static Shape) -> Field 
 }
 
 impl Field {
+    pub(super) const fn limited(mut self, how: &'static str) -> Self {
+        self.effect = Effect::Limited(how);
+        self
+    }
+
     pub(super) const fn ignored(mut self, why: &'static str) -> Self {
         self.effect = Effect::Ignored(why);
         self
@@ -122,7 +129,7 @@ static VERSION: Shape = Shape::Version;
 pub(super) static ROOT: &[Field] = &[
     required("file_format", &VERSION),
     field("disabled", &BOOL, "false"),
-    field("log_level", &SEVERITY, "info"),
+    field("log_level", &SEVERITY, "info").limited("error and above, warn, info and below"),
     field("attribute_limits", &ATTRIBUTE_LIMITS, ""),
     field("resource", &RESOURCE, "the detected service name"),
     field("propagator", &PROPAGATOR, "no propagation"),
@@ -182,7 +189,7 @@ static DETECTOR: Shape = Shape::Choice {
 
 static PROPAGATOR: Shape = object(&[
     field("composite", &Shape::List { of: &TEXT_MAP_PROPAGATOR, least: 1 }, "none"),
-    field("composite_list", &MAYBE, "none"),
+    field("composite_list", &MAYBE, "none").limited("tracecontext, baggage, b3, b3multi"),
 ]);
 
 static TEXT_MAP_PROPAGATOR: Shape = Shape::Choice {
@@ -199,14 +206,16 @@ static TRACER_PROVIDER: Shape = object(&[
     required("processors", &Shape::List { of: &SPAN_PROCESSOR, least: 1 }),
     field("limits", &SPAN_LIMITS, ""),
     field("sampler", &SAMPLER, "parent_based with a root of always_on"),
-    field("id_generator", &ID_GENERATOR, "random"),
+    field("id_generator", &ID_GENERATOR, "random").limited("random"),
     field("tracer_configurator/development", &FOREIGN, "").ignored("tracers cannot be configured one by one"),
 ]);
 
 static SPAN_PROCESSOR: Shape = Shape::Choice {
-    of: &[field("batch", &BATCH_SPANS, ""), field("simple", &SIMPLE_SPANS, "")],
+    of: &[field("batch", &BATCH_SPANS, ""), field("simple", &SIMPLE_SPANS, "").limited(AT_ONCE)],
     kind: Some(Kind::SpanProcessor),
 };
+
+const AT_ONCE: &str = "sends at once, from a queue: the caller does not wait";
 
 static BATCH_SPANS: Shape = object(&[
     field("schedule_delay", &COUNT, "5000"),
@@ -227,7 +236,7 @@ static EXPORTERS: &[Field] = &[
     field("console", &NOTHING, ""),
 ];
 
-static OTLP_FILE: Shape = nullable(&[field("output_stream", &MAYBE, "stdout")]);
+static OTLP_FILE: Shape = nullable(&[field("output_stream", &MAYBE, "stdout").limited("stdout")]);
 
 static SPAN_LIMITS: Shape = object(&[
     field("attribute_value_length_limit", &COUNT, "that of attribute_limits"),
@@ -245,7 +254,7 @@ pub(super) static SAMPLER: Shape = Shape::Choice {
         field("composite/development", &FOREIGN, "").refused("not supported yet"),
         field("jaeger_remote/development", &FOREIGN, "").refused("not supported yet"),
         field("parent_based", &PARENT_BASED, ""),
-        field("probability/development", &RATIO_BASED, ""),
+        field("probability/development", &RATIO_BASED, "").limited("as trace_id_ratio_based"),
         field("trace_id_ratio_based", &RATIO_BASED, ""),
     ],
     kind: Some(Kind::Sampler),
@@ -312,7 +321,7 @@ static LOGGER_PROVIDER: Shape = object(&[
 static LOG_PROCESSOR: Shape = Shape::Choice {
     of: &[
         field("batch", &BATCH_LOGS, ""),
-        field("simple", &SIMPLE_LOGS, ""),
+        field("simple", &SIMPLE_LOGS, "").limited(AT_ONCE),
         field("event_to_span_event_bridge/development", &NOTHING, "").ignored("events are log records only"),
     ],
     kind: Some(Kind::LogProcessor),

@@ -6,6 +6,8 @@ use super::schema::{
 };
 use crate::config::ComponentKind as Kind;
 
+const ONE_FOR_ALL: &str = "one for all readers; another reader's that differs is refused";
+
 pub(super) static METER_PROVIDER: Shape = object(&[
     required("readers", &Shape::List { of: &READER, least: 1 }),
     field("views", &Shape::List { of: &VIEW, least: 1 }, ""),
@@ -22,13 +24,13 @@ static PERIODIC: Shape = object(&[
     field("max_export_batch_size/development", &SIZE, "").ignored("requests are not split"),
     required("exporter", &PUSH_EXPORTER),
     field("producers", &PRODUCERS, "").ignored("there are no bridges to other metric libraries"),
-    field("cardinality_limits", &CARDINALITY_LIMITS, ""),
+    field("cardinality_limits", &CARDINALITY_LIMITS, "").limited(ONE_FOR_ALL),
 ]);
 
 static PULL: Shape = object(&[
     required("exporter", &PULL_EXPORTER),
     field("producers", &PRODUCERS, "").ignored("there are no bridges to other metric libraries"),
-    field("cardinality_limits", &CARDINALITY_LIMITS, ""),
+    field("cardinality_limits", &CARDINALITY_LIMITS, "").limited(ONE_FOR_ALL),
 ]);
 
 static PRODUCERS: Shape = Shape::List {
@@ -71,7 +73,8 @@ static OTLP_HTTP_METRICS: Shape = nullable(&[
     field("timeout", &COUNT, "10000"),
     field("encoding", &ENCODING, "protobuf"),
     field("temporality_preference", &TEMPORALITY, "cumulative"),
-    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram"),
+    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram")
+        .limited(ONE_FOR_ALL),
 ]);
 
 static OTLP_GRPC_METRICS: Shape = nullable(&[
@@ -82,22 +85,27 @@ static OTLP_GRPC_METRICS: Shape = nullable(&[
     field("compression", &MAYBE, "none"),
     field("timeout", &COUNT, "10000"),
     field("temporality_preference", &TEMPORALITY, "cumulative"),
-    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram"),
+    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram")
+        .limited(ONE_FOR_ALL),
 ]);
 
 static OTLP_FILE_METRICS: Shape = nullable(&[
-    field("output_stream", &MAYBE, "stdout"),
+    field("output_stream", &MAYBE, "stdout").limited("stdout"),
     field("temporality_preference", &TEMPORALITY, "cumulative"),
-    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram"),
+    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram")
+        .limited(ONE_FOR_ALL),
 ]);
 
 static CONSOLE_METRICS: Shape = nullable(&[
     field("temporality_preference", &TEMPORALITY, "cumulative"),
-    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram"),
+    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram")
+        .limited(ONE_FOR_ALL),
 ]);
 
-static PULL_EXPORTER: Shape =
-    Shape::Choice { of: &[field("prometheus/development", &PROMETHEUS, "")], kind: Some(Kind::PullExporter) };
+static PULL_EXPORTER: Shape = Shape::Choice {
+    of: &[field("prometheus/development", &PROMETHEUS, "").limited("one")],
+    kind: Some(Kind::PullExporter),
+};
 
 static PROMETHEUS: Shape = nullable(&[
     field("host", &MAYBE, "localhost"),
@@ -148,7 +156,8 @@ static STREAM: Shape = object(&[
     field("description", &MAYBE, "the instrument's"),
     field("aggregation", &AGGREGATION, "default"),
     field("aggregation_cardinality_limit", &SIZE, "the reader's"),
-    field("attribute_keys", &PATTERNS, "all"),
+    field("attribute_keys", &PATTERNS, "all")
+        .limited("exact names in included; patterns and excluded are refused"),
 ]);
 
 static AGGREGATION: Shape = Shape::Choice {

@@ -96,7 +96,7 @@ fn fields_of(
 /// A field that is known: what it does here, then what it holds.
 fn valued(path: &Path, node: &mut Node, field: &Field, report: &mut Report) -> bool {
     match field.effect {
-        Effect::Used => check(path, node, field.shape, field.default, report),
+        Effect::Used | Effect::Limited(_) => check(path, node, field.shape, field.default, report),
         Effect::Ignored(why) => {
             if check(path, node, field.shape, field.default, report) && !node.is_null() {
                 report.notice(path, node, &format!("accepted without effect: {why}"));
