@@ -41,9 +41,8 @@ pub(crate) fn all() {
     let otlp = stack.url("local");
     storefront(&mut stack, &otlp);
     let _troubled = service::in_trouble(&otlp);
-    refused_by_backends(&stack, &otlp);
-
     one_id_everywhere(&mut stack);
+    refused_by_backends(&stack, &otlp); // an empty Prometheus would take any time for its first
     for dashboard in ["services.json", "collectors.json"] {
         let found = queries(dashboard, "prometheus");
         assert!(found.len() > 8, "{found:?}");
@@ -107,7 +106,7 @@ fn rules_have_their_data(stack: &mut Stack) {
         let parsed = stack.get(&format!("{url}/api/v1/parse_query"), &query).unwrap();
         collect_selectors(&parsed["data"], &mut selectors);
     }
-    assert!(selectors.len() > 15, "{selectors:?}");
+    assert!(selectors.len() > 25, "{selectors:?}");
     for selector in selectors.iter().filter(|selector| !IN_TROUBLE.iter().any(|name| selector.contains(name))) {
         let query = format!("last_over_time({selector}[5m])");
         stack.wait_for(&query, |stack| stack.promql(&query), |found| !found.is_empty());
@@ -122,7 +121,7 @@ fn rules_of(answer: &Value) -> Vec<Value> {
 fn collect_selectors(node: &Value, found: &mut BTreeSet<String>) {
     match node {
         Value::Object(fields) => {
-            if node["type"] == "vectorSelector" {
+            if node["type"] == "vectorSelector" || node["type"] == "matrixSelector" {
                 let matchers = node["matchers"].as_array().unwrap().iter();
                 let text = |value: &Value| value.as_str().unwrap().to_owned();
                 let matchers = matchers

@@ -267,6 +267,7 @@ impl Stack {
             ("GATEWAY_KEPT_INTERVAL", "1s".to_owned()),
             ("KAFKA_BROKERS", self.address("kafka")),
             ("KAFKA_INSECURE", "true".to_owned()),
+            ("KAFKA_CA_FILE", String::new()),
         ];
         env.extend(self.to_backends());
         self.collector("gateway", &[&["gateway/otelcol.yaml"], overlays].concat(), env, "gateway_health");
@@ -285,6 +286,7 @@ impl Stack {
             ("GATEWAY_ENDPOINT", self.address("gateway")),
             ("KAFKA_BROKERS", self.address("kafka")),
             ("KAFKA_INSECURE", "true".to_owned()),
+            ("KAFKA_CA_FILE", String::new()),
         ];
         self.collector("agent", &[&["agent/otelcol.yaml"], overlays].concat(), env, "agent_health");
     }
