@@ -216,7 +216,8 @@ fn grafana_queries(backends: &Backends) {
     backends.send_json("logs", &sample.logs).unwrap();
     backends.wait_loki_lines(&sample.service, &sample.trace_id, 1);
 
-    let file = fs::read_to_string(config_dir().join("grafana/provisioning/datasources/tracewell.yaml")).unwrap();
+    let file =
+        fs::read_to_string(config_dir().join("grafana/provisioning/datasources/tracewell.yaml")).unwrap();
     let quoted =
         |line: &str| Some(line.trim().strip_prefix("query: '")?.strip_suffix('\'')?.replace("$$", "$"));
     let tags = format!("service_name=\"{}\"", sample.service);

@@ -6,8 +6,8 @@ use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
     logs::v1::LogRecord,
     metrics::v1::{
-        AggregationTemporality, Exemplar, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, exemplar,
-        metric, number_data_point,
+        AggregationTemporality, Exemplar, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
+        exemplar, metric, number_data_point,
     },
     resource::v1::Resource,
     trace::v1::{Span, Status, span::SpanKind, status::StatusCode},
@@ -160,7 +160,12 @@ impl Durations {
             sum: Some(self.sum),
             explicit_bounds: vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5],
             bucket_counts: vec![0, 0, self.fast, 0, 0, 0, 0, self.slow, 0, 0],
-            exemplars: self.last.iter_mut().filter_map(Option::take).map(|trace| trace.exemplar(now)).collect(),
+            exemplars: self
+                .last
+                .iter_mut()
+                .filter_map(Option::take)
+                .map(|trace| trace.exemplar(now))
+                .collect(),
             ..HistogramDataPoint::default()
         }
     }

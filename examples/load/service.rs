@@ -115,8 +115,10 @@ impl Service {
         for done in 0..ticks {
             tick.tick().await;
             let due = (total * done / ticks)..(total * (done + 1) / ticks);
-            let traces: Vec<_> =
-                due.filter(|trace| trace % self.settings.services == self.index).map(|n| self.trace(n)).collect();
+            let traces: Vec<_> = due
+                .filter(|trace| trace % self.settings.services == self.index)
+                .map(|n| self.trace(n))
+                .collect();
             self.send_traces(&traces).await;
             if (done + 1) % (self.settings.interval * 5) == 0 || done + 1 == ticks {
                 self.send_metrics(start).await;
@@ -147,13 +149,15 @@ impl Service {
         let callee = (self.index + 1) % self.settings.services;
         let mut taken = true;
         for (service, range) in [(self.index, 0..spans / 2), (callee, spans / 2..spans)] {
-            let of = |trace: &Trace| range.clone().map(|span| trace.span(span, spans, now)).collect::<Vec<_>>();
+            let of =
+                |trace: &Trace| range.clone().map(|span| trace.span(span, spans, now)).collect::<Vec<_>>();
             let spans: Vec<_> = traces.iter().flat_map(of).collect();
             let count = count(&spans);
             let scope_spans = vec![ScopeSpans { scope: Some(scope()), spans, ..ScopeSpans::default() }];
             let resource = Some(resource(service, self.settings.seed));
             let resource_spans = vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }];
-            let items = self.send(service, "traces", &ExportTraceServiceRequest { resource_spans }, count).await;
+            let items =
+                self.send(service, "traces", &ExportTraceServiceRequest { resource_spans }, count).await;
             taken &= items.given_up == 0;
             self.account.spans.add(items);
         }
@@ -177,11 +181,11 @@ impl Service {
     }
 
     async fn send_metrics(&mut self, start: SystemTime) {
-        let (metrics, count) =
-            metrics(&mut self.durations, self.settings.series, start, SystemTime::now());
+        let (metrics, count) = metrics(&mut self.durations, self.settings.series, start, SystemTime::now());
         let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics, ..ScopeMetrics::default() }];
         let resource = Some(resource(self.index, self.settings.seed));
-        let resource_metrics = vec![ResourceMetrics { resource, scope_metrics, ..ResourceMetrics::default() }];
+        let resource_metrics =
+            vec![ResourceMetrics { resource, scope_metrics, ..ResourceMetrics::default() }];
         let message = ExportMetricsServiceRequest { resource_metrics };
         let items = self.send(self.index, "metrics", &message, count).await;
         self.account.points.add(items);

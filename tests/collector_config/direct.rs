@@ -30,7 +30,13 @@ pub(crate) fn all() {
     let leaked = variables.into_iter().map(|(name, value)| (&*name.leak(), value));
     env.extend(leaked); // a program's variables have names that live as long as the test
     let ready = stack.url("shop_admin") + "/ready";
-    stack.launch("storefront", example("storefront"), vec!["--visitors".to_owned(), "2".to_owned()], env, ready);
+    stack.launch(
+        "storefront",
+        example("storefront"),
+        vec!["--visitors".to_owned(), "2".to_owned()],
+        env,
+        ready,
+    );
     stack.wait_ready("storefront");
 
     let selector = r#"http_server_request_duration_seconds_bucket{service_name="storefront",http_route="/products/{id}"}"#;

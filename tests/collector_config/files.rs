@@ -68,7 +68,9 @@ pub(crate) fn rules() {
         assert!(tests.contains(&format!("alertname: {name}")), "{name} is not tested");
         assert!(runbook.contains(&format!("`{name}`")), "{name} is not in the runbook");
     }
-    for anchor in alerts.lines().filter_map(|line| line.trim().strip_prefix("runbook: collector-config/runbook.md#")) {
+    for anchor in
+        alerts.lines().filter_map(|line| line.trim().strip_prefix("runbook: collector-config/runbook.md#"))
+    {
         assert!(runbook.contains(&format!("<a id=\"{anchor}\">")), "the runbook has no entry {anchor}");
     }
 }

@@ -51,7 +51,8 @@ pub(crate) fn all() {
         }
     }
     for query in queries("services.json", "loki") {
-        let results = |answer: &Value| answer["data"]["result"].as_array().is_some_and(|found| !found.is_empty());
+        let results =
+            |answer: &Value| answer["data"]["result"].as_array().is_some_and(|found| !found.is_empty());
         stack.wait_for(&query, |stack| stack.loki(&query), results);
     }
     rules_have_their_data(&mut stack);
@@ -66,7 +67,13 @@ fn storefront(stack: &mut Stack, otlp: &str) {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.to_owned()),
     ];
     let ready = stack.url("shop_admin") + "/ready"; // which runs the checks
-    stack.launch("storefront", example("storefront"), vec!["--visitors".to_owned(), "6".to_owned()], env, ready);
+    stack.launch(
+        "storefront",
+        example("storefront"),
+        vec!["--visitors".to_owned(), "6".to_owned()],
+        env,
+        ready,
+    );
     stack.wait_ready("storefront");
 }
 
@@ -78,7 +85,8 @@ fn refused_by_backends(stack: &Stack, otlp: &str) {
     let logs = json!({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [record]}]}]});
     let points = json!([{"timeUnixNano": old, "asDouble": 1.0}]);
     let metric = json!({"name": "late", "gauge": {"dataPoints": points}});
-    let metrics = json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [metric]}]}]});
+    let metrics =
+        json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [metric]}]}]});
     stack.post(&format!("{otlp}/v1/logs"), &logs).unwrap();
     stack.post(&format!("{otlp}/v1/metrics"), &metrics).unwrap();
 }
@@ -107,7 +115,8 @@ fn rules_have_their_data(stack: &mut Stack) {
         collect_selectors(&parsed["data"], &mut selectors);
     }
     assert!(selectors.len() > 25, "{selectors:?}");
-    for selector in selectors.iter().filter(|selector| !IN_TROUBLE.iter().any(|name| selector.contains(name))) {
+    for selector in selectors.iter().filter(|selector| !IN_TROUBLE.iter().any(|name| selector.contains(name)))
+    {
         let query = format!("last_over_time({selector}[5m])");
         stack.wait_for(&query, |stack| stack.promql(&query), |found| !found.is_empty());
     }

@@ -65,7 +65,10 @@ pub(crate) fn binaries() -> Result<PathBuf, String> {
     // a Collector of another checkout may have fewer components
     let list = Command::new(dir.join("otelcol")).arg("components").output().map_err(|e| e.to_string())?;
     if !String::from_utf8_lossy(&list.stdout).contains("k8s_attributes") {
-        return Err(format!("the otelcol in {} is another one; tests/backends/build makes it", dir.display()));
+        return Err(format!(
+            "the otelcol in {} is another one; tests/backends/build makes it",
+            dir.display()
+        ));
     }
     Ok(dir)
 }
@@ -219,7 +222,7 @@ impl Stack {
         }
     }
 
-    fn to_backends(&mut self) -> Vec<(&'static str, String)> {
+    fn backend_addresses(&mut self) -> Vec<(&'static str, String)> {
         vec![
             ("JAEGER_OTLP_ENDPOINT", self.address("jaeger_otlp")),
             ("LOKI_URL", self.url("loki")),
@@ -249,7 +252,7 @@ impl Stack {
             ("OTELCOL_METRICS_PORT", self.port("local_metrics").to_string()),
             ("OTELCOL_SELF_INTERVAL", "1s".to_owned()),
         ];
-        env.extend(self.to_backends());
+        env.extend(self.backend_addresses());
         self.collector("otelcol", &["local/otelcol.yaml", "local/otelcol-self.yaml"], env, "local_health");
     }
 
@@ -269,7 +272,7 @@ impl Stack {
             ("KAFKA_INSECURE", "true".to_owned()),
             ("KAFKA_CA_FILE", String::new()),
         ];
-        env.extend(self.to_backends());
+        env.extend(self.backend_addresses());
         self.collector("gateway", &[&["gateway/otelcol.yaml"], overlays].concat(), env, "gateway_health");
     }
 

@@ -16,7 +16,7 @@ fn kept(stack: &mut Stack, taken: &[Taken]) -> BTreeMap<String, (usize, usize)> 
     let mut kept = BTreeMap::new();
     for trace in taken {
         let spans = stack.spans_of(&trace.trace_id);
-        assert!(spans == 0 || spans == trace.spans, "{} of {trace:?}", spans);
+        assert!(spans == 0 || spans == trace.spans, "{spans} of {trace:?}");
         let (all, whole) = kept.entry(trace.kind.clone()).or_insert((0, 0));
         *all += 1;
         *whole += usize::from(spans == trace.spans);
@@ -90,7 +90,8 @@ fn only_agents_are_let_in(stack: &mut Stack) {
     let (ca, cert, key) = (file("ca.crt"), file("tls.crt"), file("tls.key"));
     let token = std::fs::read_to_string(file("token")).unwrap();
     let bearer = format!("authorization: Bearer {}", token.trim());
-    let post = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", "content-type: application/json", "-d", "{}"];
+    let post =
+        ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", "content-type: application/json", "-d", "{}"];
     let curl = |more: &[&str]| {
         let args = [&post, &["--noproxy", "*", "--cacert", &ca][..], more, &[&url]].concat();
         run("/usr/bin/curl", &args, &[])
@@ -132,7 +133,11 @@ fn stack_now() -> String {
 
 fn personal_data_is_gone(stack: &mut Stack, trace_id: &str) {
     let query = format!(r#"{{service_name="careless"}} | trace_id="{trace_id}""#);
-    let lines = stack.wait_for("the careless line", |stack| stack.loki(&query).to_string(), |found| found.contains("no mail"));
+    let lines = stack.wait_for(
+        "the careless line",
+        |stack| stack.loki(&query).to_string(),
+        |found| found.contains("no mail"),
+    );
     let trace = stack.jaeger_trace(trace_id).unwrap().to_string();
     for (where_, text) in [("Jaeger", &trace), ("Loki", &lines)] {
         for secret in ["ada@", "Bearer", "4111", "203.0.113.77"] {
@@ -157,7 +162,8 @@ fn nothing_is_lost(stack: &mut Stack, taken: &[Taken], log_records: f64) {
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let items = taken.iter().filter(|trace| trace.kind != "probe").count() as f64;
     let query = r#"sum(last_over_time(load_items_total{series="0"}[15m]))"#;
-    let counted = stack.wait_for("the last points", |s| s.promql(query), |f| f.iter().any(|f| f.value >= items));
+    let counted =
+        stack.wait_for("the last points", |s| s.promql(query), |f| f.iter().any(|f| f.value >= items));
     assert_eq!(counted[0].value.to_bits(), items.to_bits(), "{counted:?}");
 }
 
@@ -179,7 +185,10 @@ pub(crate) fn killed() {
     thread::sleep(Duration::from_secs(1));
     stack.start_again("gateway");
     let (report, taken) = load.finish();
-    assert!(report["refused_answers"].as_u64().unwrap() > 0, "nobody noticed that the agent was gone: {report}");
+    assert!(
+        report["refused_answers"].as_u64().unwrap() > 0,
+        "nobody noticed that the agent was gone: {report}"
+    );
     assert_eq!(taken.len(), 2000);
     nothing_is_lost(&mut stack, &taken, 4000.0);
 }
@@ -210,7 +219,8 @@ pub(crate) fn stream() {
     // behind the stream a sampler sees every trace whole, although its spans came in two messages
     stack.stop("gateway");
     stack.gateway(&["gateway/tail-sampling.yaml", "stream/gateway.yaml"]);
-    let (_, taken) = Load::start(&stack, &agent, &[&flags[..], &["--seed", "2", "--errors", "1000"]].concat()).finish();
+    let (_, taken) =
+        Load::start(&stack, &agent, &[&flags[..], &["--seed", "2", "--errors", "1000"]].concat()).finish();
     let failed: Vec<_> = taken.iter().filter(|trace| trace.kind == "error").collect();
     assert!(failed.len() > 40, "{}", failed.len());
     stack.wait_for(
