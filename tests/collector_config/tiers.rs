@@ -48,7 +48,11 @@ pub(crate) fn tail_sampling() {
     );
     // the last export of what was kept; then nothing is under way
     let sent = r#"sum(otelcol_exporter_queue_size{job="otelcol-gateway",data_type="traces"})"#;
-    stack.wait_for("an empty queue", |s| s.promql(sent), |f| f.iter().all(|sample| sample.value == 0.0));
+    stack.wait_for(
+        "an empty queue",
+        |s| s.promql(sent),
+        |f| !f.is_empty() && f.iter().all(|sample| sample.value == 0.0),
+    );
 
     let kept = kept(&mut stack, &taken);
     assert!(kept["error"].0 > 5 && kept["slow"].0 > 5 && kept["probe"].0 > 50, "{kept:?}");
@@ -60,6 +64,20 @@ pub(crate) fn tail_sampling() {
 
     exemplars_lead_to_kept_traces(&mut stack);
     personal_data_is_gone(&mut stack, &personal);
+    a_stop_decides_what_waits(&mut stack, &agent);
+}
+
+/// Every trace has an error, and most of them are still undecided when the gateway is asked to stop.
+fn a_stop_decides_what_waits(stack: &mut Stack, agent: &str) {
+    let flags = ["--traces", "100", "--seconds", "3", "--errors", "10000", "--seed", "9"];
+    let (_, taken) = Load::start(stack, agent, &flags).finish();
+    stack.stop("gateway");
+    stack.start_again("gateway");
+    stack.wait_for(
+        "every trace",
+        |stack| taken.iter().filter(|trace| stack.spans_of(&trace.trace_id) == trace.spans).count(),
+        |found| *found == taken.len(),
+    );
 }
 
 /// Those behind the sampler always; those of the service where the rules keep errors and slow requests.
@@ -208,9 +226,12 @@ pub(crate) fn stream() {
     let flags = ["--traces", "100", "--seconds", "8", "--services", "6", "--interval", "2", "--series", "5"];
     let load = Load::start(&stack, &agent, &flags);
     thread::sleep(Duration::from_secs(3)); // no gateway at all: the broker has it
+    stack.stop("jaeger");
     stack.gateway(&["stream/gateway.yaml"]);
-    thread::sleep(Duration::from_secs(2));
-    stack.kill("gateway");
+    let waits = "sum(otelcol_exporter_queue_size{job=\"otelcol-gateway\",data_type=\"traces\"})";
+    stack.wait_for("spans in its queue", |s| s.promql(waits), |f| f.iter().any(|f| f.value > 1000.0));
+    stack.kill("gateway"); // what it has read is on its disk, and nowhere else
+    stack.start_again("jaeger");
     stack.start_again("gateway");
     let (_, taken) = load.finish();
     assert_eq!(taken.len(), 800);
