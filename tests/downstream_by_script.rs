@@ -58,8 +58,11 @@ const BUSY: Turn =
     Turn::Answer("HTTP/1.1 503 Busy\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
 const PART: &str = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\nok";
 
+/// A kind of calls; of each attempt the turn and `error.type`.
+type Script = (&'static str, &'static [(Turn, Option<&'static str>)]);
+
 /// What happens to the attempts of one call, and what each looks like in its span.
-const SCRIPTS: [(&str, &[(Turn, Option<&str>)]); 6] = [
+const SCRIPTS: [Script; 6] = [
     ("good", &[(OK, None)]),
     ("busy", &[(BUSY, Some("503")), (BUSY, Some("503")), (OK, None)]),
     ("refused", &[(Turn::Refuse, Some("connect")), (Turn::Refuse, Some("connect")), (OK, None)]),
@@ -170,7 +173,7 @@ fn once() -> HttpJudge {
 async fn load(downstream: &Downstream, calls: &Calls) {
     let policy = Policy::new("load")
         .with_retry(Retry::new().with_delays(AT_ONCE, AT_ONCE).with_budget(None))
-        .with_timeout(Duration::from_millis(1500));
+        .with_timeout(Duration::from_millis(2500));
     let mut running = JoinSet::new();
     for (kind, _) in SCRIPTS {
         for call in 0..CALLS {
@@ -230,7 +233,8 @@ async fn transitions(downstream: &Downstream, calls: &Calls) {
     for _ in 0..2 {
         downstream.let_go.notify_one();
     }
-    let results = probes.await;
+    let results =
+        tokio::time::timeout(Duration::from_secs(10), probes).await.expect("two probes, and two answers");
     assert_eq!(results.iter().filter(|result| matches!(result, Err(Failure::Open(_)))).count(), 6);
     assert_eq!(downstream.seen("held"), 2);
     let states: Vec<_> = changes.lock().unwrap().iter().map(|(state, _)| *state).collect();

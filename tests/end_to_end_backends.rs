@@ -11,6 +11,7 @@
 
 mod common {
     pub(crate) mod backends;
+    pub(crate) mod killed;
     pub(crate) mod storefront;
 }
 
@@ -36,6 +37,7 @@ use self::common::{
         sample::{DURATION, Sample},
         wait_until,
     },
+    killed,
     storefront::Storefront,
 };
 
@@ -73,6 +75,12 @@ fn main() -> ExitCode {
         }),
         trial("what_was_emitted_while_the_collector_was_away_arrives_to_the_unit_over_http", || {
             collector_away("http/protobuf", Backends::otlp_http_endpoint);
+        }),
+        trial("a_collector_killed_and_stopped_twenty_times_under_load_over_grpc", || {
+            killed::twenty_times("grpc", Backends::otlp_grpc_endpoint);
+        }),
+        trial("a_collector_killed_and_stopped_twenty_times_under_load_over_http", || {
+            killed::twenty_times("http/protobuf", Backends::otlp_http_endpoint);
         }),
         trial("a_port_that_is_taken_meanwhile_is_replaced", port_taken),
         trial("a_panicking_test_leaves_no_process_behind", no_process_left),

@@ -33,8 +33,7 @@ async fn served(capture: &Capture, layer: ServerLayer, headers: &[(&str, &str)])
     let mut request = request.body(Body::empty()).unwrap();
     request.extensions_mut().insert(Peer("10.1.2.3:4711".parse().unwrap()));
     capture.run(app.oneshot(request)).await.unwrap();
-    let sent = sent.lock().unwrap().clone();
-    sent
+    sent.lock().unwrap().clone()
 }
 
 async fn call(layer: &ClientLayer, seen: &Arc<Mutex<HeaderMap>>) {

@@ -447,6 +447,7 @@ fn lists_keep_what_is_good_and_name_what_is_not() {
         ("TRACEWELL_CHECKS_DISABLED", " database , disk,"),
         ("TRACEWELL_ADMIN_ALLOW", "10.0.0.0/8, ::1"),
         ("TRACEWELL_TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("TRACEWELL_PROXY_HEADERS", "X-Forwarded"),
         ("TRACEWELL_PUBLIC_ENDPOINT", "true"),
         ("TRACEWELL_BAGGAGE_ATTRIBUTES", "tenant,app.user"),
         ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,purge"),
@@ -455,6 +456,7 @@ fn lists_keep_what_is_good_and_name_what_is_not() {
     assert_eq!(c.admin.allow.len(), 2);
     assert_eq!(c.http.known_methods, ["GET", "purge"]);
     assert_eq!(c.http.trusted_proxies, [IpRange::parse("10.0.0.0/8").unwrap()]);
+    assert_eq!(c.http.proxy_headers, ProxyHeaders::XForwarded);
     assert!(c.http.public_endpoint);
     assert_eq!(c.http.baggage_attributes, ["tenant", "app.user"]);
     let line = "TRACEWELL_ADMIN_ALLOW=\"10.0.0.0/33,::1\": \"10.0.0.0/33\" is not one; \
@@ -734,7 +736,7 @@ fn half_a_client_identity_is_a_mistake_and_not_used() {
 
 #[test]
 fn what_is_not_supported_is_said_once_and_has_no_effect() {
-    for name in ["OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_EXPORTER_ZIPKIN_ENDPOINT"] {
+    for name in ["OTEL_EXPORTER_ZIPKIN_TIMEOUT", "OTEL_EXPORTER_ZIPKIN_ENDPOINT"] {
         let (c, mistakes) = resolve(&[(name, "5")]);
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         let line = &mistakes[0];
@@ -840,8 +842,14 @@ fn a_planted_secret_is_shown_nowhere() {
 }
 
 /// Settings that are plain text to be shown: names, attributes, a log filter.
-const SHOWS_ITS_VALUE: &[&str] =
-    &["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "TRACEWELL_CHECKS_DISABLED", "RUST_LOG"];
+const SHOWS_ITS_VALUE: &[&str] = &[
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "TRACEWELL_CHECKS_DISABLED",
+    "TRACEWELL_REDACT_NAMES",
+    "TRACEWELL_REDACT_EXCEPT",
+    "RUST_LOG",
+];
 
 #[test]
 fn a_mistake_stays_on_one_line_of_bounded_length() {

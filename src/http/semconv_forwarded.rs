@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, header};
 use opentelemetry::KeyValue;
 
 use super::semconv::Scheme;
-use crate::config::IpRange;
+use crate::config::{IpRange, ProxyHeaders};
 
 const CLIENT: &str = "client.address";
 const SERVER: &str = "server.address";
@@ -18,8 +18,17 @@ const MAX_HEADER: usize = 4096;
 const MAX_HOST: usize = 255;
 
 /// The proxies whose word counts.
-#[derive(Debug, Clone, Default)]
-pub(super) struct TrustedProxies(Vec<IpRange>);
+#[derive(Debug, Clone)]
+pub(super) struct TrustedProxies {
+    ranges: Vec<IpRange>,
+    headers: ProxyHeaders,
+}
+
+impl Default for TrustedProxies {
+    fn default() -> Self {
+        Self::new(&[], ProxyHeaders::Any)
+    }
+}
 
 /// What trusted proxies tell of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,24 +48,38 @@ struct Hop {
 }
 
 impl TrustedProxies {
-    pub(super) fn new(ranges: impl IntoIterator<Item = IpRange>) -> Self {
-        Self(ranges.into_iter().collect())
+    pub(super) fn new(ranges: &[IpRange], headers: ProxyHeaders) -> Self {
+        Self { ranges: ranges.to_vec(), headers }
+    }
+
+    pub(super) fn change(&mut self, ranges: Option<&[IpRange]>, headers: Option<ProxyHeaders>) {
+        if let Some(ranges) = ranges {
+            self.ranges = ranges.to_vec();
+        }
+        self.headers = headers.unwrap_or(self.headers);
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|range| range.contains(address))
+        self.ranges.iter().any(|range| range.contains(address))
     }
 
     /// What is told of a request; `None` when its peer is not trusted, or tells nothing that can be understood.
     pub(super) fn origin(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<Origin> {
-        if self.0.is_empty() || !self.trusts(peer?.ip()) {
+        if self.ranges.is_empty() || !self.trusts(peer?.ip()) {
             return None;
         }
-        if headers.contains_key(header::FORWARDED) {
-            // one that is malformed tells nothing, and what stands beside it may be the client's own
-            return self.from_forwarded(&forwarded(&list(headers, &header::FORWARDED)?)?);
+        let standard = || self.by_forwarded(&forwarded(&list(headers, &header::FORWARDED)?)?);
+        let usual = || self.by_x_forwarded(headers);
+        match self.headers {
+            ProxyHeaders::Forwarded => standard(),
+            ProxyHeaders::XForwarded => usual(),
+            ProxyHeaders::Any if !headers.contains_key(header::FORWARDED) => usual(),
+            ProxyHeaders::Any => {
+                let beside = headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));
+                // the proxy wrote one of them; the other may be the client's own
+                if beside { standard()?.agreed(usual()?) } else { standard() }
+            }
         }
-        self.from_x_forwarded(headers)
     }
 
     /// How many hops count, from the last one on: each trusted client is a proxy whose own word is the hop before.
@@ -71,7 +94,7 @@ impl TrustedProxies {
         reached
     }
 
-    fn from_forwarded(&self, hops: &[Hop]) -> Option<Origin> {
+    fn by_forwarded(&self, hops: &[Hop]) -> Option<Origin> {
         let reached = self.reach(hops.iter().rev().map(|hop| hop.client));
         // the outermost proxy's word; where it says nothing, that of the next one inwards
         let told = &hops[hops.len() - reached..];
@@ -82,7 +105,7 @@ impl TrustedProxies {
         })
     }
 
-    fn from_x_forwarded(&self, headers: &HeaderMap) -> Option<Origin> {
+    fn by_x_forwarded(&self, headers: &HeaderMap) -> Option<Origin> {
         const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
         const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
         const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -110,6 +133,16 @@ impl TrustedProxies {
 }
 
 impl Origin {
+    /// What both say; nothing when they name different clients.
+    fn agreed(self, other: Self) -> Option<Self> {
+        let same_client = self.client.is_some() && self.client == other.client;
+        same_client.then(|| Self {
+            client: self.client,
+            scheme: self.scheme.filter(|_| self.scheme == other.scheme),
+            host: self.host.filter(|host| other.host.as_ref() == Some(host)),
+        })
+    }
+
     /// Into the attributes of a server span, over what the connection itself says. Who the client is unknown to the
     /// proxies is unknown here.
     pub(super) fn apply(&self, attributes: &mut Vec<KeyValue>) {
@@ -232,12 +265,16 @@ mod tests {
     use super::*;
 
     fn origin(headers: &[(&'static str, &str)]) -> Option<Origin> {
+        origin_by(ProxyHeaders::Any, headers)
+    }
+
+    fn origin_by(wanted: ProxyHeaders, headers: &[(&'static str, &str)]) -> Option<Origin> {
         let ranges = ["10.0.0.0/8", "fd00::/8"].map(|range| IpRange::parse(range).unwrap());
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        TrustedProxies::new(ranges).origin(Some("10.0.0.1:4711".parse().unwrap()), &map)
+        TrustedProxies::new(&ranges, wanted).origin(Some("10.0.0.1:4711".parse().unwrap()), &map)
     }
 
     /// Client, scheme and host.
@@ -284,6 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn of_two_kinds_of_headers_one_may_be_the_clients_own() {
+        let forged = [("forwarded", "for=1.1.1.1;host=evil"), ("x-forwarded-for", "203.0.113.7")];
+        assert_eq!(origin(&forged), None);
+        let client = |wanted| origin_by(wanted, &forged).unwrap().client.unwrap().to_string();
+        assert_eq!(client(ProxyHeaders::XForwarded), "203.0.113.7");
+        assert_eq!(client(ProxyHeaders::Forwarded), "1.1.1.1");
+        let own = [
+            ("forwarded", "for=203.0.113.7;host=evil;proto=https"),
+            ("x-forwarded-for", "203.0.113.7"),
+            ("x-forwarded-proto", "https"),
+        ];
+        assert_eq!(told(&own), ["203.0.113.7", "Https", "-"], "the host is said by one of them alone");
+        assert_eq!(origin(&[("forwarded", "for=unknown"), ("x-forwarded-for", "unknown")]), None);
+    }
+
+    #[test]
     fn nothing_is_told_by_strangers_or_by_what_is_malformed() {
         for malformed in ["for", "for=", "for=\"1.1.1.1", "for=1.1.1.1 evil", "=1", "for=\"\\"] {
             let beside = [("forwarded", malformed), ("x-forwarded-for", "1.1.1.1")];
@@ -293,7 +346,7 @@ mod tests {
         assert_eq!(origin(&[]), None);
         let mut headers = HeaderMap::new();
         headers.insert("x-forwarded-for", "1.1.1.1".parse().unwrap());
-        let proxies = TrustedProxies::new([IpRange::parse("10.0.0.0/8").unwrap()]);
+        let proxies = TrustedProxies::new(&[IpRange::parse("10.0.0.0/8").unwrap()], ProxyHeaders::Any);
         assert_eq!(proxies.origin(Some("192.0.2.1:1".parse().unwrap()), &headers), None);
         assert_eq!(proxies.origin(None, &headers), None);
         assert_eq!(TrustedProxies::default().origin(Some("10.0.0.1:1".parse().unwrap()), &headers), None);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use opentelemetry::{Context, Key, KeyValue, baggage::BaggageExt as _, trace::Span as _};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
-    trace::{Span, SpanData, SpanProcessor},
+    trace::{Span, SpanData, SpanProcessor, TracerProviderBuilder},
 };
 
 /// The members that are copied, by name; each becomes an attribute of the same name.
@@ -17,8 +17,9 @@ impl CopiedBaggage {
         Self(names.iter().map(|name| Key::from(name.clone())).collect())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// A tracer provider whose spans have them; where none are copied, nothing is asked of a span.
+    pub(super) fn added_to(&self, builder: TracerProviderBuilder) -> TracerProviderBuilder {
+        if self.0.is_empty() { builder } else { builder.with_span_processor(self.clone()) }
     }
 
     /// What there is of them in a context.

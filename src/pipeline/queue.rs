@@ -92,6 +92,18 @@ impl Account {
         Loss::ALL.into_iter().zip(self.losses).filter(|(_, count)| *count > 0)
     }
 
+    /// The accounts of several ways out together: an item counts for each.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.emitted += other.emitted;
+        self.exported += other.exported;
+        self.dropped += other.dropped;
+        self.failed += other.failed;
+        self.queued += other.queued;
+        for (own, other) in self.losses.iter_mut().zip(other.losses) {
+            *own += other;
+        }
+    }
+
     pub(super) fn emit(&mut self, items: u64) {
         self.emitted += items;
         self.queued += items;

@@ -59,6 +59,18 @@ impl<T: fmt::Debug + Send> AccountSource for super::queue::Queue<T> {
     }
 }
 
+/// Several ways out of one signal.
+#[derive(Debug)]
+pub(crate) struct Together(pub(crate) Vec<Arc<dyn AccountSource>>);
+
+impl AccountSource for Together {
+    fn account(&self) -> Account {
+        let mut sum = Account::default();
+        self.0.iter().for_each(|source| sum.add(&source.account()));
+        sum
+    }
+}
+
 /// A signal's state as one consistent snapshot.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -209,8 +221,12 @@ impl SignalStatus {
         drop(state);
         let Some((endpoint, protocol)) = &self.endpoint else { return };
         let items = items(signal);
-        let meanwhile =
-            if retryable { "they wait while the queue has room" } else { "what it refuses is lost" };
+        let meanwhile = match signal {
+            _ if !retryable => "what it refuses is lost",
+            // they have no queue
+            Signal::Metrics => "those that are outdated by the next collection are lost",
+            _ => "they wait while the queue has room",
+        };
         diagnostics::say(
             Severity::Warn,
             format_args!(

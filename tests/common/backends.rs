@@ -102,7 +102,7 @@ impl Backends {
     pub(crate) fn start() -> Result<Self, String> {
         Self::start_programs(Ports::free, |binaries, ports, dir| {
             vec![
-                programs::otelcol(binaries, ports, dir, "otelcol-file.yaml"),
+                programs::otelcol(binaries, ports, dir, programs::config("otelcol-file.yaml")),
                 programs::jaeger(binaries, ports),
                 programs::loki(binaries, ports, &dir.join("loki")),
                 programs::prometheus(binaries, ports, &dir.join("prometheus")),
@@ -124,7 +124,18 @@ impl Backends {
     /// As [`start`](Self::start).
     pub(crate) fn collector_only_on(ports: impl FnMut() -> io::Result<Ports>) -> Result<Self, String> {
         Self::start_programs(ports, |binaries, ports, dir| {
-            vec![programs::otelcol(binaries, ports, dir, "otelcol-file-only.yaml")]
+            vec![programs::otelcol(binaries, ports, dir, programs::config("otelcol-file-only.yaml"))]
+        })
+    }
+
+    /// Starts a Collector that answers a request only when the OTLP server at `endpoint` has taken what is in it. What it
+    /// says it has taken is there, whatever becomes of it then.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn collector_in_front_of(endpoint: &str) -> Result<Self, String> {
+        Self::start_programs(Ports::free, |binaries, ports, dir| {
+            vec![programs::otelcol(binaries, ports, dir, programs::in_front_of(endpoint))]
         })
     }
 
@@ -206,6 +217,13 @@ impl Backends {
     /// Ends the Collector as a crash would; what it had not passed on is lost.
     pub(crate) fn kill_collector(&self) {
         self.lock()[0].kill();
+    }
+
+    /// Ends the Collector as its supervisor would: it finishes what it has begun.
+    pub(crate) fn stop_collector(&self) {
+        let mut processes = self.lock();
+        processes[0].terminate();
+        processes[0].wait_or_kill(STOP_TIMEOUT);
     }
 
     /// Starts the Collector again on the same ports and waits until it is ready.

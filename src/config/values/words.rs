@@ -116,6 +116,20 @@ words! {
 }
 
 words! {
+    /// Which headers of trusted proxies count (`TRACEWELL_PROXY_HEADERS`).
+    #[non_exhaustive]
+    ProxyHeaders {
+        /// Those that are there; where there are both kinds, what both say. A proxy that writes one kind passes the other
+        /// one on as the client wrote it.
+        Any = "any",
+        /// `Forwarded` (RFC 7239) alone.
+        Forwarded = "forwarded",
+        /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` alone.
+        XForwarded = "x-forwarded",
+    }
+}
+
+words! {
     /// Where a signal goes.
     #[non_exhaustive]
     Exporter {

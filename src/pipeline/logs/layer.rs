@@ -119,6 +119,10 @@ impl LogLayer {
                 record.set_trace_context(span.trace_id(), span.span_id(), Some(span.trace_flags()));
             }
             for member in self.baggage.of(context) {
+                // what the event says itself is nearer
+                if record.attributes_iter().any(|(key, _)| *key == member.key) {
+                    continue;
+                }
                 let value = self.scrub.text(member.key.as_str(), member.value.as_str().into_owned());
                 record.add_attribute(member.key, value);
             }

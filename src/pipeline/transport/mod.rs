@@ -141,15 +141,15 @@ enum Wire {
 }
 
 impl Wire {
-    /// The same without a connection.
-    fn anew(&self) -> Self {
+    /// The same without a connection; `None` where there is no protocol to speak.
+    fn anew(&self) -> Option<Self> {
         match self {
             #[cfg(feature = "otlp-http")]
-            Self::Http(http) => Self::Http(Box::new(http.anew())),
+            Self::Http(http) => Some(Self::Http(Box::new(http.anew()))),
             #[cfg(feature = "otlp-grpc")]
-            Self::Grpc(grpc) => Self::Grpc(Box::new(grpc.anew())),
+            Self::Grpc(grpc) => Some(Self::Grpc(Box::new(grpc.anew()))),
             #[cfg(not(any(feature = "otlp-http", feature = "otlp-grpc")))]
-            _ => unreachable!("there is no wire without a protocol"),
+            _ => None,
         }
     }
 }
@@ -232,7 +232,9 @@ impl Transport {
             }
         }
         if connected.suspect || connected.since.elapsed() >= self.max_age {
-            *connected = Connected::new(connected.wire.anew(), connected.stamp);
+            if let Some(wire) = connected.wire.anew() {
+                *connected = Connected::new(wire, connected.stamp);
+            }
         }
         Arc::clone(&connected.wire)
     }
@@ -241,6 +243,10 @@ impl Transport {
     /// an answer that is none may be somebody else.
     fn suspect(connected: &Mutex<Connected>) {
         connected.lock().unwrap_or_else(PoisonError::into_inner).suspect = true;
+    }
+
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal
     }
 
     pub(crate) fn patience(&self) -> &Patience {
