@@ -1,7 +1,7 @@
 //! Semantic conventions for HTTP clients, version 1.44: calls into attributes. Pure; with `semconv.rs` the only file that
 //! knows names starting with `http.` and `url.`.
 
-use std::{borrow::Cow, error::Error, fmt::Write as _, io, sync::Arc};
+use std::{borrow::Cow, error::Error, io, sync::Arc};
 
 use http::{StatusCode, Uri, Version};
 use opentelemetry::{KeyValue, StringValue};
@@ -157,7 +157,9 @@ pub(super) fn full_url(uri: &Uri) -> String {
             Some(_) => "REDACTED@",
             None => "",
         };
-        let _ = write!(url, "{scheme}://{mask}{host}");
+        for part in [scheme, "://", mask, host] {
+            url.push_str(part);
+        }
     }
     url.push_str(uri.path());
     if let Some(query) = uri.query() {

@@ -90,7 +90,7 @@ impl Call {
         let method = shared.resolved().settings.methods.find(asked.method);
         let target = Target::of(asked.uri);
         let name = match template {
-            Some(template) => format!("{} {template}", method.span_name()).into(),
+            Some(template) => [method.span_name(), " ", template].concat().into(),
             None => method.span_name().into(),
         };
         let attributes =

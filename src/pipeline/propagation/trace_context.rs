@@ -34,8 +34,7 @@ impl TextMapPropagator for TraceContext {
         if !span.is_valid() {
             return;
         }
-        let flags = span.trace_flags() & TraceFlags::SAMPLED;
-        injector.set(PARENT, format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()));
+        injector.set(PARENT, written(span));
         // a sampler of the program's may have made it longer than what came in
         let state = span.trace_state().header();
         if let Some(state) = bounded(&[state.as_str()]) {
@@ -54,6 +53,26 @@ impl TextMapPropagator for TraceContext {
         static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [PARENT, STATE].map(str::to_owned));
         FieldIter::new(&*FIELDS)
     }
+}
+
+/// `traceparent`, without the formatting machinery, which would cost more than the rest of the injection.
+fn written(span: &SpanContext) -> String {
+    fn hex(bytes: &[u8], text: &mut String) {
+        for byte in bytes {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+    }
+    let flags = span.trace_flags() & TraceFlags::SAMPLED;
+    let mut text = String::with_capacity(55);
+    text.push_str("00-");
+    hex(&span.trace_id().to_bytes(), &mut text);
+    text.push('-');
+    hex(&span.span_id().to_bytes(), &mut text);
+    text.push('-');
+    hex(&[flags.to_u8()], &mut text);
+    text
 }
 
 fn found(extractor: &dyn Extractor) -> Option<SpanContext> {
