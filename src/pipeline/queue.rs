@@ -243,6 +243,12 @@ impl<T> Queue<T> {
     pub(crate) fn take(&self) -> Vec<T> {
         let mut batch = Vec::with_capacity(self.waiting().min(self.batch_size));
         let mut state = self.lock();
+        if state.first.is_empty() {
+            // nothing to merge, which is the rule
+            let size = state.items.len().min(self.batch_size);
+            batch.extend(state.items.drain(..size).map(|(_, item)| item));
+            return batch;
+        }
         while batch.len() < self.batch_size {
             let Some(item) = state.pop() else { break };
             batch.push(item);
