@@ -77,7 +77,7 @@ impl TrustedProxies {
             ProxyHeaders::Any => {
                 let beside = headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));
                 // the proxy wrote one of them; the other may be the client's own
-                if beside { standard()?.agreed(usual()?) } else { standard() }
+                if beside { standard()?.agreed(&usual()?) } else { standard() }
             }
         }
     }
@@ -134,7 +134,7 @@ impl TrustedProxies {
 
 impl Origin {
     /// What both say; nothing when they name different clients.
-    fn agreed(self, other: Self) -> Option<Self> {
+    fn agreed(self, other: &Self) -> Option<Self> {
         let same_client = self.client.is_some() && self.client == other.client;
         same_client.then(|| Self {
             client: self.client,

@@ -48,7 +48,7 @@ use opentelemetry_sdk::{
     Resource,
     logs::{LogProcessor, SdkLoggerProvider},
     metrics::SdkMeterProvider,
-    trace::{SdkTracerProvider, SpanData, SpanProcessor},
+    trace::{SdkTracerProvider, SpanData, SpanProcessor, TracerProviderBuilder},
 };
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, registry::LookupSpan};
@@ -133,6 +133,18 @@ pub(crate) struct Pipeline {
     baggage: CopiedBaggage,
 }
 
+/// Whether items wait in a queue of ours on their way to it.
+fn is_queued(exporter: &Exporter) -> bool {
+    matches!(exporter, Exporter::Otlp | Exporter::Console)
+}
+
+fn with_processors(
+    builder: TracerProviderBuilder,
+    added: Vec<Box<dyn SpanProcessor>>,
+) -> TracerProviderBuilder {
+    added.into_iter().fold(builder, |builder, added| builder.with_span_processor(Added(added)))
+}
+
 impl Pipeline {
     /// Builds providers and starts the exporter's thread; touches no global.
     ///
@@ -144,9 +156,7 @@ impl Pipeline {
         mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
-        let sent = |exporters: &[Exporter]| {
-            live && exporters.iter().any(|exporter| matches!(exporter, Exporter::Otlp | Exporter::Console))
-        };
+        let sent = |exporters: &[Exporter]| live && exporters.iter().any(is_queued);
         let span_queue = sent(&config.traces.exporters).then(|| new_queue::<SpanData>(&config.traces.batch));
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
         let points = Arc::new(PointAccount::default());
@@ -167,13 +177,9 @@ impl Pipeline {
         let more = More::new(config, meters.more);
         let sampler = SamplerSwitch::new(&config.traces.sampler);
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
-        let tracer_provider =
-            traces::provider(&config.traces, resource, sampler.clone(), queues, |builder| {
-                let added = std::mem::take(&mut additions.span_processors).into_iter();
-                added.fold(baggage.added_to(builder), |builder, added| {
-                    builder.with_span_processor(Added(added))
-                })
-            });
+        let processors = std::mem::take(&mut additions.span_processors);
+        let processed = |builder| with_processors(baggage.added_to(builder), processors);
+        let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, processed);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
