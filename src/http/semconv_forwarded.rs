@@ -35,7 +35,7 @@ impl Default for TrustedProxies {
 pub(super) struct Origin {
     /// `None` when they do not say.
     client: Option<IpAddr>,
-    pub(super) scheme: Option<Scheme>,
+    scheme: Option<Scheme>,
     host: Option<(String, Option<u16>)>,
 }
 
@@ -77,7 +77,7 @@ impl TrustedProxies {
             ProxyHeaders::Any => {
                 let beside = headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));
                 // the proxy wrote one of them; the other may be the client's own
-                if beside { standard()?.agreed(usual()?) } else { standard() }
+                if beside { standard()?.agreed(&usual()?) } else { standard() }
             }
         }
     }
@@ -134,7 +134,7 @@ impl TrustedProxies {
 
 impl Origin {
     /// What both say; nothing when they name different clients.
-    fn agreed(self, other: Self) -> Option<Self> {
+    fn agreed(self, other: &Self) -> Option<Self> {
         let same_client = self.client.is_some() && self.client == other.client;
         same_client.then(|| Self {
             client: self.client,
@@ -160,6 +160,11 @@ impl Origin {
             }
         }
     }
+}
+
+/// The scheme that the client used: as trusted proxies tell it, else the connection's.
+pub(super) fn scheme_used(origin: Option<&Origin>, uri: &http::Uri) -> Scheme {
+    origin.and_then(|origin| origin.scheme).unwrap_or_else(|| Scheme::of(uri))
 }
 
 /// All lines of a header as one list (RFC 9110 section 5.3).

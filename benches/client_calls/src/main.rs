@@ -17,7 +17,13 @@
 //! records a duration with its exemplar; reqwest-tracing has no metrics. A number is the difference of two runs, so that
 //! start-up does not count. The row "lean" has every switch of tracing-opentelemetry off that costs something.
 
-use std::{alloc::System, io::Write as _, mem, process::Command, time::{Duration, Instant}};
+use std::{
+    alloc::System,
+    io::Write as _,
+    mem,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{Extensions, Request, Response};
