@@ -7,6 +7,7 @@ use opentelemetry_sdk::{logs::LogProcessor, trace::SpanProcessor};
 use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
+    components::Components,
     config::{
         AccessLog, Config, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage,
         Protocol, ProxyHeaders, Sampler, Signal, Source,
@@ -22,7 +23,8 @@ use crate::{
 };
 
 pub(crate) type TracingLayer = Box<dyn Layer<TracingRegistry> + Send + Sync>;
-type Change = Box<dyn FnOnce(&mut Config) -> Result<(), String>>;
+/// Made again whenever the configuration is read again.
+pub(crate) type Change = Box<dyn Fn(&mut Config) -> Result<(), String> + Send + Sync>;
 
 /// Telemetry to be set up. What is set here wins over the environment.
 #[must_use = "nothing is set up before build() or install()"]
@@ -40,6 +42,7 @@ pub struct Builder {
     pub(crate) build_info: Option<BuildInfo>,
     pub(crate) panic_hook: Option<bool>,
     pub(crate) stuck: Option<Thresholds>,
+    pub(crate) components: Components,
 }
 
 impl std::fmt::Debug for Builder {
@@ -88,6 +91,13 @@ impl Builder {
         self
     }
 
+    /// Reads this declarative configuration file, whatever `OTEL_CONFIG_FILE` says. After [`with_env`](Self::with_env).
+    pub fn with_config_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        let environment = self.environment.take().unwrap_or_else(Source::process);
+        self.environment = Some(environment.with_override("OTEL_CONFIG_FILE", path.into()));
+        self
+    }
+
     /// Variables that count where the environment has none: defaults of the program's own, in the operator's words.
     pub fn with_env_defaults<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
     where
@@ -101,8 +111,8 @@ impl Builder {
 
     /// Which traces are recorded.
     pub fn with_sampler(self, sampler: Sampler) -> Self {
-        self.change(|config| {
-            config.traces.sampler = sampler;
+        self.change(move |config| {
+            config.traces.sampler = sampler.clone();
             Ok(())
         })
     }
@@ -204,7 +214,7 @@ impl Builder {
         let directives = directives.into();
         self.change(move |config| match directives.parse::<tracing_subscriber::EnvFilter>() {
             Ok(_) => {
-                config.logs.filter = directives;
+                config.logs.filter.clone_from(&directives);
                 Ok(())
             }
             Err(error) => {
@@ -224,9 +234,9 @@ impl Builder {
     /// The proxies whose `Forwarded` and `X-Forwarded-*` headers count; see
     /// [`ServerLayer::with_trusted_proxies`](crate::http::ServerLayer::with_trusted_proxies).
     pub fn with_trusted_proxies(self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
-        let proxies = proxies.into_iter().collect();
+        let proxies: Vec<IpRange> = proxies.into_iter().collect();
         self.change(move |config| {
-            config.http.trusted_proxies = proxies;
+            config.http.trusted_proxies.clone_from(&proxies);
             Ok(())
         })
     }
@@ -258,9 +268,9 @@ impl Builder {
     /// Members of the baggage that become attributes, of the same name, of every span and log record that is made where
     /// the baggage has them. Callers write baggage: a name that is listed here is a value that they choose.
     pub fn with_baggage_attributes<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
-        let names = names.into_iter().map(Into::into).collect();
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
         self.change(move |config| {
-            config.http.baggage_attributes = names;
+            config.http.baggage_attributes.clone_from(&names);
             Ok(())
         })
     }
@@ -270,7 +280,7 @@ impl Builder {
     pub fn with_metric_attributes<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Self {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
         self.change(move |config| {
-            config.requests.metric_attributes = keys;
+            config.requests.metric_attributes.clone_from(&keys);
             Ok(())
         })
     }
@@ -278,13 +288,13 @@ impl Builder {
     /// Headers that become attributes of the server span: `http.request.header.<name>`. Secrets in them are hidden.
     pub fn with_captured_request_headers<N: AsRef<str>>(self, names: impl IntoIterator<Item = N>) -> Self {
         let names = header_names(names);
-        self.change(move |config| names.map(|names| config.http.request_headers = names))
+        self.change(move |config| names.clone().map(|names| config.http.request_headers = names))
     }
 
     /// Headers that become attributes of the server span: `http.response.header.<name>`. Secrets in them are hidden.
     pub fn with_captured_response_headers<N: AsRef<str>>(self, names: impl IntoIterator<Item = N>) -> Self {
         let names = header_names(names);
-        self.change(move |config| names.map(|names| config.http.response_headers = names))
+        self.change(move |config| names.clone().map(|names| config.http.response_headers = names))
     }
 
     /// Where the operator's endpoints are served.
@@ -395,14 +405,18 @@ impl Builder {
         self
     }
 
-    /// Whether [`install`](Self::install) adds a panic hook that logs the panic in its span; the hook that is set stays
-    /// in place behind it. `true` unless said otherwise.
+    /// Whether [`install`](Self::install) adds a panic hook that logs the panic in its span, and sends what waits, for two
+    /// seconds at most, when the panic ends the process; the hook that is set stays in place behind it. `true` unless said
+    /// otherwise.
     pub fn with_panic_hook(mut self, hook: bool) -> Self {
         self.panic_hook = Some(hook);
         self
     }
 
-    pub(crate) fn change(mut self, change: impl FnOnce(&mut Config) -> Result<(), String> + 'static) -> Self {
+    pub(crate) fn change(
+        mut self,
+        change: impl Fn(&mut Config) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
         self.changes.push(Box::new(change));
         self
     }

@@ -7,8 +7,11 @@ pub use crate::{
     pipeline::fuzzing::{baggage, log_record, otlp_grpc, otlp_http, propagation},
 };
 
+/// The folder of a corpus, and what its files go through.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every function with the folder of its corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [Target; 6] = [
     ("baggage", baggage),
     ("configuration", configuration),
     ("log_record", log_record),

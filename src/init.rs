@@ -19,6 +19,7 @@ use crate::{
     error::InitError,
     http,
     pipeline::Pipeline,
+    reload::{self, Reload},
     requests::Registry,
     resource,
     telemetry::Telemetry,
@@ -86,14 +87,17 @@ impl Builder {
 
     fn start(self) -> Result<(Telemetry, Vec<Mistake>, Vec<TracingLayer>), InitError> {
         let source = self.environment.unwrap_or_else(Source::process);
-        let (mut config, mistakes) = Config::resolve(&source);
-        if config.strict && !mistakes.is_empty() {
+        let stamp = config::stamp(&source);
+        let (mut config, mut mistakes) = Config::resolve(&source);
+        let mut additions = self.additions;
+        mistakes.extend(self.components.create(&config.components, &mut additions));
+        if config.strict && mistakes.iter().any(|mistake| !mistake.warning) {
             return Err(InitError::Mistakes(mistakes));
         }
         let resolved = config.clone();
-        let views = self.additions.views.iter().filter_map(|view| view.validate().err());
-        let mut problems: Vec<String> = views.collect();
-        problems.extend(self.changes.into_iter().filter_map(|change| change(&mut config).err()));
+        let views = additions.views.iter().filter_map(|view| view.validate().err());
+        let mut problems: Vec<String> = views.chain(self.components.problems).collect();
+        problems.extend(self.changes.iter().filter_map(|change| change(&mut config).err()));
         if !problems.is_empty() {
             return Err(InitError::Unusable(problems));
         }
@@ -101,17 +105,18 @@ impl Builder {
         if let Some(name) = &self.identity.service_name {
             config.resource.service_name = Some(name.clone());
         }
-        let explanation = Explanation::new(&source, &resolved, &config, &mistakes, &self.additions.redactor);
-        let resource =
-            resource::resource(&config.resource, &self.identity, &source, &self.additions.redactor);
-        let pipeline = Pipeline::start(&config, &resource, self.additions).map_err(InitError::Unusable)?;
+        let in_code = additions.redactor.clone();
+        additions.redactor = reload::redactor(&in_code, &config.redaction);
+        let explanation = Explanation::new(&source, &resolved, &config, &mistakes, &additions.redactor);
+        let resource = resource::resource(&config.resource, &self.identity, &source, &additions.redactor);
+        let pipeline = Pipeline::start(&config, &resource, additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
-        let environment = Environment::new(source, self.build_info);
+        let environment = Environment::new(source.clone(), self.build_info);
+        let reload = Reload::new(source, self.changes, in_code, &config, explanation);
         if config.requests.log_lines > 0 {
             registry.keep_log_lines(config.requests.log_lines);
         }
-        let telemetry =
-            Telemetry::new(config, explanation, resource, pipeline, registry, environment, self.stuck);
+        let telemetry = Telemetry::new(config, reload, resource, pipeline, registry, environment, self.stuck);
         for (name, check) in self.checks {
             telemetry.health().register(name, check);
         }
@@ -123,6 +128,7 @@ impl Builder {
         }
         #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
+        reload::watch(&telemetry, stamp).map_err(|problem| InitError::Unusable(vec![problem]))?;
         Ok((telemetry, mistakes, self.layers))
     }
 }
@@ -141,7 +147,8 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
-    http::configure(http::Settings::new(&inner.config, inner.pipeline.redactor()));
+    let pipeline = &inner.pipeline;
+    http::configure(http::Settings::new(&inner.config, pipeline.redactor(), pipeline.span_processors));
     crate::tasks::configure(&inner.config.requests);
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {

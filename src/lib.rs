@@ -45,12 +45,13 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `otlp-http` | OTLP over HTTP: http/protobuf and http/json |
+//! | `otlp-http` | OTLP over HTTP: http/protobuf and http/json; the health check of an HTTP target |
 //! | `otlp-grpc` | OTLP over gRPC |
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
 //! | `reqwest` | `http::ClientMiddleware` and `resilience::PolicyMiddleware` for `reqwest` |
 //! | `testing` | capture of telemetry in tests, a test OTLP server |
+//! | `cli` | the program `tracewell`: `tracewell config check`, `tracewell config print` |
 //! | `full` | all of them |
 //!
 //! # What we say ourselves
@@ -115,10 +116,12 @@ pub mod fuzzing;
 
 // start-up, the handle, and what can go wrong
 mod builder;
+mod components;
 mod error;
 mod init;
 mod loglevel;
 mod panic;
+mod reload;
 mod telemetry;
 
 // small things without a station
@@ -133,6 +136,8 @@ pub use crate::{
     init::init,
     loglevel::{LogFilter, LogFilterError},
     pipeline::{Account, Loss, SignalReport, SignalState, View},
+    reload::{ReloadError, Reloaded},
+    runtime::{PollTimes, TimedPolls},
     telemetry::{ShutdownReport, Telemetry},
 };
 
@@ -154,9 +159,17 @@ pub mod guide {
 
     #[doc = include_str!("docs/delivery.md")]
     pub mod delivery {}
+    #[doc = include_str!("docs/configuration_file.md")]
+    pub mod configuration_file {}
 
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
+
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
+
+    #[doc = include_str!("docs/limits.md")]
+    pub mod limits {}
 }
 
 #[cfg(doctest)]

@@ -19,6 +19,7 @@ use crate::{
     http::{ClientLayer, ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{Pipeline, SignalReport, SignalState},
+    reload::Reload,
     requests::{DrainReport, Registry, Thresholds},
 };
 
@@ -34,6 +35,7 @@ pub struct Telemetry {
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) explanation: Arc<Explanation>,
+    pub(crate) reload: Reload,
     pub(crate) resource: Resource,
     pub(crate) pipeline: Pipeline,
     pub(crate) registry: Registry,
@@ -92,7 +94,7 @@ fn lost(report: &SignalReport) -> u64 {
 impl Telemetry {
     pub(crate) fn new(
         config: Config,
-        explanation: Explanation,
+        reload: Reload,
         resource: Resource,
         pipeline: Pipeline,
         registry: Registry,
@@ -100,7 +102,7 @@ impl Telemetry {
         stuck: Option<Thresholds>,
     ) -> Self {
         let health = Health::new(&config.admin);
-        observe(&pipeline, &health);
+        crate::runtime::observe(&pipeline, &health);
         let tracers = pipeline.tracer_provider.clone();
         health.on_start(move |phases| startup_spans(&tracers, phases));
         let log_level = LogLevel::new(Arc::clone(&pipeline.log_switch), &config.logs.filter);
@@ -109,7 +111,8 @@ impl Telemetry {
         let stuck = stuck.unwrap_or(configured);
         let inner = Inner {
             config,
-            explanation: Arc::new(explanation),
+            explanation: reload.explanation(),
+            reload,
             resource,
             pipeline,
             registry,
@@ -125,10 +128,6 @@ impl Telemetry {
         Self { inner: Arc::new(inner) }
     }
 
-    pub(crate) fn observe_allocator(&self, allocator: crate::runtime::Allocator) {
-        crate::runtime::observe_allocator(&own_meter(&self.inner.pipeline), allocator);
-    }
-
     /// From which age on a request or task of this telemetry counts as stuck: what the builder was told, else
     /// `TRACEWELL_STUCK_MS` and `TRACEWELL_STUCK_TASKS_MS`. For [`Registry::watch`], which [`serve`](Self::serve) runs.
     #[must_use]
@@ -140,13 +139,14 @@ impl Telemetry {
         &self.inner
     }
 
-    /// The configuration in use.
+    /// The configuration of the start; see [`reload`](Self::reload).
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
 
-    /// The configuration in use, each value with where it comes from; secrets are hidden.
+    /// The configuration of the start, each value with where it comes from; secrets are hidden. After a
+    /// [`reload`](Self::reload), [`config::explain`](crate::config::explain) says what is in use.
     #[must_use]
     pub fn explain(&self) -> &Explanation {
         &self.inner.explanation
@@ -187,7 +187,7 @@ impl Telemetry {
     /// # Panics
     /// Outside of a tokio runtime with timers, when there are sections of the program's own.
     pub async fn show_environment(&self) -> serde_json::Value {
-        self.inner.environment.show(&self.inner.config, &self.inner.resource).await
+        self.inner.show_environment().await
     }
 
     /// Which events are logged now.
@@ -298,13 +298,14 @@ impl Telemetry {
             .with_registry(self.inner.registry.clone())
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
-            .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
+            .with_settings(self.http_settings())
     }
 
     /// The way out for servers that [`serve`](Self::serve) does not run: unready at once, then the running requests get
     /// `limit`, long streams are not waited for. Who is left is in the report, is named in one log record each, in its own
     /// trace, and ends as cancelled or aborted with `tracewell.cancel.reason` = `shutdown` on its span once the server drops
-    /// it: drop the server before [`shutdown`](Self::shutdown), or the spans of what is left are never sent.
+    /// it. What it has not dropped by the time of [`shutdown`](Self::shutdown) has its span ended there, with
+    /// `tracewell.outcome` = `interrupted`, so that no trace is lost.
     ///
     /// Cancel safe, and may be called again.
     ///
@@ -317,6 +318,11 @@ impl Telemetry {
         report
     }
 
+    fn http_settings(&self) -> Settings {
+        let pipeline = &self.inner.pipeline;
+        Settings::new(&self.inner.config, pipeline.redactor(), pipeline.span_processors)
+    }
+
     /// A client layer that records into this telemetry, whether or not it is the installed one.
     #[must_use]
     pub fn client_layer(&self) -> ClientLayer {
@@ -324,7 +330,7 @@ impl Telemetry {
         ClientLayer::new()
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
-            .with_settings(Settings::new(config, self.inner.pipeline.redactor()))
+            .with_settings(self.http_settings())
     }
 
     /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that
@@ -360,22 +366,6 @@ impl Telemetry {
         let report = self.inner.finish_end(&begun);
         if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
     }
-}
-
-/// This crate's own meter.
-fn own_meter(pipeline: &Pipeline) -> opentelemetry::metrics::Meter {
-    let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .build();
-    opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope)
-}
-
-/// The process, its runtime and the health checks as metrics.
-fn observe(pipeline: &Pipeline, health: &Health) {
-    let meter = own_meter(pipeline);
-    crate::runtime::observe_process(&meter);
-    crate::runtime::observe_tokio(&meter, health);
-    health.instrument(&meter);
 }
 
 /// The start as a trace: the process's start until now, and its phases, with their true times.
@@ -421,10 +411,20 @@ fn deadline(from: Instant, limit: Duration) -> Instant {
 }
 
 impl Inner {
+    /// What `/environment` shows.
+    pub(crate) async fn show_environment(&self) -> serde_json::Value {
+        let (config, explanation) = self.reload.current();
+        self.environment.show(&config, &explanation, &self.resource).await
+    }
+
     /// The end begins once; its deadline stands, unless a later caller has less time.
     fn begin_end(&self, limit: Duration) -> Begun {
         self.health.set_draining();
         self.log_level.end();
+        if self.ended.get().is_none() {
+            self.registry.end_spans();
+        }
+        self.reload.end();
         let now = Instant::now();
         let begun = *self.ended.get_or_init(|| {
             let lost = self.pipeline.reports().each_ref().map(lost);

@@ -139,7 +139,7 @@ fn what_is_too_large_is_refused_and_the_next_one_served() {
         format!("PUT /loglevel HTTP/1.1\r\nhost: x\r\ncontent-length: 5000000\r\n\r\n{}", long.repeat(5)),
     ] {
         let answer = raw(address, request.as_bytes());
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{:.60}: {answer:.200}", request);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{request:.60}: {answer:.200}");
         assert_up(address);
     }
 }

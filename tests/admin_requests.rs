@@ -156,6 +156,7 @@ async fn a_requests_detail_has_its_stages_and_last_log_lines() {
     check(true).await;
     entry.end(Outcome::Completed, EndDetails::new(Duration::from_millis(5)));
     check(false).await;
+    assert!(tracewell::admin::is_own_path(&Method::GET, &path.parse().unwrap()), "in nobody's telemetry");
     for unknown in ["/debug/requests/0", "/debug/requests/xyz", "/debug/requests/ffffffffffff"] {
         assert_eq!(ask(&telemetry, Method::GET, unknown, &[]).await.0, StatusCode::NOT_FOUND, "{unknown}");
     }
@@ -170,8 +171,10 @@ async fn without_being_asked_no_line_is_kept() {
     );
     let _guard = tracing::subscriber::set_default(subscriber);
     let entry = telemetry.requests().start(NewEntry::request("GET"));
-    let _entered = requests::enter(entry.handle());
-    tracing::info!("a line");
+    {
+        let _entered = requests::enter(entry.handle());
+        tracing::info!("a line");
+    }
     let detail = get(&telemetry, &format!("/debug/requests/{}", entry.handle().id())).await;
     assert_eq!(detail["log"], json!([]));
 }

@@ -243,8 +243,7 @@ fn what_strangers_see(prober: &mut Prober, address: SocketAddr) {
 /// one second.
 fn prober() {
     println!("here");
-    let mut lines = std::io::stdin().lines().map_while(Result::ok);
-    while let Some(line) = lines.next() {
+    for line in std::io::stdin().lines().map_while(Result::ok) {
         if line == "up" {
             ip(&format!("addr add {PROBER}/24 dev tw1"));
             ip("link set tw1 up");

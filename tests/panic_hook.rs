@@ -3,7 +3,11 @@
 //!
 //! Each trial is a child of its own, for its globals and its main thread: an own harness, because the built-in one runs
 //! tests in threads.
-#![expect(clippy::unwrap_used, reason = "a failed helper fails its trial")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a failed helper fails its trial; children say what they do"
+)]
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
@@ -79,8 +83,7 @@ fn install(layer: Option<Bad>) -> Telemetry {
 }
 
 fn say(line: &str) {
-    use std::io::Write as _;
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    eprintln!("{line}");
 }
 
 fn shut_down(telemetry: &Telemetry) {
@@ -181,8 +184,10 @@ struct Bad {
 impl<S: tracing::Subscriber> Layer<S> for Bad {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() == "tracewell::panic" {
-            while self.waits {
-                thread::park();
+            if self.waits {
+                loop {
+                    thread::park();
+                }
             }
             panic!("the layer's fault");
         }

@@ -27,7 +27,7 @@ use tracewell::{
 const SECRET: &str = "hunter2";
 const CHILD: &str = "TRACEWELL_TEST_CHILD";
 const LIMIT: Duration = Duration::from_secs(20);
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 17] = [
     "/",
     "/health",
     "/livez",
@@ -43,6 +43,7 @@ const PATHS: [&str; 16] = [
     "/debug/requests",
     "/debug/requests?format=html",
     "/debug/requests/1",
+    "/debug/resilience",
     "/nowhere?token=hunter2",
 ];
 

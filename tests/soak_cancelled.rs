@@ -20,6 +20,10 @@ use tracewell::{
 };
 use tracing_subscriber::layer::SubscriberExt as _;
 
+/// The first round fills tables, and in a later one the history of slow requests may get an entry that it lacked: what
+/// leaks is in each.
+const ROUNDS: usize = 6;
+
 /// A handler that is never done, and what it does until then.
 #[derive(Clone)]
 struct Never;
@@ -103,26 +107,28 @@ fn leave_nothing(count: usize) {
     let subscriber = tracing_subscriber::Registry::default().with(telemetry.layers());
     tracing::subscriber::with_default(subscriber, || {
         let mut service = telemetry.server_layer().layer(Never);
-        // a multiple of the requests' period, so that both halves are the same
+        // a multiple of the requests' period, so that all rounds are the same
         let half = (count / 2).next_multiple_of(6);
-        for round in 1..=2 {
-            let held = allocation_counter::measure(|| cancel(&mut service, half));
-            if round == 2 {
-                assert_eq!(held.bytes_current, 0, "{held:?}");
-                assert_eq!(held.count_current, 0, "{held:?}");
-            }
+        let mut held = Vec::new();
+        for round in 1..=ROUNDS {
+            held.push(allocation_counter::measure(|| cancel(&mut service, half)));
             assert_eq!(registry.active_count(), 0);
             let (totals, all) = (registry.totals(Kind::Request), (round * half) as u64);
             assert_eq!((totals.started, totals.cancelled), (all, all), "{totals:?}");
             assert_eq!(scraped(&telemetry, "http_server_request_duration_seconds_count"), all as f64);
             assert_eq!(scraped(&telemetry, "http_server_active_requests"), 0.0);
+            if round > 1 && held[round - 1].count_current == 0 {
+                assert_eq!(held[round - 1].bytes_current, 0);
+                return;
+            }
         }
+        panic!("every round keeps something: {held:?}");
     });
 }
 
 #[test]
 fn cancelled_requests_leave_nothing() {
-    leave_nothing(12_000);
+    leave_nothing(6_000);
 }
 
 #[test]

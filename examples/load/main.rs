@@ -63,6 +63,7 @@ async fn run() -> Result<bool, String> {
         "spans": total.spans.report(seconds),
         "log_records": total.log_records.report(seconds),
         "data_points": total.points.report(seconds),
+        "messages": total.messages,
         "refused_answers": total.refusals,
         "last_error": total.last_error,
     });

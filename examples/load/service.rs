@@ -55,6 +55,8 @@ pub(crate) struct Account {
     pub(crate) spans: Items,
     pub(crate) log_records: Items,
     pub(crate) points: Items,
+    /// Requests that were taken.
+    pub(crate) messages: u64,
     pub(crate) refusals: u64,
     pub(crate) last_error: Option<String>,
     traces: Vec<(Trace, u64)>,
@@ -65,6 +67,7 @@ impl Account {
         self.spans.add(other.spans);
         self.log_records.add(other.log_records);
         self.points.add(other.points);
+        self.messages += other.messages;
         self.refusals += other.refusals;
         self.last_error = other.last_error.or(self.last_error.take());
         self.traces.extend(other.traces);
@@ -196,7 +199,10 @@ impl Service {
         loop {
             let request = self.client.post(&url).header("content-type", "application/x-protobuf");
             let again = match request.body(body.clone()).send().await {
-                Ok(answer) if answer.status().is_success() => return Items { taken: items, given_up: 0 },
+                Ok(answer) if answer.status().is_success() => {
+                    self.account.messages += 1;
+                    return Items { taken: items, given_up: 0 };
+                }
                 Ok(answer) => {
                     let status = answer.status();
                     self.account.last_error = Some(format!("{url}: {status}"));

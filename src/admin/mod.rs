@@ -47,6 +47,10 @@
 //!
 //! # In the program's own router
 //!
+//! [`Telemetry::serve`] says when the service is ready and beats for its liveness. With another server, a program does it
+//! itself: `tokio::spawn(telemetry.health().clone().beat())`, then [`set_ready`](crate::health::Health::set_ready) and, at
+//! the end, [`set_draining`](crate::health::Health::set_draining). Without a heartbeat liveness knows of no stall.
+//!
 //! All of it ([`router`]) or parts ([`probes`], [`metrics`]) can be merged into the program's router, and each endpoint is
 //! a tower service for a path of the program's choice ([`service`]). [`is_own_path`] keeps requests to them out of its
 //! telemetry:

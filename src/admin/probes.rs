@@ -52,7 +52,7 @@ pub(super) async fn health(State(window): State<Window>, request: Request) -> Re
         json["heartbeat_age_ms"] = health.heartbeat_age().map(millis).into();
     }
     let words = [("runtime", status, word.to_owned())];
-    asker.answer(health, Answer { probe: Probe::Liveness, code, report: &report, words: &words, json })
+    asker.answer(health, &Answer { probe: Probe::Liveness, code, report: &report, words: &words, json })
 }
 
 pub(super) async fn ready(State(window): State<Window>, request: Request) -> Response {
@@ -119,7 +119,7 @@ async fn answer_group(
         }
         hide(window, &mut json);
     }
-    asker.answer(health, Answer { probe, code, report: &report, words: &words, json })
+    asker.answer(health, &Answer { probe, code, report: &report, words: &words, json })
 }
 
 fn phases() -> Value {
@@ -154,7 +154,7 @@ pub(super) async fn healthcheck(State(window): State<Window>, request: Request) 
     hide(&window, &mut json);
     let about = about(&inner);
     let answer = Answer { probe: Probe::All, code, report: &report, words: &[], json };
-    asker.answer_about(health, answer, &about)
+    asker.answer_about(health, &answer, &about)
 }
 
 fn version(inner: &Inner) -> Value {
@@ -203,11 +203,11 @@ impl<'a> Asker<'a> {
         Self { trusted, asked, headers: request.headers() }
     }
 
-    fn answer(&self, health: &Health, answer: Answer<'_>) -> Response {
+    fn answer(&self, health: &Health, answer: &Answer<'_>) -> Response {
         self.answer_about(health, answer, &Value::Null)
     }
 
-    fn answer_about(&self, health: &Health, answer: Answer<'_>, about: &Value) -> Response {
+    fn answer_about(&self, health: &Health, answer: &Answer<'_>, about: &Value) -> Response {
         let (media_type, body) = answer.render(&self.asked, self.trusted, about);
         let answering = Answering {
             probe: answer.probe,

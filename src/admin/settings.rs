@@ -19,7 +19,13 @@ use crate::telemetry::Inner;
 
 pub(super) async fn environment(State(window): State<Window>) -> Response {
     let Some(inner) = window.telemetry.upgrade() else { return gone() };
-    axum::Json(inner.environment.show(&inner.config, &inner.resource).await).into_response()
+    // files are read and every value is looked through: not on the thread that answers for liveness
+    let runtime = tokio::runtime::Handle::current();
+    let shown = tokio::task::spawn_blocking(move || runtime.block_on(inner.show_environment()));
+    match shown.await {
+        Ok(shown) => axum::Json(shown).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the reading ended early\n").into_response(),
+    }
 }
 
 pub(super) async fn log_level(State(window): State<Window>) -> Response {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Config, Mistake, Otlp, Preset, Sampler, Signal, Source, Variable,
+    Config, Mistake, Otlp, Sampler, Signal, Source, Variable,
+    file::CONFIG_FILE,
     source::{Lookup, Place},
     values::shortened,
     variables,
@@ -21,6 +22,8 @@ pub enum Origin {
     Code,
     /// An environment variable: of this name, or for one signal's setting that of all signals.
     Environment,
+    /// The configuration file; [`Setting::place`] says where in it.
+    File,
     /// The program, as a default below the environment.
     ProgramDefault,
     /// `TRACEWELL_PRESET`.
@@ -34,6 +37,7 @@ impl fmt::Display for Origin {
         f.pad(match self {
             Self::Code => "code",
             Self::Environment => "environment",
+            Self::File => "file",
             Self::ProgramDefault => "program default",
             Self::Preset => "preset",
             Self::Default => "default",
@@ -51,8 +55,21 @@ pub struct Setting {
     pub value: String,
     /// Where the value comes from.
     pub origin: Origin,
+    /// The path in the configuration file, for a value from there: `tracer_provider.sampler`.
+    pub place: Option<String>,
     /// What was wrong with what was given.
     pub mistake: Option<Mistake>,
+}
+
+impl Setting {
+    /// Where the value comes from, for people: `environment`, `file: tracer_provider.sampler`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{}: {place}", self.origin),
+            None => self.origin.to_string(),
+        }
+    }
 }
 
 /// Every setting, in the order of the documentation. `Display` is a table, one line a setting.
@@ -66,6 +83,13 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// What a program would use with these variables, and their configuration file, and nothing set in code.
+    #[must_use]
+    pub fn of(source: &Source) -> Self {
+        let (config, mistakes) = Config::resolve(source);
+        Self::new(source, &config, &config, &mistakes, &Redactor::default())
+    }
+
     /// The setting of a variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Setting> {
@@ -82,17 +106,17 @@ impl Explanation {
     ) -> Self {
         let setting = |variable: &'static Variable| {
             let value = value(used, variable);
-            let origin = if value == self::value(resolved, variable) {
-                origin(source, resolved.preset, variable, mistakes)
+            let (origin, place) = if value == self::value(resolved, variable) {
+                origin(source, resolved, variable, mistakes)
             } else {
-                Origin::Code
+                (Origin::Code, None)
             };
             let mistake = mistakes.iter().find(|mistake| mistake.variable == variable.name).cloned();
             let value = match variable.secret {
                 true => value,
                 false => visible(&shortened(&redactor.text(&value))),
             };
-            Setting { name: variable.name, value, origin, mistake }
+            Setting { name: variable.name, value, origin, place, mistake }
         };
         let known = |mistake: &&Mistake| !variables().any(|variable| mistake.variable == variable.name);
         Self {
@@ -105,8 +129,10 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.settings.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
-        for setting in &self.settings {
-            writeln!(f, "{:name$}  {:15}  {}", setting.name, setting.origin, setting.value)?;
+        let sources: Vec<String> = self.settings.iter().map(Setting::source).collect();
+        let source = sources.iter().map(String::len).max().unwrap_or(0).max(15);
+        for (setting, from) in self.settings.iter().zip(&sources) {
+            writeln!(f, "{:name$}  {from:source$}  {}", setting.name, setting.value)?;
         }
         let mistakes = self.settings.iter().filter_map(|setting| setting.mistake.as_ref());
         for mistake in mistakes.chain(&self.others) {
@@ -117,6 +143,14 @@ impl fmt::Display for Explanation {
 }
 
 static INSTALLED: Mutex<Option<Arc<Explanation>>> = Mutex::new(None);
+
+/// Replaces what is installed if it is that.
+pub(crate) fn reinstalled(before: &Arc<Explanation>, explanation: &Arc<Explanation>) {
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if installed.as_ref().is_some_and(|installed| Arc::ptr_eq(installed, before)) {
+        *installed = Some(Arc::clone(explanation));
+    }
+}
 
 pub(crate) fn installed(explanation: Arc<Explanation>) {
     *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = Some(explanation);
@@ -133,11 +167,7 @@ pub(crate) fn installed(explanation: Arc<Explanation>) {
 #[must_use]
 pub fn explain() -> Arc<Explanation> {
     let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    installed.unwrap_or_else(|| {
-        let source = Source::process();
-        let (config, mistakes) = Config::resolve(&source);
-        Arc::new(Explanation::new(&source, &config, &config, &mistakes, &Redactor::default()))
-    })
+    installed.unwrap_or_else(|| Arc::new(Explanation::of(&Source::process())))
 }
 
 /// Control characters escaped: a value must neither forge a line nor steer a terminal.
@@ -154,7 +184,12 @@ fn visible(value: &str) -> String {
 }
 
 /// Where a value that code did not change comes from.
-fn origin(source: &Source, preset: Preset, variable: &'static Variable, mistakes: &[Mistake]) -> Origin {
+fn origin(
+    source: &Source,
+    resolved: &Config,
+    variable: &'static Variable,
+    mistakes: &[Mistake],
+) -> (Origin, Option<String>) {
     let usable = |name: &str| {
         // a part of a list may be used all the same
         let refused = mistakes.iter().any(|mistake| mistake.variable == name && !mistake.partly);
@@ -162,11 +197,17 @@ fn origin(source: &Source, preset: Preset, variable: &'static Variable, mistakes
     };
     let mut names = vec![variable.name.to_owned()];
     names.extend(generic(variable.name));
-    match names.iter().find(|name| usable(name)).map(|name| source.place(name)) {
-        Some(Place::Defaults) => Origin::ProgramDefault,
-        Some(Place::Origin) => Origin::Environment,
-        None if variable.default_in(preset) != variable.default => Origin::Preset,
-        None => Origin::Default,
+    let file = resolved.file.as_ref();
+    let place = file.and_then(|file| names.iter().find_map(|name| file.places.get(name)).cloned());
+    // the file stands in the place of OpenTelemetry's own variables
+    let replaced = file.is_some() && variable.name.starts_with("OTEL_") && variable.name != CONFIG_FILE;
+    let found = names.iter().find(|name| !replaced && usable(name)).map(|name| source.place(name));
+    match (found, place) {
+        (Some(Place::Origin), _) => (Origin::Environment, None),
+        (_, Some(place)) => (Origin::File, Some(place)),
+        (Some(Place::File | Place::Defaults), None) => (Origin::ProgramDefault, None),
+        (None, None) if variable.default_in(resolved.preset) != variable.default => (Origin::Preset, None),
+        (None, None) => (Origin::Default, None),
     }
 }
 
@@ -210,7 +251,7 @@ fn timeout(limit: Option<std::time::Duration>) -> String {
 }
 
 /// A setting's value in use, as one would write it.
-fn value(config: &Config, variable: &Variable) -> String {
+pub(super) fn value(config: &Config, variable: &Variable) -> String {
     let name = variable.name;
     if let Some((signal, suffix)) = per_signal(name) {
         return otlp(config, signal, suffix);
@@ -274,7 +315,8 @@ fn resource(config: &Config, name: &str) -> Option<String> {
         "OTEL_SERVICE_NAME" => resource.service_name.clone().unwrap_or_default(),
         "OTEL_RESOURCE_ATTRIBUTES" => {
             let pairs = resource.attributes.iter().map(|(key, value)| format!("{key}={value}"));
-            pairs.collect::<Vec<_>>().join(",")
+            let typed = resource.typed.iter().map(|(key, value)| format!("{key}={value}"));
+            pairs.chain(typed).collect::<Vec<_>>().join(",")
         }
         "OTEL_RUST_RESOURCE_DETECTORS" => list(&resource.detectors),
         _ => return None,
@@ -285,6 +327,7 @@ fn sampler_argument(sampler: &Sampler) -> String {
     match sampler {
         Sampler::TraceIdRatio(ratio) => ratio.to_string(),
         Sampler::ParentBased(root) => sampler_argument(root),
+        Sampler::ParentBasedBy(by) => sampler_argument(&by.root),
         _ => String::new(),
     }
 }
@@ -306,7 +349,10 @@ fn signals(config: &Config, name: &str) -> Option<String> {
         "OTEL_TRACES_EXPORTER" => list(&traces.exporters),
         "OTEL_METRICS_EXPORTER" => list(&metrics.exporters),
         "OTEL_LOGS_EXPORTER" => list(&logs.exporters),
-        "OTEL_TRACES_SAMPLER" => traces.sampler.to_string().split('{').next().unwrap_or_default().to_owned(),
+        "OTEL_TRACES_SAMPLER" => match &traces.sampler {
+            by @ Sampler::ParentBasedBy(_) => by.to_string(),
+            other => other.to_string().split('{').next().unwrap_or_default().to_owned(),
+        },
         "OTEL_TRACES_SAMPLER_ARG" => sampler_argument(&traces.sampler),
         "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" => traces.limits.attributes.to_string(),
         "OTEL_SPAN_EVENT_COUNT_LIMIT" => traces.limits.events.to_string(),
@@ -338,6 +384,9 @@ fn signals(config: &Config, name: &str) -> Option<String> {
 fn own(config: &Config, name: &str) -> String {
     let (admin, shutdown) = (&config.admin, &config.shutdown);
     match name {
+        "OTEL_CONFIG_FILE" => {
+            config.file.as_ref().map_or_else(String::new, |file| file.path.display().to_string())
+        }
         "OTEL_SDK_DISABLED" => config.disabled.to_string(),
         "OTEL_LOG_LEVEL" => config.log_level.to_string(),
         "OTEL_PROPAGATORS" => list(&config.propagators),
@@ -355,6 +404,10 @@ fn own(config: &Config, name: &str) -> String {
         "TRACEWELL_METRIC_ATTRIBUTES" => config.requests.metric_attributes.join(","),
         "TRACEWELL_ADMIN_CANCEL" => admin.cancel.to_string(),
         "TRACEWELL_PRESET" => config.preset.to_string(),
+        "TRACEWELL_CONFIG_RELOAD_MS" => timeout(config.reload.every),
+        "TRACEWELL_CONFIG_RELOAD_SIGHUP" => config.reload.sighup.to_string(),
+        "TRACEWELL_REDACT_NAMES" => config.redaction.names.join(","),
+        "TRACEWELL_REDACT_EXCEPT" => config.redaction.except.join(","),
         "TRACEWELL_STRICT" => config.strict.to_string(),
         "TRACEWELL_ADMIN_ADDR" => admin.addr.map_or_else(String::new, |addr| addr.to_string()),
         "TRACEWELL_ADMIN_TOKEN" => admin.token.as_ref().map_or_else(String::new, |token| token.to_string()),

@@ -1,14 +1,18 @@
 //! What the operator wants: plain values, resolved once from code, environment and defaults.
 //!
-//! Precedence: code > environment > defaults. Nothing here touches the network, a global or the OpenTelemetry SDK.
+//! Precedence: code > environment > defaults; with `OTEL_CONFIG_FILE` that file stands in the place of every other `OTEL_`
+//! variable, and our own variables win over what it says of us. Nothing here touches the network, a global or the OpenTelemetry SDK.
 //! Every mistake found on the way is collected as a [`Mistake`]; an invalid value never stops the service unless
 //! `TRACEWELL_STRICT` is set.
 
+mod differences;
 #[cfg(test)]
 mod documentation;
 mod explain;
+mod file;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
+mod outputs;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -17,14 +21,22 @@ mod vars;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub(crate) use self::explain::installed;
+pub(crate) use self::{
+    differences::differences,
+    explain::{installed, reinstalled},
+    file::stamp,
+    values::matches,
+};
 pub use self::{
     explain::{Explanation, Origin, Setting, explain},
+    file::FileUse,
+    outputs::{Aggregation, CardinalityLimits, InstrumentType, MetricOutput, Output, ViewConfig},
     source::Source,
     values::{
-        AccessLog, Compression, Detector, DropPolicy, Endpoint, ExemplarFilter, Exporter, Headers,
-        HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake, Preset, Propagator, Protocol,
-        ProxyHeaders, Sampler, Secret, Signal, Temporality, Translation,
+        AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, DropPolicy, Endpoint,
+        ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake,
+        ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, Sampler, Secret, Signal,
+        Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };
@@ -61,6 +73,14 @@ pub struct Config {
     pub http: HttpConfig,
     /// The registry of active requests and tasks.
     pub requests: RequestsConfig,
+    /// When the configuration is read again.
+    pub reload: ReloadConfig,
+    /// What is hidden beside what the program says.
+    pub redaction: RedactionConfig,
+    /// Components of the program's own that the configuration file asks for.
+    pub components: Vec<Component>,
+    /// `OTEL_CONFIG_FILE`.
+    pub file: Option<FileUse>,
 }
 
 /// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
@@ -74,6 +94,12 @@ pub struct ResourceConfig {
     pub attributes: Vec<(String, String)>,
     /// `OTEL_RUST_RESOURCE_DETECTORS`; empty = `none`.
     pub detectors: Vec<Detector>,
+    /// What of that is kept.
+    pub detected: Patterns,
+    /// Attributes that are not text; only a configuration file has them.
+    pub typed: Vec<(String, AttributeValue)>,
+    /// The schema that the attributes follow; `None` = that of the conventions this crate follows.
+    pub schema_url: Option<String>,
 }
 
 // an attribute's value may be a secret
@@ -85,14 +111,21 @@ impl fmt::Debug for ResourceConfig {
             .field("service_name", &self.service_name)
             .field("attributes", &self.attributes.iter().map(seen).collect::<Vec<_>>())
             .field("detectors", &self.detectors)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 impl Default for ResourceConfig {
     fn default() -> Self {
         let detectors = <Detector as values::Word>::ALL.to_vec();
-        Self { service_name: None, attributes: Vec::new(), detectors }
+        Self {
+            service_name: None,
+            attributes: Vec::new(),
+            detectors,
+            detected: Patterns::default(),
+            typed: Vec::new(),
+            schema_url: None,
+        }
     }
 }
 
@@ -176,6 +209,8 @@ pub struct TracesConfig {
     pub limits: SpanLimits,
     /// The OTLP exporter.
     pub otlp: Otlp,
+    /// Further ways out.
+    pub more: Vec<Output>,
 }
 
 /// Metrics.
@@ -200,6 +235,12 @@ pub struct MetricsConfig {
     pub page: PrometheusPage,
     /// The OTLP exporter.
     pub otlp: Otlp,
+    /// Further periodic readers.
+    pub more: Vec<MetricOutput>,
+    /// Views of the configuration file; those given in code come first.
+    pub views: Vec<ViewConfig>,
+    /// Series per metric.
+    pub cardinality: CardinalityLimits,
 }
 
 /// How metrics are shown to Prometheus, with the choices of the specification's Prometheus exporter.
@@ -257,6 +298,8 @@ pub struct LogsConfig {
     pub batch: Batch,
     /// The OTLP exporter.
     pub otlp: Otlp,
+    /// Further ways out.
+    pub more: Vec<Output>,
     /// What one record may hold.
     pub limits: LogLimits,
     /// `RUST_LOG`; the directives as given, validated.
@@ -333,8 +376,29 @@ pub struct RequestsConfig {
     pub metric_attributes: Vec<String>,
 }
 
+/// When the configuration is read again while the service runs.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct ReloadConfig {
+    /// `TRACEWELL_CONFIG_RELOAD_MS`: between two looks at the configuration file; `None` = never.
+    pub every: Option<Duration>,
+    /// `TRACEWELL_CONFIG_RELOAD_SIGHUP`.
+    pub sighup: bool,
+}
+
+/// What is hidden, in everything that is sent or shown, beside what the program says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedactionConfig {
+    /// `TRACEWELL_REDACT_NAMES`; see [`Redactor::with_names`](crate::redaction::Redactor::with_names).
+    pub names: Vec<String>,
+    /// `TRACEWELL_REDACT_EXCEPT`; see
+    /// [`Redactor::with_harmless_names`](crate::redaction::Redactor::with_harmless_names).
+    pub except: Vec<String>,
+}
+
 impl Config {
-    /// Resolves environment and defaults. Never fails: what could not be used is in the list, and a default stands in.
+    /// Resolves the configuration file or the environment, and defaults. Never fails: what could not be used is in the list, and a default stands in.
     #[must_use]
     pub fn resolve(source: &Source) -> (Self, Vec<Mistake>) {
         vars::resolve(source)

@@ -8,7 +8,11 @@ use std::{collections::HashMap, ffi::OsString, fmt, sync::Arc};
 #[derive(Clone)]
 pub struct Source {
     origin: Origin,
-    /// What counts where the origin has nothing.
+    /// Set by the program, whatever the origin says.
+    overrides: Vec<(String, OsString)>,
+    /// What a configuration file says of our own variables; with a file, those of OpenTelemetry do not count.
+    file: Option<Arc<HashMap<String, String>>>,
+    /// What counts where the others have nothing.
     defaults: Arc<HashMap<String, OsString>>,
 }
 
@@ -30,6 +34,7 @@ pub(super) enum Lookup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Origin,
+    File,
     Defaults,
 }
 
@@ -37,14 +42,19 @@ impl Source {
     /// The environment of this process, read when a variable is asked for.
     #[must_use]
     pub fn process() -> Self {
-        Self { origin: Origin::Process, defaults: Arc::default() }
+        Self { origin: Origin::Process, overrides: Vec::new(), file: None, defaults: Arc::default() }
     }
 
     /// These variables and no others; of two with the same name the later one counts.
     #[must_use]
     pub fn from_pairs<N: Into<String>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        Self { origin: Origin::Pairs(Arc::new(pairs.collect())), defaults: Arc::default() }
+        Self {
+            origin: Origin::Pairs(Arc::new(pairs.collect())),
+            overrides: Vec::new(),
+            file: None,
+            defaults: Arc::default(),
+        }
     }
 
     /// These variables where this source has none: a program's own defaults, below what its operator says.
@@ -60,6 +70,19 @@ impl Source {
         self
     }
 
+    /// The same with a configuration file: `variables` of ours, below the environment and above the program's defaults, and
+    /// none of OpenTelemetry's (specification, configuration/sdk-environment-variables.md "Declarative configuration").
+    pub(super) fn with_file(&self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { file: Some(Arc::new(variables.into_iter().collect())), ..self.clone() }
+    }
+
+    /// The same with this variable set, whatever it was.
+    #[must_use]
+    pub fn with_override(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
+        self.overrides.push((name.into(), value.into()));
+        self
+    }
+
     /// The trimmed value of a variable; `None` when it is unset, blank or not UTF-8.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<String> {
@@ -69,21 +92,48 @@ impl Source {
         }
     }
 
-    /// Where a variable is found, if it is set at all.
-    pub(super) fn place(&self, name: &str) -> Place {
-        if self.own(name) == Lookup::Unset { Place::Defaults } else { Place::Origin }
+    /// A variable's value as it stands, a configuration file or not; `None` when it is unset or not UTF-8.
+    pub(super) fn exact(&self, name: &str) -> Option<String> {
+        self.given(name)
+            .or_else(|| self.defaults.get(name).cloned())
+            .and_then(|value| value.into_string().ok())
     }
 
-    fn own(&self, name: &str) -> Lookup {
-        Self::read(match &self.origin {
+    /// Where a variable is found, if it is set at all.
+    pub(super) fn place(&self, name: &str) -> Place {
+        if self.own(name) != Lookup::Unset {
+            return Place::Origin;
+        }
+        match &self.file {
+            Some(file) if file.contains_key(name) => Place::File,
+            _ => Place::Defaults,
+        }
+    }
+
+    fn given(&self, name: &str) -> Option<OsString> {
+        let set = self.overrides.iter().rev().find(|(known, _)| known == name);
+        set.map(|(_, value)| value.clone()).or_else(|| match &self.origin {
             Origin::Process => std::env::var_os(name),
             Origin::Pairs(pairs) => pairs.get(name).cloned(),
         })
     }
 
+    /// With a configuration file, what that file takes the place of.
+    fn is_hidden(&self, name: &str) -> bool {
+        self.file.is_some() && name.starts_with("OTEL_") && name != super::file::CONFIG_FILE
+    }
+
+    fn own(&self, name: &str) -> Lookup {
+        if self.is_hidden(name) { Lookup::Unset } else { Self::read(self.given(name)) }
+    }
+
     pub(super) fn lookup(&self, name: &str) -> Lookup {
         match self.own(name) {
-            Lookup::Unset => Self::read(self.defaults.get(name).cloned()),
+            Lookup::Unset if self.is_hidden(name) => Lookup::Unset,
+            Lookup::Unset => {
+                let file = self.file.as_ref().and_then(|file| file.get(name)).map(OsString::from);
+                Self::read(file.or_else(|| self.defaults.get(name).cloned()))
+            }
             found => found,
         }
     }

@@ -736,7 +736,7 @@ fn half_a_client_identity_is_a_mistake_and_not_used() {
 
 #[test]
 fn what_is_not_supported_is_said_once_and_has_no_effect() {
-    for name in ["OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_EXPORTER_ZIPKIN_ENDPOINT"] {
+    for name in ["OTEL_EXPORTER_ZIPKIN_TIMEOUT", "OTEL_EXPORTER_ZIPKIN_ENDPOINT"] {
         let (c, mistakes) = resolve(&[(name, "5")]);
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         let line = &mistakes[0];
@@ -842,8 +842,14 @@ fn a_planted_secret_is_shown_nowhere() {
 }
 
 /// Settings that are plain text to be shown: names, attributes, a log filter.
-const SHOWS_ITS_VALUE: &[&str] =
-    &["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "TRACEWELL_CHECKS_DISABLED", "RUST_LOG"];
+const SHOWS_ITS_VALUE: &[&str] = &[
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "TRACEWELL_CHECKS_DISABLED",
+    "TRACEWELL_REDACT_NAMES",
+    "TRACEWELL_REDACT_EXCEPT",
+    "RUST_LOG",
+];
 
 #[test]
 fn a_mistake_stays_on_one_line_of_bounded_length() {

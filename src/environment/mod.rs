@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::{build_info::BuildInfo, lockfile::Dependency};
 use crate::{
-    config::{Config, Source, variables},
+    config::{Config, Explanation, Source, variables},
     runtime::process,
     sections::Sections,
     timestamp,
@@ -73,21 +73,32 @@ impl Environment {
     }
 
     /// Everything, read now. Cancel safe.
-    pub(crate) async fn show(&self, config: &Config, resource: &Resource) -> Value {
+    pub(crate) async fn show(
+        &self,
+        config: &Config,
+        explanation: &Explanation,
+        resource: &Resource,
+    ) -> Value {
         let off = lock(&self.0.off).clone();
-        let mut shown = self.own(config, resource, &off);
+        let mut shown = self.own(config, explanation, resource, &off);
         shown.extend(self.0.added.read(&off).await);
         let mut shown = Value::Object(shown);
         self.known(config).hide(&mut shown);
         shown
     }
 
-    fn own(&self, config: &Config, resource: &Resource, off: &HashSet<String>) -> Map<String, Value> {
+    fn own(
+        &self,
+        config: &Config,
+        explanation: &Explanation,
+        resource: &Resource,
+        off: &HashSet<String>,
+    ) -> Map<String, Value> {
         let own: [(&str, &dyn Fn() -> Value); 5] = [
             ("os", &os),
             ("build", &|| self.0.build.as_ref().map_or(Value::Null, BuildInfo::json)),
             ("process", &running),
-            ("config", &|| settings::section(config, &self.0.source)),
+            ("config", &|| settings::section(config, explanation, &self.0.source)),
             ("resource", &|| attributes(resource)),
         ];
         let wanted = own.into_iter().filter(|(name, _)| !off.contains(*name));
@@ -100,7 +111,9 @@ impl Environment {
         if let Some(token) = &config.admin.token {
             known.add(token.expose());
         }
-        for otlp in [&config.traces.otlp, &config.metrics.otlp, &config.logs.otlp] {
+        let more = config.traces.more.iter().chain(&config.logs.more).map(|output| &output.otlp);
+        let more = more.chain(config.metrics.more.iter().map(|output| &output.otlp));
+        for otlp in [&config.traces.otlp, &config.metrics.otlp, &config.logs.otlp].into_iter().chain(more) {
             for value in otlp.headers.iter().filter_map(|(_, value)| value.to_str().ok()) {
                 known.add(value);
             }

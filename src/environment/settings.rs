@@ -3,29 +3,22 @@
 use serde_json::{Map, Value, json};
 
 use super::scrub;
-use crate::config::{Batch, Config, Otlp, Source, variables};
+use crate::config::{Batch, Config, Explanation, Origin, Otlp, Setting, Source, variables};
 
 type Settings = Vec<(&'static str, Value)>;
 
-/// `{"OTEL_…": {"value": …, "source": "code" | "environment" | "default"}}`, and what could not be used.
-pub(super) fn section(config: &Config, source: &Source) -> Value {
-    let (resolved, mistakes) = Config::resolve(source);
-    let resolved = effective(&resolved);
+/// `{"OTEL_…": {"value": …, "source": "code" | "environment" | "file: path" | …}}`, and what could not be used.
+pub(super) fn section(config: &Config, explanation: &Explanation, source: &Source) -> Value {
+    let from = |name: &str| explanation.get(name).map_or_else(String::new, Setting::source);
     let mut shown = Map::new();
     for (name, value) in effective(config) {
-        let as_resolved = resolved.iter().any(|(other, resolved)| *other == name && *resolved == value);
-        let given = given(source, name);
-        let usable = !mistakes.iter().any(|mistake| mistake.variable == name && !mistake.used.is_empty());
-        let source = match (as_resolved, given && usable) {
-            (false, _) => "code",
-            (true, true) => "environment",
-            (true, false) => "default",
-        };
-        shown.insert(name.to_owned(), json!({ "value": value, "source": source }));
+        shown.insert(name.to_owned(), json!({ "value": value, "source": from(name) }));
     }
     // what has no value of its own in the configuration, but was given
     for variable in variables().filter(|variable| !shown_under_another_name(variable.name)) {
-        if shown.contains_key(variable.name) {
+        let given =
+            explanation.get(variable.name).is_some_and(|setting| setting.origin == Origin::Environment);
+        if shown.contains_key(variable.name) || !given {
             continue;
         }
         if let Some(value) = source.get(variable.name) {
@@ -34,21 +27,13 @@ pub(super) fn section(config: &Config, source: &Source) -> Value {
             shown.insert(variable.name.to_owned(), json!({ "value": value, "source": "environment" }));
         }
     }
-    let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    let mistakes = explanation.settings.iter().filter_map(|setting| setting.mistake.as_ref());
+    let mistakes: Vec<String> = mistakes.chain(&explanation.others).map(ToString::to_string).collect();
     json!({ "settings": shown, "mistakes": mistakes })
 }
 
 fn shown_under_another_name(name: &str) -> bool {
     matches!(name, "OTEL_EXPORTER_PROMETHEUS_PORT" | "OTEL_TRACES_SAMPLER_ARG")
-}
-
-/// A signal's own variable, or the one for all signals.
-fn given(source: &Source, name: &str) -> bool {
-    let generic = ["TRACES_", "METRICS_", "LOGS_"].iter().find_map(|signal| {
-        let rest = name.strip_prefix("OTEL_EXPORTER_OTLP_")?.strip_prefix(signal)?;
-        Some(format!("OTEL_EXPORTER_OTLP_{rest}"))
-    });
-    source.get(name).is_some() || generic.is_some_and(|generic| source.get(&generic).is_some())
 }
 
 fn words<T: ToString>(items: &[T]) -> Value {

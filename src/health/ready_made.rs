@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 #[cfg(unix)]
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Check, Verdict};
 use crate::{
@@ -63,7 +66,7 @@ impl Check {
                 };
                 let asked = tokio::task::spawn_blocking(move || {
                     let _permit = permit;
-                    space(path, limit)
+                    space(&path, limit)
                 });
                 asked.await.unwrap_or_else(|_| Verdict::fail("its runtime has ended"))
             }
@@ -146,8 +149,8 @@ impl Check {
 }
 
 #[cfg(unix)]
-fn space(path: PathBuf, limit: u64) -> Verdict {
-    let statistics = match nix::sys::statvfs::statvfs(&path) {
+fn space(path: &Path, limit: u64) -> Verdict {
+    let statistics = match nix::sys::statvfs::statvfs(path) {
         Ok(statistics) => statistics,
         Err(error) => return Verdict::fail(format!("{}: {error}", path.display())),
     };

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::Version;
 use opentelemetry::{
     InstrumentationScope, KeyValue,
     metrics::{BoundHistogram, BoundUpDownCounter, Histogram, MeterProvider, UpDownCounter},
@@ -21,8 +22,8 @@ use super::{
     semconv::{self, Ending, Method, Point, Scheme},
 };
 
-/// Series kept bound; more than the SDK keeps apart (2000), so that this is never the limit that is felt.
-const MAX_SERIES: usize = 8192;
+/// Series kept bound: more than routes are remembered, so that a route's usual outcomes never cost more than another's.
+const MAX_SERIES: usize = 32_768;
 
 static MADE: AtomicBool = AtomicBool::new(false);
 
@@ -49,7 +50,7 @@ struct SeriesKey {
     route: u32,
     method: u8,
     scheme: Scheme,
-    version: &'static str,
+    version: Version,
     status: u16,
     ending: Ending,
 }
@@ -130,7 +131,7 @@ impl Instruments {
             route: route.map_or(0, |route| route.id),
             method: u8::try_from(point.method.index()).unwrap_or(u8::MAX),
             scheme: point.scheme,
-            version: semconv::protocol_version(point.version).unwrap_or(""),
+            version: point.version,
             status: point.status.map_or(0, |status| status.as_u16()),
             ending: point.ending,
         };

@@ -45,6 +45,7 @@ mod semconv_client;
 mod semconv_extra;
 mod semconv_forwarded;
 mod server;
+mod texts;
 
 pub use self::cause::Cause;
 #[cfg(feature = "reqwest")]

@@ -11,7 +11,7 @@ use rustc_hash::FxHasher;
 use super::semconv::{self, METHODS_MAX};
 
 /// Routes remembered; a program has its routes in its source, so that this is far away unless they are made up.
-const MAX_ROUTES: usize = 4096;
+const MAX_ROUTES: usize = 16_384;
 
 /// A route that was seen before.
 #[derive(Debug)]
@@ -74,6 +74,12 @@ pub(super) fn template(extensions: &http::Extensions) -> Option<&str> {
 #[cfg(not(feature = "axum"))]
 pub(super) fn template(_: &http::Extensions) -> Option<&str> {
     None
+}
+
+/// Whether a service does nothing in its `call` but make its future: axum's routes run no code of the user's before that is
+/// polled. A name is what there is to tell them by without asking every service to be `'static`.
+pub(super) fn only_makes_its_future<S>() -> bool {
+    cfg!(feature = "axum") && std::any::type_name::<S>().starts_with("axum::routing::route::Route<")
 }
 
 /// The peer's address, if the server said so.

@@ -20,6 +20,7 @@ use opentelemetry_sdk::{
 use prost::Message as _;
 
 use super::{
+    Additions,
     exemplars::{ExemplarStore, Take},
     exporter::Export,
     otlp,
@@ -98,6 +99,8 @@ pub(super) struct Meters {
     pub(super) push: MetricSource,
     /// What a scraper reads: always cumulative.
     pub(super) pull: MetricSource,
+    /// What further readers push, in their order.
+    pub(super) more: Vec<MetricSource>,
 }
 
 pub(super) fn provider(
@@ -105,31 +108,40 @@ pub(super) fn provider(
     resource: &Resource,
     views: &Arc<Views>,
     exemplars: Option<&Arc<ExemplarStore>>,
-    redactor: &Redactor,
+    additions: &mut Additions,
 ) -> Meters {
+    let redactor = &additions.redactor;
     let reader =
         |temporality| SharedReader(Arc::new(ManualReader::builder().with_temporality(temporality).build()));
     let pull = reader(SdkTemporality::Cumulative);
     // one reader serves both where it can: a second one would aggregate every measurement twice
-    let (push, readers) = match config.temporality {
+    let (push, mut readers) = match config.temporality {
         Temporality::Cumulative => (pull.clone(), vec![pull.clone()]),
         other => {
-            let push = reader(if other == Temporality::Delta {
-                SdkTemporality::Delta
-            } else {
-                SdkTemporality::LowMemory
-            });
+            let push = reader(of(other));
             (push.clone(), vec![pull.clone(), push])
         }
     };
+    let more: Vec<SharedReader> = config.more.iter().map(|output| reader(of(output.temporality))).collect();
+    readers.extend(more.iter().cloned());
     let mut builder = SdkMeterProvider::builder().with_resource(resource.clone());
     for reader in readers {
         builder = builder.with_reader(reader);
     }
+    builder = std::mem::take(&mut additions.readers).into_iter().fold(builder, |builder, add| add(builder));
     let views = Arc::clone(views);
     let provider = builder.with_view(move |instrument| views.sdk_stream(instrument)).build();
     let source = |reader| MetricSource { reader, exemplars: exemplars.cloned(), redactor: redactor.clone() };
-    Meters { provider, push: source(push), pull: source(pull) }
+    let more = more.into_iter().map(source).collect();
+    Meters { provider, push: source(push), pull: source(pull), more }
+}
+
+fn of(temporality: Temporality) -> SdkTemporality {
+    match temporality {
+        Temporality::Cumulative => SdkTemporality::Cumulative,
+        Temporality::Delta => SdkTemporality::Delta,
+        Temporality::LowMemory => SdkTemporality::LowMemory,
+    }
 }
 
 /// The account of points: they are emitted when they are collected.
@@ -152,6 +164,8 @@ impl AccountSource for PointAccount {
 #[derive(Debug)]
 pub(super) struct MetricExport {
     pub(super) source: MetricSource,
+    /// Which exemplars go along.
+    pub(super) take: Take,
     pub(super) transport: Arc<Transport>,
     pub(super) account: Arc<PointAccount>,
     pub(super) interval: Duration,
@@ -168,13 +182,13 @@ type Collecting = tokio::task::JoinHandle<Result<ExportMetricsServiceRequest, OT
 impl MetricExport {
     /// Cancel safe: a collection that was begun is the next call's.
     async fn collect(&mut self) -> Option<ExportMetricsServiceRequest> {
-        let source = &self.source;
+        let (source, take) = (&self.source, self.take);
         let collecting = self.collecting.get_or_insert_with(|| {
             let source = source.clone();
             tokio::task::spawn_blocking(move || {
                 let _quiet = diagnostics::listen();
                 let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
-                source.collect(Take::Fresh)
+                source.collect(take)
             })
         });
         let collected = collecting.await;

@@ -15,14 +15,17 @@ mod exporter;
 pub(crate) mod fuzzing;
 mod logs;
 mod metrics;
+mod more;
 #[cfg(feature = "admin")]
 pub(crate) mod openmetrics;
 mod otlp;
 mod propagation;
 mod queue;
+mod sampler;
 mod scrub;
 mod self_metrics;
 mod signal;
+mod spans;
 mod subscriber;
 mod traces;
 mod transport;
@@ -45,7 +48,7 @@ use opentelemetry_sdk::{
     Resource,
     logs::{LogProcessor, SdkLoggerProvider},
     metrics::SdkMeterProvider,
-    trace::{SdkTracerProvider, SpanData, SpanProcessor},
+    trace::{SdkTracerProvider, SpanData, SpanProcessor, TracerProviderBuilder},
 };
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, registry::LookupSpan};
@@ -59,7 +62,9 @@ use self::{
     exporter::ExporterThread,
     logs::{LogLayer, ScopedRecord},
     metrics::PointAccount,
+    more::More,
     queue::Queue,
+    sampler::SamplerSwitch,
     scrub::Scrub,
     signal::SignalStatus,
     wanted::Wanted,
@@ -71,7 +76,8 @@ pub use self::{
     views::View,
 };
 use crate::{
-    config::{Batch, Config, ExemplarFilter, Exporter, HistogramAggregation, LogFormat, Otlp, Signal},
+    components::AddReader,
+    config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
     lines::LineWriter,
     redaction::Redactor,
 };
@@ -88,6 +94,8 @@ pub(crate) struct Additions {
     pub(crate) views: Vec<View>,
     /// What must not be seen.
     pub(crate) redactor: Redactor,
+    /// Metric readers.
+    pub(crate) readers: Vec<AddReader>,
     /// No line on stdout, whatever the configuration says.
     pub(crate) silent: bool,
 }
@@ -107,16 +115,34 @@ pub(crate) struct Pipeline {
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
-    /// Processors of the user's for whatever signal.
+    /// Span processors of the user's.
+    pub(crate) span_processors: bool,
+    /// Processors or readers of the user's for whatever signal.
     added: bool,
+    /// The provider of readers of the user's, which end with it.
+    added_readers: Option<SdkMeterProvider>,
     lines: Option<Lines>,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
     disabled: bool,
     /// Which events are logged.
     pub(crate) log_switch: Arc<LogSwitch>,
+    /// Which traces are kept.
+    pub(crate) sampler: SamplerSwitch,
     log_scrub: Scrub,
     baggage: CopiedBaggage,
+}
+
+/// Whether items wait in a queue of ours on their way to it.
+fn is_queued(exporter: &Exporter) -> bool {
+    matches!(exporter, Exporter::Otlp | Exporter::Console)
+}
+
+fn with_processors(
+    builder: TracerProviderBuilder,
+    added: Vec<Box<dyn SpanProcessor>>,
+) -> TracerProviderBuilder {
+    added.into_iter().fold(builder, |builder, added| builder.with_span_processor(Added(added)))
 }
 
 impl Pipeline {
@@ -127,42 +153,39 @@ impl Pipeline {
     pub(crate) fn start(
         config: &Config,
         resource: &Resource,
-        additions: Additions,
+        mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
-        let sent = |exporters: &[Exporter]| {
-            live && exporters.iter().any(|exporter| matches!(exporter, Exporter::Otlp | Exporter::Console))
-        };
+        let sent = |exporters: &[Exporter]| live && exporters.iter().any(is_queued);
         let span_queue = sent(&config.traces.exporters).then(|| new_queue::<SpanData>(&config.traces.batch));
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
         let points = Arc::new(PointAccount::default());
 
-        let views =
-            Views::new(additions.views, config.metrics.histogram == HistogramAggregation::Base2Exponential);
+        let views = Views::new(std::mem::take(&mut additions.views), &config.metrics);
         let filter = config.metrics.exemplar_filter;
         let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
-        let meters =
-            metrics::provider(&config.metrics, resource, &views, exemplars.as_ref(), &additions.redactor);
+        let added_readers = !additions.readers.is_empty();
+        let exemplars_of = exemplars.as_ref();
+        let meters = metrics::provider(&config.metrics, resource, &views, exemplars_of, &mut additions);
         let meter_provider = shared_meters(&meters.provider, exemplars, &views, live);
 
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
-        let added = log_processors || !additions.span_processors.is_empty();
+        let span_processors = !additions.span_processors.is_empty();
+        let added = log_processors || added_readers || span_processors;
         let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
-        let tracer_provider = traces::provider(&config.traces, resource, span_queue.clone(), |builder| {
-            additions
-                .span_processors
-                .into_iter()
-                .fold(baggage.added_to(builder), |builder, added| builder.with_span_processor(Added(added)))
-        });
-        let logger_provider =
-            logs::provider(resource, log_queue.clone(), additions.log_processors, log_scrub.clone());
+        let more = More::new(config, meters.more);
+        let sampler = SamplerSwitch::new(&config.traces.sampler);
+        let queues = span_queue.clone().into_iter().chain(more.span_queues());
+        let processors = std::mem::take(&mut additions.span_processors);
+        let processed = |builder| with_processors(baggage.added_to(builder), processors);
+        let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, processed);
+        let queues = log_queue.clone().into_iter().chain(more.log_queues());
+        // a record for several queues takes the SDK's way
+        let log_processors = log_processors || more.log_queues().next().is_some();
+        let logger_provider = logs::provider(resource, queues, additions.log_processors, &log_scrub);
 
-        let statuses = [
-            status(&config.traces.exporters, &config.traces.otlp, span_queue.clone(), live),
-            status(&config.metrics.exporters, &config.metrics.otlp, Some(Arc::clone(&points)), live),
-            status(&config.logs.exporters, &config.logs.otlp, log_queue.clone(), live),
-        ];
+        let statuses = more.statuses(config, span_queue.as_ref(), &points, log_queue.as_ref());
         self_metrics::observe(&meter_provider.meter_with_scope(scope()), config, &statuses);
         let wanted = Wanted {
             config: config.clone(),
@@ -172,6 +195,7 @@ impl Pipeline {
             metrics: sent(&config.metrics.exporters).then_some((meters.push, points)),
             statuses: statuses.clone(),
             redactor: additions.redactor,
+            more,
         };
         let exporter = wanted.start()?;
         let lines = (!additions.silent).then(|| lines(config.logs.format));
@@ -182,12 +206,15 @@ impl Pipeline {
             scrape: meters.pull,
             log_queue,
             log_processors,
+            span_processors,
             added,
+            added_readers: added_readers.then(|| meters.provider.clone()),
             lines,
             statuses,
             exporter,
             disabled: config.disabled,
             log_switch: LogSwitch::new(&config.logs.filter),
+            sampler,
             log_scrub,
             baggage,
         })
@@ -208,7 +235,8 @@ impl Pipeline {
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let tracer = (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope()));
+        let tracer = || (self.tracer_provider.tracer_with_scope(scope()), self.sampler.clone());
+        let tracer = (!self.disabled).then(tracer);
         let records = if self.log_processors {
             logs::Records::Provider
         } else {
@@ -259,6 +287,7 @@ impl Pipeline {
             return None;
         }
         let (tracers, loggers) = (self.tracer_provider.clone(), self.logger_provider.clone());
+        let meters = self.added_readers.clone();
         let (done, ended) = std::sync::mpsc::channel();
         let left = deadline.saturating_duration_since(Instant::now());
         let ending = std::thread::Builder::new().name("tracewell-end-added".into()).spawn(move || {
@@ -266,6 +295,7 @@ impl Pipeline {
             // their errors are theirs to report
             let _ = tracers.shutdown_with_timeout(left);
             let _ = loggers.shutdown_with_timeout(left);
+            let _ = meters.map(|meters| meters.shutdown_with_timeout(left));
             drop(done);
         });
         ending.is_ok().then_some(ended)

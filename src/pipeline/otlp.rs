@@ -197,18 +197,26 @@ pub(super) fn unsent(signal: Signal, items: u64, cause: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{sync::mpsc, time::Instant};
 
     use super::*;
     use crate::{
         config::{Config, DropPolicy, Source},
-        pipeline::{metrics::PointAccount, queue::Item, signal::SignalStatus},
+        pipeline::{exporter::ExporterThread, metrics::PointAccount, queue::Item, signal::SignalStatus},
     };
 
     impl Item for u64 {
         fn is_kept_first(&self) -> bool {
             false
         }
+    }
+
+    fn lane(capacity: usize, batch: usize) -> Lane<u64> {
+        let otlp = Config::resolve(&Source::from_pairs([("", ""); 0])).0.traces.otlp;
+        let queue = Arc::new(Queue::new(capacity, batch, DropPolicy::Oldest));
+        let status = SignalStatus::new(None, Arc::new(PointAccount::default()));
+        let transport = Transport::new(Signal::Traces, &[], &otlp, status).unwrap();
+        Lane { signal: Signal::Traces, queue, transport, schedule_delay: FOREVER }
     }
 
     /// An exporter that is inside of an export, and of its thread, until it is let go.
@@ -234,12 +242,8 @@ mod tests {
 
     #[test]
     fn emitting_and_reading_the_account_wait_for_no_export() {
-        let otlp = Config::resolve(&Source::from_pairs([("", ""); 0])).0.traces.otlp;
-        let queue = Arc::new(Queue::new(8, 4, DropPolicy::Oldest));
-        let status = SignalStatus::new(None, Arc::new(PointAccount::default()));
-        let transport = Transport::new(Signal::Traces, &[], &otlp, status).unwrap();
-        let lane =
-            Lane { signal: Signal::Traces, queue: Arc::clone(&queue), transport, schedule_delay: FOREVER };
+        let lane = lane(8, 4);
+        let queue = Arc::clone(&lane.queue);
         let ((inside, entered), (leave, left)) = (mpsc::channel(), mpsc::channel());
         let mut stuck = Stuck { lane, inside, leave: left.into() };
         (0..4).for_each(|item| queue.push(item));
@@ -254,5 +258,39 @@ mod tests {
         leave.send(()).unwrap();
         exporting.join().unwrap();
         assert_eq!(queue.account().queued, 8, "no request was made, so the batch is lost and counted");
+    }
+    /// An exporter that panics over odd items.
+    struct Panics(Lane<u64>);
+
+    impl Batched for Panics {
+        type Item = u64;
+
+        fn lane(&self) -> &Lane<u64> {
+            &self.0
+        }
+
+        async fn export(&self, batch: Vec<u64>) -> OTelSdkResult {
+            assert!(batch.iter().all(|item| item % 2 == 0), "odd");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_costs_one_batch_and_the_exporter_goes_on() {
+        let lane = lane(8, 1);
+        let queue = Arc::clone(&lane.queue);
+        let exporter = ExporterThread::start(|tasks| {
+            tasks.spawn(Signal::Traces, Panics(lane));
+            Ok::<_, String>(())
+        });
+        let exporter = exporter.unwrap().unwrap();
+        for item in 1..=4 {
+            queue.push(item);
+            exporter.flush_blocking(Instant::now() + Duration::from_secs(30), false);
+        }
+        let account = queue.account();
+        assert_eq!((account.lost(Loss::Unanswered), account.queued), (2, 0), "{account:?}");
+        // the others came to their end, which is none: nobody made a request
+        assert_eq!(account.lost(Loss::TooLarge), 2, "{account:?}");
     }
 }

@@ -92,6 +92,18 @@ impl Account {
         Loss::ALL.into_iter().zip(self.losses).filter(|(_, count)| *count > 0)
     }
 
+    /// The accounts of several ways out together: an item counts for each.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.emitted += other.emitted;
+        self.exported += other.exported;
+        self.dropped += other.dropped;
+        self.failed += other.failed;
+        self.queued += other.queued;
+        for (own, other) in self.losses.iter_mut().zip(other.losses) {
+            *own += other;
+        }
+    }
+
     pub(super) fn emit(&mut self, items: u64) {
         self.emitted += items;
         self.queued += items;
@@ -231,6 +243,12 @@ impl<T> Queue<T> {
     pub(crate) fn take(&self) -> Vec<T> {
         let mut batch = Vec::with_capacity(self.waiting().min(self.batch_size));
         let mut state = self.lock();
+        if state.first.is_empty() {
+            // nothing to merge, which is the rule
+            let size = state.items.len().min(self.batch_size);
+            batch.extend(state.items.drain(..size).map(|(_, item)| item));
+            return batch;
+        }
         while batch.len() < self.batch_size {
             let Some(item) = state.pop() else { break };
             batch.push(item);

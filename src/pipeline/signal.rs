@@ -59,6 +59,18 @@ impl<T: fmt::Debug + Send> AccountSource for super::queue::Queue<T> {
     }
 }
 
+/// Several ways out of one signal.
+#[derive(Debug)]
+pub(crate) struct Together(pub(crate) Vec<Arc<dyn AccountSource>>);
+
+impl AccountSource for Together {
+    fn account(&self) -> Account {
+        let mut sum = Account::default();
+        self.0.iter().for_each(|source| sum.add(&source.account()));
+        sum
+    }
+}
+
 /// A signal's state as one consistent snapshot.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

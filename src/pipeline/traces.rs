@@ -10,50 +10,39 @@ use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     trace::{
-        Sampler as SdkSampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _,
-        SpanProcessor, TracerProviderBuilder,
+        SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor, TracerProviderBuilder,
     },
 };
 
 use super::{
     otlp::{Batched, Lane},
     queue::{Item, Queue},
+    sampler::SamplerSwitch,
     scrub::Scrub,
 };
-use crate::{
-    config::{Sampler, TracesConfig},
-    span_seed::SpanSeed,
-};
+use crate::{config::TracesConfig, span_seed::SpanSeed};
 
-/// The tracer provider: spans that are sampled go into `queue`.
+/// The tracer provider: spans that are sampled go into `queues`.
 pub(super) fn provider(
     config: &TracesConfig,
     resource: &Resource,
-    queue: Option<Arc<Queue<SpanData>>>,
+    sampler: SamplerSwitch,
+    queues: impl IntoIterator<Item = Arc<Queue<SpanData>>>,
     customize: impl FnOnce(TracerProviderBuilder) -> TracerProviderBuilder,
 ) -> SdkTracerProvider {
     let limits = config.limits;
     let mut builder = SdkTracerProvider::builder()
         .with_resource(resource.clone())
-        .with_sampler(sampler(&config.sampler))
+        .with_sampler(sampler)
         .with_max_attributes_per_span(limits.attributes)
         .with_max_events_per_span(limits.events)
         .with_max_links_per_span(limits.links)
         .with_max_attributes_per_event(limits.attributes_per_event)
         .with_max_attributes_per_link(limits.attributes_per_link);
-    if let Some(queue) = queue {
+    for queue in queues {
         builder = builder.with_span_processor(QueueProcessor(queue));
     }
     customize(builder).build()
-}
-
-fn sampler(sampler: &Sampler) -> SdkSampler {
-    match sampler {
-        Sampler::AlwaysOn => SdkSampler::AlwaysOn,
-        Sampler::AlwaysOff => SdkSampler::AlwaysOff,
-        Sampler::TraceIdRatio(ratio) => SdkSampler::TraceIdRatioBased(*ratio),
-        Sampler::ParentBased(root) => SdkSampler::ParentBased(Box::new(self::sampler(root))),
-    }
 }
 
 /// A span that took this long is slow, as a request is to the access log.

@@ -4,10 +4,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use opentelemetry::Key;
+use opentelemetry::{InstrumentationScope, Key};
 use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
 
 pub(crate) use opentelemetry_sdk::metrics::InstrumentKind;
+
+use crate::config::{self, CardinalityLimits, InstrumentType, ViewConfig};
 
 /// Series per metric unless a view says otherwise (specification, metrics/sdk.md "Cardinality limits").
 const DEFAULT_CARDINALITY_LIMIT: usize = 2000;
@@ -27,7 +29,12 @@ const DEFAULT_CARDINALITY_LIMIT: usize = 2000;
 #[must_use = "a view does nothing until it is given to the builder"]
 pub struct View {
     pattern: String,
+    /// What else an instrument must be; only a configuration file says it.
+    selector: Selector,
     name: Option<String>,
+    description: Option<String>,
+    /// Other than by boundaries.
+    aggregation: Option<Aggregation>,
     boundaries: Option<Vec<f64>>,
     allowed_keys: Option<Arc<HashSet<Key>>>,
     cardinality_limit: Option<usize>,
@@ -35,11 +42,14 @@ pub struct View {
 }
 
 impl View {
-    /// A view of the instruments with this name, any case; `*` stands for any characters.
+    /// A view of the instruments with this name, any case; `*` stands for any characters, `?` for any one.
     pub fn new(instrument: impl Into<String>) -> Self {
         Self {
             pattern: instrument.into(),
+            selector: Selector::default(),
             name: None,
+            description: None,
+            aggregation: None,
             boundaries: None,
             allowed_keys: None,
             cardinality_limit: None,
@@ -78,7 +88,11 @@ impl View {
     }
 
     fn matches(&self, name: &str) -> bool {
-        matches(&self.pattern.to_ascii_lowercase(), &name.to_ascii_lowercase())
+        config::matches(&self.pattern.to_ascii_lowercase(), &name.to_ascii_lowercase())
+    }
+
+    fn selects(&self, asked: &Asked<'_>) -> bool {
+        self.matches(asked.name) && self.selector.selects(asked)
     }
 
     /// # Errors
@@ -103,16 +117,87 @@ impl View {
     }
 }
 
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((head, rest)) => match name.strip_prefix(head) {
-            None => false,
-            Some(tail) if rest.is_empty() => !tail.is_empty() || head.len() == name.len(),
-            Some(tail) => {
-                tail.char_indices().map(|(at, _)| at).chain([tail.len()]).any(|at| matches(rest, &tail[at..]))
+/// An instrument that views are asked about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) kind: InstrumentKind,
+    pub(crate) unit: &'a str,
+    pub(crate) scope: &'a InstrumentationScope,
+}
+
+/// What an instrument must be beside its name; `None` = anything.
+#[derive(Debug, Clone, Default)]
+struct Selector {
+    kind: Option<InstrumentKind>,
+    unit: Option<String>,
+    meter: Option<String>,
+    version: Option<String>,
+    schema_url: Option<String>,
+}
+
+impl Selector {
+    fn selects(&self, asked: &Asked<'_>) -> bool {
+        let is = |wanted: &Option<String>, given: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| given == Some(wanted))
+        };
+        self.kind.is_none_or(|kind| kind == asked.kind)
+            && is(&self.unit, Some(asked.unit))
+            && is(&self.meter, Some(asked.scope.name()))
+            && is(&self.version, asked.scope.version())
+            && is(&self.schema_url, asked.scope.schema_url())
+    }
+}
+
+fn kind(kind: InstrumentType) -> InstrumentKind {
+    match kind {
+        InstrumentType::Counter => InstrumentKind::Counter,
+        InstrumentType::Gauge => InstrumentKind::Gauge,
+        InstrumentType::Histogram => InstrumentKind::Histogram,
+        InstrumentType::ObservableCounter => InstrumentKind::ObservableCounter,
+        InstrumentType::ObservableGauge => InstrumentKind::ObservableGauge,
+        InstrumentType::ObservableUpDownCounter => InstrumentKind::ObservableUpDownCounter,
+        InstrumentType::UpDownCounter => InstrumentKind::UpDownCounter,
+    }
+}
+
+impl From<&ViewConfig> for View {
+    fn from(config: &ViewConfig) -> Self {
+        let mut view = Self::new(config.instrument.as_deref().unwrap_or("*"));
+        view.selector = Selector {
+            kind: config.kind.map(kind),
+            unit: config.unit.clone(),
+            meter: config.meter.clone(),
+            version: config.meter_version.clone(),
+            schema_url: config.meter_schema_url.clone(),
+        };
+        view.name.clone_from(&config.name);
+        view.description.clone_from(&config.description);
+        view.cardinality_limit = config.cardinality_limit.and_then(|limit| usize::try_from(limit).ok());
+        if let Some(keys) = &config.attribute_keys {
+            view = view.with_attribute_keys(keys.iter().cloned());
+        }
+        match &config.aggregation {
+            None => {}
+            Some(config::Aggregation::Drop) => view.drop = true,
+            Some(config::Aggregation::Sum) => view.aggregation = Some(Aggregation::Sum),
+            Some(config::Aggregation::LastValue) => view.aggregation = Some(Aggregation::LastValue),
+            Some(config::Aggregation::ExplicitBuckets { boundaries, record_min_max }) => {
+                view.boundaries = Some(boundaries.clone());
+                view.aggregation = Some(Aggregation::ExplicitBucketHistogram {
+                    boundaries: boundaries.clone(),
+                    record_min_max: *record_min_max,
+                });
             }
-        },
+            Some(config::Aggregation::ExponentialBuckets { max_scale, max_size, record_min_max }) => {
+                view.aggregation = Some(Aggregation::Base2ExponentialHistogram {
+                    max_scale: *max_scale,
+                    max_size: *max_size,
+                    record_min_max: *record_min_max,
+                });
+            }
+        }
+        view
     }
 }
 
@@ -122,6 +207,7 @@ pub(crate) struct Views {
     views: Vec<View>,
     /// The default aggregation of histograms.
     exponential: bool,
+    cardinality: CardinalityLimits,
 }
 
 /// What the exemplars of a stream depend on.
@@ -135,48 +221,77 @@ pub(crate) struct StreamView {
 }
 
 impl Views {
-    pub(crate) fn new(views: Vec<View>, exponential: bool) -> Arc<Self> {
-        Arc::new(Self { views, exponential })
+    /// Those given in code, then those of the configuration.
+    pub(crate) fn new(mut views: Vec<View>, config: &config::MetricsConfig) -> Arc<Self> {
+        views.extend(config.views.iter().map(View::from));
+        let exponential = config.histogram == config::HistogramAggregation::Base2Exponential;
+        Arc::new(Self { views, exponential, cardinality: config.cardinality })
     }
 
-    fn find(&self, instrument: &str) -> Option<&View> {
-        self.views.iter().find(|view| view.matches(instrument))
+    fn find(&self, asked: &Asked<'_>) -> Option<&View> {
+        self.views.iter().find(|view| view.selects(asked))
+    }
+
+    /// Series of an instrument's metric, unless a view says otherwise.
+    fn limit(&self, asked: InstrumentKind) -> usize {
+        let place = InstrumentType::ALL.iter().position(|known| kind(*known) == asked);
+        let own = place.and_then(|place| self.cardinality.by_type[place]);
+        let limit = own.or(self.cardinality.default).and_then(|limit| usize::try_from(limit).ok());
+        limit.unwrap_or(DEFAULT_CARDINALITY_LIMIT)
     }
 
     /// The stream of an instrument, as exemplars see it.
-    pub(crate) fn stream(&self, instrument: &str, kind: InstrumentKind) -> StreamView {
-        let histogram = matches!(kind, InstrumentKind::Histogram);
-        let view = self.find(instrument);
+    pub(crate) fn stream(&self, asked: &Asked<'_>) -> StreamView {
+        let histogram = matches!(asked.kind, InstrumentKind::Histogram);
+        let view = self.find(asked);
         let boundaries = view.and_then(|view| view.boundaries.clone());
+        let own = view.and_then(|view| view.aggregation.as_ref());
+        let exponential = match own {
+            Some(own) => matches!(own, Aggregation::Base2ExponentialHistogram { .. }),
+            None => self.exponential && boundaries.is_none(),
+        };
         StreamView {
             name: view.and_then(|view| view.name.clone()),
-            exponential: histogram && self.exponential && boundaries.is_none(),
+            exponential: histogram && exponential,
             boundaries,
             allowed_keys: view.and_then(|view| view.allowed_keys.clone()),
             cardinality_limit: view
                 .and_then(|view| view.cardinality_limit)
-                .unwrap_or(DEFAULT_CARDINALITY_LIMIT),
+                .unwrap_or_else(|| self.limit(asked.kind)),
         }
     }
 
     /// The same stream, for the SDK.
     pub(crate) fn sdk_stream(&self, instrument: &Instrument) -> Option<Stream> {
-        let view = self.find(instrument.name());
-        let histogram = matches!(instrument.kind(), InstrumentKind::Histogram);
-        if view.is_none() && !(histogram && self.exponential) {
+        let asked = Asked {
+            name: instrument.name(),
+            kind: instrument.kind(),
+            unit: instrument.unit(),
+            scope: instrument.scope(),
+        };
+        let view = self.find(&asked);
+        let histogram = matches!(asked.kind, InstrumentKind::Histogram);
+        let limited = self.limit(asked.kind) != DEFAULT_CARDINALITY_LIMIT;
+        if view.is_none() && !limited && !(histogram && self.exponential) {
             return None;
         }
         let mut stream = Stream::builder();
-        let shape = self.stream(instrument.name(), instrument.kind());
+        let shape = self.stream(&asked);
         if let Some(name) = shape.name {
             stream = stream.with_name(name);
+        }
+        if let Some(description) = view.and_then(|view| view.description.clone()) {
+            stream = stream.with_description(description);
         }
         if let Some(keys) = &shape.allowed_keys {
             stream = stream.with_allowed_attribute_keys(keys.iter().cloned());
         }
         stream = stream.with_cardinality_limit(shape.cardinality_limit);
+        let own = view.and_then(|view| view.aggregation.clone());
         if view.is_some_and(|view| view.drop) {
             stream = stream.with_aggregation(Aggregation::Drop);
+        } else if let Some(aggregation) = own {
+            stream = stream.with_aggregation(aggregation);
         } else if shape.exponential {
             // specification, metrics/sdk.md "Base2 Exponential Bucket Histogram Aggregation": the defaults
             let aggregation =
@@ -205,6 +320,8 @@ mod tests {
             ("a*b*c", "a-x-b-y-c", true),
             ("a*b*c", "a-x-c-y-b", false),
             ("*", "anything", true),
+            ("job.?", "job.a", true),
+            ("job.?", "job.ab", false),
         ] {
             assert_eq!(View::new(pattern).matches(name), expected, "{pattern} {name}");
         }

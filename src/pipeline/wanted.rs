@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Instant};
 use opentelemetry_sdk::{Resource, trace::SpanData};
 
 use super::{
+    exemplars::Take,
     exporter::{ExporterThread, Tasks},
     logs::{LogExport, ScopedRecord},
     metrics::{MetricExport, MetricSource, PointAccount},
+    more::More,
     otlp::Lane,
     queue::Queue,
     scrub::Scrub,
@@ -29,13 +31,14 @@ pub(super) struct Wanted {
     pub(super) metrics: Option<(MetricSource, Arc<PointAccount>)>,
     pub(super) statuses: [Arc<SignalStatus>; 3],
     pub(super) redactor: Redactor,
+    pub(super) more: More,
 }
 
 impl Wanted {
     /// # Errors
     /// One sentence per connection that cannot be prepared.
     pub(super) fn start(self) -> Result<Option<ExporterThread>, Vec<String>> {
-        if self.spans.is_none() && self.logs.is_none() && self.metrics.is_none() {
+        if self.spans.is_none() && self.logs.is_none() && self.metrics.is_none() && self.more.is_empty() {
             return Ok(None);
         }
         match ExporterThread::start(move |tasks| self.spawn(tasks)) {
@@ -48,6 +51,7 @@ impl Wanted {
     /// Runs on the exporter's thread: connections belong to its runtime.
     fn spawn(self, tasks: &mut Tasks) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
+        self.more.spawn(tasks, &self.config, &self.resource, &self.redactor, &mut problems);
         let [trace_status, metric_status, log_status] = self.statuses;
         if let Some(queue) = self.spans {
             let config = &self.config.traces;
@@ -72,6 +76,7 @@ impl Wanted {
                 let started = Instant::now();
                 let export = MetricExport {
                     source,
+                    take: Take::Fresh,
                     transport,
                     account,
                     interval,
@@ -100,12 +105,12 @@ impl Wanted {
 }
 
 /// The processor's limit of an export bounds an attempt as the exporter's own does.
-fn limited(otlp: &Otlp, batch: &Batch) -> Otlp {
+pub(super) fn limited(otlp: &Otlp, batch: &Batch) -> Otlp {
     let timeout = otlp.timeout.into_iter().chain(batch.export_timeout).min();
     Otlp { timeout, ..otlp.clone() }
 }
 
-fn connect(
+pub(super) fn connect(
     signal: Signal,
     exporters: &[Exporter],
     otlp: &Otlp,
@@ -121,6 +126,11 @@ fn connect(
     }
 }
 
-fn lane<T>(signal: Signal, queue: Arc<Queue<T>>, transport: Arc<Transport>, batch: &Batch) -> Lane<T> {
+pub(super) fn lane<T>(
+    signal: Signal,
+    queue: Arc<Queue<T>>,
+    transport: Arc<Transport>,
+    batch: &Batch,
+) -> Lane<T> {
     Lane { signal, queue, transport, schedule_delay: batch.schedule_delay }
 }

@@ -27,6 +27,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use arc_swap::{ArcSwap, Guard};
+
 /// What stands where a secret was.
 pub const REDACTED: &str = "REDACTED";
 
@@ -79,7 +81,11 @@ impl Shape {
 
 /// What is hidden. Cloning is cheap. The default hides by name and by every [`Shape`] that is not by choice.
 #[derive(Clone)]
-pub struct Redactor(Arc<Rules>);
+pub struct Redactor(Arc<ArcSwap<Rules>>);
+
+/// Rules that something was looked through with.
+#[derive(Debug)]
+pub(crate) struct Mark(Arc<Rules>);
 
 #[derive(Debug, Clone)]
 struct Rules {
@@ -109,7 +115,7 @@ impl Rules {
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Redactor").field(&self.0).finish()
+        f.debug_tuple("Redactor").field(&**self.rules()).finish()
     }
 }
 
@@ -131,7 +137,7 @@ impl Redactor {
     #[must_use]
     pub fn off() -> Self {
         let rules = Rules { names: false, on: false, shapes: 0, own: Vec::new(), harmless: Vec::new() };
-        Self(Arc::new(rules))
+        Self::of(rules)
     }
 
     fn fresh() -> Self {
@@ -144,7 +150,7 @@ impl Redactor {
             Shape::RandomString,
         ];
         let shapes = shapes.into_iter().fold(0, |all, shape| all | shape.bit());
-        Self(Arc::new(Rules { names: true, on: true, shapes, own: Vec::new(), harmless: Vec::new() }))
+        Self::of(Rules { names: true, on: true, shapes, own: Vec::new(), harmless: Vec::new() })
     }
 
     /// Hides values of these names too, wherever a name has their words in a row: `customer_number` stands for
@@ -177,11 +183,39 @@ impl Redactor {
         self.change(|rules| rules.shapes &= !shape.bit())
     }
 
-    fn change(mut self, change: impl FnOnce(&mut Rules)) -> Self {
-        let rules = Arc::make_mut(&mut self.0);
-        change(rules);
+    /// The rules as they are now; see [`is`](Self::is).
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.0.load_full())
+    }
+
+    /// Whether the rules are still those of the mark, not just equal ones.
+    pub(crate) fn is(&self, mark: &Mark) -> bool {
+        Arc::ptr_eq(&self.0.load(), &mark.0)
+    }
+
+    fn of(rules: Rules) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(rules)))
+    }
+
+    fn rules(&self) -> Guard<Arc<Rules>> {
+        self.0.load()
+    }
+
+    /// Follows these rules from now on, and so do its clones.
+    pub(crate) fn follow(&self, rules: &Self) {
+        self.0.store(rules.0.load_full());
+    }
+
+    /// The same rules, in a redactor that follows others on its own.
+    pub(crate) fn apart(&self) -> Self {
+        Self::of(Rules::clone(&self.rules()))
+    }
+
+    fn change(self, change: impl FnOnce(&mut Rules)) -> Self {
+        let mut rules = Rules::clone(&self.rules());
+        change(&mut rules);
         rules.on = rules.names || rules.shapes != 0 || !rules.own.is_empty();
-        self
+        Self::of(rules)
     }
 
     /// Whether a value of this name is hidden whatever it looks like.
@@ -192,34 +226,36 @@ impl Redactor {
     /// say otherwise do not: `public_key`, `routing_key`, `token.type`, `session_count`.
     #[must_use]
     pub fn is_secret_name(&self, name: &str) -> bool {
-        self.0.on && self.0.is_secret_name(name)
+        let rules = self.rules();
+        rules.on && rules.is_secret_name(name)
     }
 
     /// What may be seen of a value with a name: an attribute, a field, a header, a variable.
     #[must_use]
     pub fn value<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
-        if !self.0.on || value.is_empty() {
+        if !self.rules().on || value.is_empty() {
             return Cow::Borrowed(value);
         }
-        if self.0.is_secret_name(name) { Cow::Borrowed(REDACTED) } else { self.text(value) }
+        if self.rules().is_secret_name(name) { Cow::Borrowed(REDACTED) } else { self.text(value) }
     }
 
     /// What may be seen of a text without a name, such as a message: shapes, and the values of secret names that are
     /// written in it (`password=…`, `"token": "…"`, `secret: Some("…")`, `x-api-key: …`).
     #[must_use]
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if self.0.on { scan::scan(text, &self.0) } else { Cow::Borrowed(text) }
+        let rules = self.rules();
+        if rules.on { scan::scan(text, &rules) } else { Cow::Borrowed(text) }
     }
 
     /// What may be seen of a URL's query: the conventions' seven parameters, secret names, shapes.
     #[must_use]
     pub fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
-        if !self.0.on {
+        if !self.rules().on {
             return Cow::Borrowed(query);
         }
         let secret = |pair: &str| {
             pair.split_once('=').is_some_and(|(key, value)| {
-                !value.is_empty() && (SECRET_PARAMETERS.contains(&key) || self.0.is_secret_name(key))
+                !value.is_empty() && (SECRET_PARAMETERS.contains(&key) || self.rules().is_secret_name(key))
             })
         };
         if !query.split('&').any(secret) {

@@ -32,7 +32,7 @@ impl Redactor {
 
     /// Everything a span says.
     pub(crate) fn span(&self, span: &mut SpanData) {
-        if !self.0.on {
+        if !self.rules().on {
             return;
         }
         if let Cow::Owned(seen) = self.text(&span.name) {
@@ -54,10 +54,10 @@ impl Redactor {
 
     /// One attribute. Truth values are never hidden: they say whether there is a secret.
     pub(crate) fn attribute(&self, attribute: &mut KeyValue) {
-        if !self.0.on || matches!(attribute.value, Value::Bool(_)) {
+        if !self.rules().on || matches!(attribute.value, Value::Bool(_)) {
             return;
         }
-        if self.0.is_secret_name(attribute.key.as_str()) {
+        if self.rules().is_secret_name(attribute.key.as_str()) {
             attribute.value = REDACTED.into();
             return;
         }
@@ -80,10 +80,10 @@ impl Redactor {
 
     /// A log record's attribute; its body has no name.
     pub(crate) fn any_value(&self, name: &str, value: AnyValue) -> AnyValue {
-        if !self.0.on || matches!(value, AnyValue::Boolean(_)) {
+        if !self.rules().on || matches!(value, AnyValue::Boolean(_)) {
             return value;
         }
-        if !name.is_empty() && self.0.is_secret_name(name) {
+        if !name.is_empty() && self.rules().is_secret_name(name) {
             return AnyValue::from(REDACTED);
         }
         match value {
@@ -110,7 +110,7 @@ impl Redactor {
     ///
     /// A hidden value of a point gets a mark of the value, of this process alone: two series must not become one.
     pub(crate) fn metrics(&self, request: &mut ExportMetricsServiceRequest) {
-        if !self.0.on {
+        if !self.rules().on {
             return;
         }
         let scopes = request.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics);
@@ -149,7 +149,7 @@ impl Redactor {
     fn point(&self, attributes: &mut [ProtoKeyValue]) {
         for ProtoKeyValue { key, value, .. } in attributes {
             let Some(ProtoValue { value: Some(value) }) = value else { continue };
-            let secret = !matches!(value, Proto::BoolValue(_)) && self.0.is_secret_name(key);
+            let secret = !matches!(value, Proto::BoolValue(_)) && self.rules().is_secret_name(key);
             match value {
                 _ if secret => {
                     *value = Proto::StringValue(format!("{REDACTED}-{:08x}", mark(&format!("{value:?}"))))

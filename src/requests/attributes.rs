@@ -12,7 +12,9 @@ use super::{
 };
 
 /// Why an entry ended early, on its span: `operator` or `shutdown`. Not of the conventions: they have no name for it.
-const REASON: &str = "tracewell.cancel.reason";
+pub(super) const REASON: &str = "tracewell.cancel.reason";
+/// How it ended.
+pub(super) const OUTCOME: &str = "tracewell.outcome";
 /// Who cancelled it.
 const BY: &str = "tracewell.cancel.by";
 

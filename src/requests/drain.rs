@@ -79,7 +79,7 @@ impl Registry {
 
     /// Waits until only streams are left, at most for `deadline`, and says what is left then.
     ///
-    /// It ends nothing: closing what is left is the server's part, and comes before the end of telemetry. What is left,
+    /// It ends nothing: closing what is left is the server's part. What is left,
     /// streams included, is marked: dropped from now on, it counts as cancelled or aborted as ever, and its span says
     /// `tracewell.cancel.reason` = `shutdown`.
     /// Cancel safety: may be dropped at any time and called again.

@@ -20,7 +20,7 @@ use super::{
 pub struct History {
     /// Requests or tasks.
     pub kind: Kind,
-    /// The route, empty for requests that none matched; the name of tasks. `_OTHER` for what is beyond 128 of a kind.
+    /// The route, empty for requests that none matched; the name of tasks.
     pub name: StdArc<str>,
     /// How many are active now.
     pub active: usize,
@@ -57,7 +57,8 @@ impl Registry {
     /// ten errors and ten that were given up.
     ///
     /// Exact but for entries that ended well in under 50 ms: of these each shard keeps its last 64, and of older ones
-    /// one per millisecond. Costs about as much as a [`snapshot`](Self::snapshot).
+    /// one per millisecond. What is beyond 128 routes, or names of tasks, shares the place of one. Costs about as much as a
+    /// [`snapshot`](Self::snapshot).
     #[must_use]
     pub fn history(&self) -> Vec<History> {
         let (mut active, mut ended) = (Vec::new(), Vec::new());

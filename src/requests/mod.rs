@@ -61,6 +61,7 @@ mod guard;
 mod handle;
 mod history;
 mod id;
+mod interrupted;
 mod lines;
 mod lost;
 mod new_entry;

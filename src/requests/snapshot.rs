@@ -203,7 +203,7 @@ impl ActiveEntry {
             trace_id: Some(entry.trace_id()).filter(|id| *id != TraceId::INVALID),
             span_id: Some(entry.span_id()).filter(|id| *id != SpanId::INVALID),
             sampled: entry.sampled,
-            started_at: entry.started_at,
+            started_at: entry.started_at(),
             age: now.saturating_duration_since(entry.started),
             stage: stages.last().map(|stage| stage.name.clone()).filter(|name| !name.is_empty()),
             stages,

@@ -9,14 +9,14 @@ mod kubernetes;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
-use opentelemetry::{KeyValue, Value};
+use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_semantic_conventions::{SCHEMA_URL, resource as names};
 
 use crate::{
-    config::{ResourceConfig, Source},
+    config::{AttributeValue, ResourceConfig, Source},
     redaction::Redactor,
 };
 
@@ -56,13 +56,31 @@ fn below(
         KeyValue::new(names::TELEMETRY_DISTRO_VERSION, env!("CARGO_PKG_VERSION")),
         KeyValue::new(names::SERVICE_INSTANCE_ID, uuid::Uuid::new_v4().to_string()),
     ];
-    attributes.extend(detect::all(&config.detectors, source, root));
+    let detected = detect::all(&config.detectors, source, root).into_iter();
+    attributes.extend(detected.filter(|attribute| config.detected.contains(attribute.key.as_str())));
     // a later attribute of the same name replaces an earlier one
     attributes.extend(config.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
+    attributes.extend(config.typed.iter().map(|(key, value)| KeyValue::new(key.clone(), typed(value))));
     attributes.extend(identity.attributes.iter().cloned());
     attributes.push(KeyValue::new(names::SERVICE_NAME, service_name(config, identity)));
     attributes.iter_mut().for_each(|attribute| redactor.attribute(attribute));
-    Resource::builder_empty().with_schema_url(attributes, SCHEMA_URL).build()
+    let schema_url = config.schema_url.clone().map_or(SCHEMA_URL.into(), Cow::Owned);
+    Resource::builder_empty().with_schema_url(attributes, schema_url).build()
+}
+
+fn typed(value: &AttributeValue) -> Value {
+    match value.clone() {
+        AttributeValue::String(value) => value.into(),
+        AttributeValue::Bool(value) => value.into(),
+        AttributeValue::Int(value) => value.into(),
+        AttributeValue::Double(value) => value.into(),
+        AttributeValue::Strings(values) => {
+            Value::Array(Array::String(values.into_iter().map(Into::into).collect()))
+        }
+        AttributeValue::Bools(values) => Value::Array(Array::Bool(values)),
+        AttributeValue::Ints(values) => Value::Array(Array::I64(values)),
+        AttributeValue::Doubles(values) => Value::Array(Array::F64(values)),
+    }
 }
 
 fn service_name(config: &ResourceConfig, identity: &Identity) -> Value {

@@ -16,7 +16,7 @@ pub(crate) fn prometheus(page: &mut String, open: bool, name: impl Fn(&str) -> S
     if ended {
         page.truncate(page.len() - END.len());
     }
-    let reading = process::read();
+    let reading = process::collected();
     let cpu = reading.cpu.map(|(user, system)| user + system);
     let started = process::started_at().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
     let mut family = |kind, plain: &str, help, value| family(page, open, kind, &name(plain), help, value);

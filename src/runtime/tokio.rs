@@ -3,15 +3,15 @@
 //! | metric | |
 //! |---|---|
 //! | `tokio.runtime.workers`, `.tasks.alive`, `.global_queue.depth` | how it is now |
-//! | `tokio.runtime.busy_ratio` | share of the workers' time that was busy, since the value before; 0 to 1 |
+//! | `tokio.runtime.busy_ratio` | share of the workers' time that was busy, since the value before, 0 to 1; a poll counts once it has ended |
 //! | `tokio.runtime.worker.busy_time`, `.worker.parks` | totals |
 //! | `tokio.runtime.event_loop.lag` | by how much the last heartbeat was late |
-//! | `tokio.runtime.blocking_threads` | threads for what blocks; on stable tokio on Linux only, by the threads' usual name |
+//! | `tokio.runtime.blocking_threads` | threads for what blocks; on stable tokio on Linux only, by the threads' usual name, those of other runtimes included |
 //!
 //! Unstable tokio adds `tokio.runtime.blocking_threads.idle`, `.blocking_queue.depth`, `.worker.polls`, `.worker.steals`,
 //! `.worker.overflows`, `.budget_forced_yields`, and `tokio.runtime.polls`: how many polls took how long, by the upper bound
 //! of their bucket in seconds, where the runtime was built with `enable_metrics_poll_time_histogram`. Stable tokio has
-//! nothing that this could be counted from without two readings of the clock per poll.
+//! nothing that this could be counted from: there, [`PollTimes`](super::PollTimes) measures the futures it is given.
 
 use opentelemetry::metrics::Meter;
 use tokio::runtime::Handle;

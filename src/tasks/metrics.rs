@@ -31,44 +31,46 @@ pub(super) fn observe_jobs(
     jobs: impl Fn() -> Vec<PeriodicJob> + Clone + Send + Sync + 'static,
 ) {
     let meter = meter(provider);
-    let times: [(_, _, fn(&PeriodicJob) -> Option<SystemTime>); 2] = [
-        (semconv::LAST_RUN, "When the last run of a periodic task began, in Unix time.", |job| job.last_run),
-        (semconv::NEXT_RUN, "When the next run of a periodic task is due, in Unix time.", |job| {
-            Some(job.next_run)
-        }),
-    ];
-    for (name, description, time) in times {
+    let unix =
+        |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
+    let observe = |name, unit, description, read: fn(&PeriodicJob) -> Gauge| {
         let jobs = jobs.clone();
-        let gauge = meter.f64_observable_gauge(name).with_unit("s").with_description(description);
+        let gauge = meter.f64_observable_gauge(name).with_unit(unit).with_description(description);
         let observed = gauge.with_callback(move |observer| {
             for job in jobs() {
-                let since = time(&job).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-                if let Some(since) = since {
-                    observer.observe(since.as_secs_f64(), &[semconv::named(&job.name)]);
+                let value = match read(&job) {
+                    Gauge::Time(time) => time.and_then(unix),
+                    Gauge::State(state) => Some(f64::from(u8::from(state))),
+                };
+                if let Some(value) = value {
+                    observer.observe(value, &[semconv::named(&job.name)]);
                 }
             }
         });
         // the provider keeps the callback
         let _ = observed.build();
-    }
-    let states: [(_, _, fn(&PeriodicJob) -> bool); 2] = [
-        (semconv::LATE, "1 while a periodic task is late for its next run, or its last run was.", |job| {
-            job.overrun
-        }),
-        (semconv::FAILING, "1 when the last run of a periodic task did not go well.", |job| {
-            job.last_error.is_some()
-        }),
-    ];
-    for (name, description, state) in states {
-        let jobs = jobs.clone();
-        let gauge = meter.i64_observable_gauge(name).with_unit("1").with_description(description);
-        let observed = gauge.with_callback(move |observer| {
-            for job in jobs() {
-                observer.observe(i64::from(state(&job)), &[semconv::named(&job.name)]);
-            }
-        });
-        let _ = observed.build();
-    }
+    };
+    observe(semconv::LAST_RUN, "s", "When the last run of a periodic task began, in Unix time.", |job| {
+        Gauge::Time(job.last_run)
+    });
+    observe(semconv::NEXT_RUN, "s", "When the next run of a periodic task is due, in Unix time.", |job| {
+        Gauge::Time(Some(job.next_run))
+    });
+    observe(
+        semconv::LATE,
+        "1",
+        "1 while a periodic task is late for its next run, or its last run was.",
+        |job| Gauge::State(job.overrun),
+    );
+    observe(semconv::FAILING, "1", "1 when the last run of a periodic task did not go well.", |job| {
+        Gauge::State(job.last_error.is_some())
+    });
+}
+
+/// What a gauge of a periodic task shows.
+enum Gauge {
+    Time(Option<SystemTime>),
+    State(bool),
 }
 
 impl Instruments {

@@ -78,6 +78,7 @@ impl Running {
             .with_start(started_at, started);
         entry.parent_id = parent.map(|parent| parent.id());
         entry.cancellable = start.cancellable;
+        entry.tracing_id = span.tracing_id();
         let entry = tasks.registry().start(entry);
         let handle = entry.handle().clone();
         if let Some(id) = start.id {

@@ -134,18 +134,8 @@ impl Backends {
     /// # Errors
     /// As [`start`](Self::start).
     pub(crate) fn collector_in_front_of(endpoint: &str) -> Result<Self, String> {
-        let pipeline = serde_json::json!({ "exporters": ["otlp_http/next"] });
-        let overlay = serde_json::json!({
-            "exporters": { "otlp_http/next": {
-                "endpoint": endpoint,
-                "compression": "none",
-                "sending_queue": { "enabled": false },
-                "retry_on_failure": { "enabled": false },
-            } },
-            "service": { "pipelines": { "traces": pipeline, "logs": pipeline, "metrics": pipeline } },
-        });
         Self::start_programs(Ports::free, |binaries, ports, dir| {
-            vec![programs::otelcol(binaries, ports, dir, format!("yaml:{overlay}"))]
+            vec![programs::otelcol(binaries, ports, dir, programs::in_front_of(endpoint))]
         })
     }
 

@@ -102,6 +102,36 @@ fn a_stuck_request_is_reported_and_cancelled_at_the_deadline() {
 }
 
 #[test]
+fn what_another_server_still_holds_at_the_end_keeps_its_trace() {
+    let mut world = World::new();
+    let (layer, telemetry) = (world.layer.clone(), world.take_telemetry());
+    let (report, shutdown, held) = world.run(async move {
+        let mut service = Router::new().route("/", any(pending::<()>)).layer(layer);
+        let request = http::Request::get("/").body(Body::empty()).unwrap();
+        let mut held = Box::pin(tower::Service::call(&mut service, request));
+        let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(held.as_mut().poll(cx).is_pending()));
+        assert!(waits.await);
+        let report = telemetry.drain(Duration::ZERO).await;
+        assert_eq!(telemetry.health().phase(), Phase::Draining);
+        (report, telemetry.shutdown().await, held)
+    });
+    assert_eq!((report.left.len(), shutdown.unwrap().is_complete()), (1, true));
+    assert_eq!(world.exported_spans(), 1, "its trace is whole");
+    assert_eq!(world.totals().active(), 1, "it is nobody's business to end it");
+    drop(held);
+    let totals = world.totals();
+    assert_eq!((totals.started, totals.cancelled), (1, 1));
+    let spans = world.server_spans();
+    assert_eq!(spans.len(), 1, "once");
+    let said = |key: &str| {
+        let found = spans[0].attributes.iter().find(|said| said.key.as_str() == key);
+        found.map(|said| said.value.to_string())
+    };
+    assert_eq!(said("tracewell.outcome").as_deref(), Some("interrupted"));
+    assert_eq!(said("tracewell.cancel.reason").as_deref(), Some("shutdown"));
+}
+
+#[test]
 fn the_time_before_the_drain_belongs_to_the_requests_too() {
     let mut world = World::with(&[("TRACEWELL_PRESTOP_MS", "200"), ("TRACEWELL_DRAIN_MS", "20000")]);
     let finish = Arc::new(Notify::new());

@@ -243,6 +243,11 @@ impl World {
         logs.iter().filter(|log| log.body() == message).map(|log| log.trace_id()).collect()
     }
 
+    /// The telemetry, for a test that ends it itself.
+    pub(crate) fn take_telemetry(&mut self) -> Telemetry {
+        self.telemetry.take().unwrap()
+    }
+
     /// The admin endpoints of this world.
     pub(crate) fn admin(&self) -> Router {
         tracewell::admin::router(self.telemetry.as_ref().unwrap())

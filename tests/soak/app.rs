@@ -121,7 +121,7 @@ fn router(extra: Extra) -> Router {
         .route("/error", any(|| async { (StatusCode::INTERNAL_SERVER_ERROR, "no") }))
         .route("/slow", any(slow))
         .route("/abort", any(slow))
-        .route("/timeout", any(|| std::future::pending::<()>()))
+        .route("/timeout", any(std::future::pending::<()>))
         .route("/panic", any(panic))
         .route("/panic-in-body", any(|| async { panicking_body() }))
         .route("/stream", any(|| async { chunks(4, false) }))

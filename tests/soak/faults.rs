@@ -35,7 +35,7 @@ pub(crate) fn trouble(collector: &Collector, mut dice: Dice, stop: &mpsc::Receiv
 fn fault(dice: &mut Dice) -> Fault {
     match dice.below(11) {
         0 => Fault::Hang,
-        1 => Fault::Delay(dice.up_to(Duration::from_millis(400))),
+        1 => Fault::Delay(dice.up_to(Duration::from_millis(1500))),
         2 => Fault::throttled(Duration::ZERO),
         3 => Fault::bad_request(),
         4 => Fault::unauthenticated(),

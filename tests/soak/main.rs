@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Rounds after which everything that grows once has grown.
 const WARM_UP: usize = 2;
 /// Live bytes that the end may have over the warm-up: what lists and tables grow by at a new peak of concurrency.
-const GROWTH: isize = 1024 * 1024;
+const GROWTH: isize = 2 * 1024 * 1024;
 
 fn main() -> ExitCode {
     let mut settings = Settings::from_environment();
@@ -165,8 +165,8 @@ impl Game {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
             ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
-            ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "250"),
             ("OTEL_BSP_SCHEDULE_DELAY", "20"),
             ("OTEL_BLRP_SCHEDULE_DELAY", "20"),
             ("OTEL_LOG_LEVEL", "none"),

@@ -15,7 +15,7 @@ const SHOWN: usize = 120;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mistake {
-    /// The variable, or the builder's method.
+    /// The variable, or the path in the configuration file: `tracer_provider.processors[0].batch`.
     pub variable: Cow<'static, str>,
     /// The value as given, shortened, secrets and credentials hidden; `None` = it cannot be shown as text.
     pub value: Option<String>,
@@ -23,6 +23,10 @@ pub struct Mistake {
     pub problem: String,
     /// What is used instead; empty = the setting is ignored.
     pub used: String,
+    /// The line of the configuration file, from 1.
+    pub line: Option<usize>,
+    /// Something to know, not a mistake: `TRACEWELL_STRICT` lets it pass.
+    pub warning: bool,
     /// A part of the value is used.
     pub(crate) partly: bool,
 }
@@ -37,7 +41,27 @@ impl Mistake {
     ) -> Self {
         let value = Redactor::default().owned_text(redacted(value).into_owned());
         let value = Some(shortened(&value).into_owned());
-        Self { variable: variable.into(), value, problem: problem.into(), used: used.into(), partly: false }
+        Self {
+            variable: variable.into(),
+            value,
+            problem: problem.into(),
+            used: used.into(),
+            line: None,
+            warning: false,
+            partly: false,
+        }
+    }
+
+    /// The same, as something to know.
+    pub(crate) fn warned(mut self) -> Self {
+        self.warning = true;
+        self
+    }
+
+    /// The same on a line of the configuration file.
+    pub(crate) fn at_line(mut self, line: usize) -> Self {
+        self.line = Some(line).filter(|line| *line > 0);
+        self
     }
 
     /// The same where a part of the value is used.
@@ -62,6 +86,9 @@ impl Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.variable)?;
+        if let Some(line) = self.line {
+            write!(f, " (line {line})")?;
+        }
         match self.value.as_deref() {
             None => {}
             Some(HIDDEN) => write!(f, "={HIDDEN}")?,

@@ -1,5 +1,7 @@
 //! The value types of the configuration: parsed once, never re-validated; none shows a secret.
 
+mod attribute;
+mod component;
 mod endpoint;
 mod headers;
 mod ip_range;
@@ -7,14 +9,17 @@ mod mistake;
 mod sampler;
 mod words;
 
+pub(crate) use self::attribute::matches;
 pub(super) use self::mistake::{redacted, shortened};
 pub(super) use self::words::Word;
 pub use self::{
+    attribute::{AttributeValue, Patterns},
+    component::{Component, ComponentKind},
     endpoint::Endpoint,
     headers::Headers,
     ip_range::IpRange,
     mistake::{Mistake, Secret},
-    sampler::Sampler,
+    sampler::{ParentSamplers, Sampler},
     words::{
         AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
         LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,

@@ -1,7 +1,7 @@
 //! Every variable: the table of what there is, and the reading of it all into a [`Config`].
 
 mod otlp;
-mod parse;
+pub(super) mod parse;
 mod reader;
 mod table;
 
@@ -12,31 +12,41 @@ use self::{
         ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_CANCEL, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT,
         ATTRIBUTE_VALUE_LENGTH_LIMIT, BAGGAGE_ATTRIBUTES, BLRP_EXPORT_TIMEOUT, BLRP_MAX_EXPORT_BATCH_SIZE,
         BLRP_MAX_QUEUE_SIZE, BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE,
-        BSP_MAX_QUEUE_SIZE, BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT,
-        EXCEPTION_SIGNAL, HTTP_KNOWN_METHODS, HTTP_REQUEST_HEADERS, HTTP_RESPONSE_HEADERS,
-        LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL, LOGRECORD_ATTRIBUTE_COUNT_LIMIT,
-        LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_DROP, LOGS_EXPORTER, METRIC_ATTRIBUTES,
-        METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER,
-        METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST, PROMETHEUS_PORT,
-        PROPAGATORS, PROXY_HEADERS, PUBLIC_ENDPOINT, REQUEST_LOG_LINES, RESOURCE_ATTRIBUTES,
-        RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED, SERVICE_NAME, SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT,
-        SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT, STUCK,
-        STUCK_TASKS, TRACES_DROP, TRACES_EXPORTER, TRACES_SAMPLER, TRACES_SAMPLER_ARG, TRUSTED_PROXIES,
-        UNSUPPORTED,
+        BSP_MAX_QUEUE_SIZE, BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONFIG_FILE, CONSOLE, DRAIN,
+        EVENT_ATTRIBUTE_COUNT_LIMIT, EXCEPTION_SIGNAL, HTTP_KNOWN_METHODS, HTTP_REQUEST_HEADERS,
+        HTTP_RESPONSE_HEADERS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL,
+        LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_DROP, LOGS_EXPORTER,
+        METRIC_ATTRIBUTES, METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER,
+        METRICS_EXPORTER, METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST,
+        PROMETHEUS_PORT, PROPAGATORS, PROXY_HEADERS, PUBLIC_ENDPOINT, REDACT_EXCEPT, REDACT_NAMES, RELOAD,
+        RELOAD_SIGHUP, REQUEST_LOG_LINES, RESOURCE_ATTRIBUTES, RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED,
+        SERVICE_NAME, SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT,
+        SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT, STUCK, STUCK_TASKS, TRACES_DROP,
+        TRACES_EXPORTER, TRACES_SAMPLER, TRACES_SAMPLER_ARG, TRUSTED_PROXIES, UNSUPPORTED,
     },
 };
 use super::{
-    AdminConfig, Batch, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake, PrometheusPage,
-    RequestsConfig, ResourceConfig, Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig,
+    AdminConfig, Batch, CardinalityLimits, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake,
+    PrometheusPage, RedactionConfig, ReloadConfig, RequestsConfig, ResourceConfig, Sampler, ShutdownConfig,
+    Signal, Source, SpanLimits, TracesConfig, file,
 };
 
+pub(super) use self::reader::Bad;
 pub use self::table::{Variable, table};
 
 /// Name of the resource attribute that `OTEL_SERVICE_NAME` wins over.
 const SERVICE_NAME_ATTRIBUTE: &str = "service.name";
 
-/// Reads every variable.
+/// Reads the configuration file if one is named, else every variable.
 pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
+    match file::chosen(source) {
+        Some((variable, path)) => file::resolve(source, variable, &path),
+        None => resolve_variables(source),
+    }
+}
+
+/// Reads every variable.
+pub(super) fn resolve_variables(source: &Source) -> (Config, Vec<Mistake>) {
     let mut reader = Reader::new(source);
     let r = &mut reader;
     r.preset = r.get(&PRESET, parse::word);
@@ -77,7 +87,18 @@ pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
             log_lines: r.get(&REQUEST_LOG_LINES, parse::log_lines),
             metric_attributes: r.optional(&METRIC_ATTRIBUTES, parse::attribute_names).unwrap_or_default(),
         },
+        reload: ReloadConfig {
+            every: r.get(&RELOAD, parse::timeout),
+            sighup: r.get(&RELOAD_SIGHUP, parse::boolean),
+        },
+        redaction: RedactionConfig {
+            names: r.optional(&REDACT_NAMES, parse::names).unwrap_or_default(),
+            except: r.optional(&REDACT_EXCEPT, parse::names).unwrap_or_default(),
+        },
+        components: Vec::new(),
+        file: None,
     };
+    r.optional(&CONFIG_FILE, parse::text);
     for (name, why) in UNSUPPORTED {
         if let Some(value) = source.get(name) {
             r.add(Mistake::new(*name, &value, *why, ""));
@@ -94,6 +115,7 @@ fn resource(r: &mut Reader<'_>) -> ResourceConfig {
         service_name: r.optional(&SERVICE_NAME, parse::text).or(name),
         attributes,
         detectors: r.get(&RESOURCE_DETECTORS, parse::detectors),
+        ..ResourceConfig::default()
     }
 }
 
@@ -108,6 +130,7 @@ fn traces(r: &mut Reader<'_>) -> TracesConfig {
         ),
         limits: limits(r),
         otlp: otlp(r, Signal::Traces),
+        more: Vec::new(),
     }
 }
 
@@ -214,6 +237,9 @@ fn metrics(r: &mut Reader<'_>) -> MetricsConfig {
         prometheus: (r.get(&PROMETHEUS_HOST, parse::host), r.get(&PROMETHEUS_PORT, parse::port)),
         page: PrometheusPage::default(),
         otlp: otlp(r, Signal::Metrics),
+        more: Vec::new(),
+        views: Vec::new(),
+        cardinality: CardinalityLimits::default(),
     }
 }
 
@@ -226,6 +252,7 @@ fn logs(r: &mut Reader<'_>) -> LogsConfig {
             &LOGS_DROP,
         ),
         otlp: otlp(r, Signal::Logs),
+        more: Vec::new(),
         limits: log_limits(r),
         filter: r.get(&RUST_LOG, parse::filter),
         format: r.optional(&LOG_FORMAT, parse::word),

@@ -56,7 +56,7 @@ pub(super) fn port(text: &str) -> Parsed<u16> {
     text.parse().map_err(|_| bad())
 }
 
-pub(super) fn host(text: &str) -> Parsed<String> {
+pub(in crate::config) fn host(text: &str) -> Parsed<String> {
     let bare = text.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(text);
     let is_name = bare.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
     if is_name || bare.parse::<std::net::IpAddr>().is_ok() { Ok(bare.to_owned()) } else { Err(bad()) }
@@ -199,7 +199,7 @@ pub(super) fn names(text: &str) -> Parsed<Vec<String>> {
     list(text, |entry| Some(entry.to_owned()))
 }
 
-pub(super) fn methods(text: &str) -> Parsed<Vec<String>> {
+pub(in crate::config) fn methods(text: &str) -> Parsed<Vec<String>> {
     list(text, |entry| http::Method::from_bytes(entry.as_bytes()).ok().map(|method| method.to_string()))
 }
 
@@ -219,7 +219,7 @@ pub(super) fn log_lines(text: &str) -> Parsed<usize> {
 }
 
 /// All or nothing; of two pairs with one key the later counts.
-pub(super) fn attributes(text: &str) -> Parsed<Vec<(String, String)>> {
+pub(in crate::config) fn attributes(text: &str) -> Parsed<Vec<(String, String)>> {
     let mut found: Vec<(String, String)> = Vec::new();
     for (index, pair) in text.split(',').enumerate() {
         if pair.trim().is_empty() {
@@ -249,11 +249,11 @@ pub(super) fn headers(text: &str) -> Parsed<Headers> {
     Err(if headers.is_empty() { because(why) } else { partly(why, headers, shown) })
 }
 
-pub(super) fn certificates(path: &str) -> Parsed<PathBuf> {
+pub(in crate::config) fn certificates(path: &str) -> Parsed<PathBuf> {
     pem(path, |label| label == "CERTIFICATE" || label == "TRUSTED CERTIFICATE")
 }
 
-pub(super) fn private_key(path: &str) -> Parsed<PathBuf> {
+pub(in crate::config) fn private_key(path: &str) -> Parsed<PathBuf> {
     pem(path, |label| label.ends_with("PRIVATE KEY"))
 }
 

@@ -10,11 +10,11 @@ use crate::config::{
 };
 
 /// Why a value cannot be used as it stands; what is accepted is added from the table.
-pub(super) struct Bad<T> {
+pub(in crate::config) struct Bad<T> {
     /// What is wrong; empty = the value as a whole.
-    pub(super) why: String,
+    pub(in crate::config) why: String,
     /// The part that can be used all the same, and how to show it.
-    pub(super) instead: Option<Box<(T, String)>>,
+    pub(in crate::config) instead: Option<Box<(T, String)>>,
 }
 
 // the value may be a secret
@@ -24,7 +24,7 @@ impl<T> fmt::Debug for Bad<T> {
     }
 }
 
-pub(super) type Parsed<T> = Result<T, Bad<T>>;
+pub(in crate::config) type Parsed<T> = Result<T, Bad<T>>;
 
 /// The value as a whole is not what is accepted.
 pub(super) fn bad<T>() -> Bad<T> {

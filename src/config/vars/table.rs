@@ -112,6 +112,8 @@ macro_rules! otlp {
 }
 
 table! {
+    CONFIG_FILE = var("OTEL_CONFIG_FILE", "", "a YAML file of the declarative configuration, format 1.0 or 1.1",
+        "takes the place of every other OTEL_ variable");
     SDK_DISABLED = var("OTEL_SDK_DISABLED", "false", BOOL,
         "true: no exporter, no thread, no socket; propagation and stdout logs keep working");
     SERVICE_NAME = var("OTEL_SERVICE_NAME", "(detected)", "text", "the service's name; wins over service.name in OTEL_RESOURCE_ATTRIBUTES");
@@ -179,6 +181,11 @@ table! {
     RUST_LOG = var("RUST_LOG", "info", "directives of tracing's EnvFilter such as info,my_crate=debug", "which log events are kept");
 
     PRESET = var("TRACEWELL_PRESET", "production", "production, development or test", "a set of defaults; explicit settings win over it");
+    RELOAD = var("TRACEWELL_CONFIG_RELOAD_MS", "0", "milliseconds, a whole number from 0 (= never) to 2147483647",
+        "how often the configuration file is looked at for changes");
+    RELOAD_SIGHUP = var("TRACEWELL_CONFIG_RELOAD_SIGHUP", "false", BOOL, "true: the signal SIGHUP reads the configuration again");
+    REDACT_NAMES = var("TRACEWELL_REDACT_NAMES", "", "a list of names", "values of these names are hidden too, in everything that is sent or shown");
+    REDACT_EXCEPT = var("TRACEWELL_REDACT_EXCEPT", "", "a list of names", "values of exactly these names are shown, although a word in them would hide them");
     STRICT = var("TRACEWELL_STRICT", "false", BOOL, "true: a mistake in the configuration is an error of init");
     LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json or pretty", "how log lines look on stdout");
     ACCESS_LOG = var("TRACEWELL_ACCESS_LOG", "off", "off, errors, slow or all", "which finished requests get a completion record");
@@ -230,8 +237,6 @@ otlp! {
 
 /// Names that a person may set and that have no effect, with what to do instead.
 pub(super) static UNSUPPORTED: &[(&str, &str)] = &[
-    ("OTEL_CONFIG_FILE", "not supported yet; accepted are the single variables"),
-    ("OTEL_EXPERIMENTAL_CONFIG_FILE", "deprecated and not supported; accepted are the single variables"),
     ("OTEL_ENTITIES", "not supported yet; accepted is OTEL_RESOURCE_ATTRIBUTES"),
     (
         "OTEL_EXPORTER_ZIPKIN_ENDPOINT",

@@ -1,6 +1,7 @@
 //! One request from its arrival to its last byte: the guard that is moved call → future → body and ends once.
 
 use std::{
+    borrow::Cow,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -30,7 +31,7 @@ use crate::{
     },
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
     resilience,
-    span_seed::SpanSeed,
+    span_seed::{self, SpanSeed},
 };
 
 /// How an exchange can end.
@@ -76,8 +77,8 @@ pub(super) struct Exchange {
     announced: Option<u64>,
     /// The duration, once span and metrics have it: what is left is a stream.
     recorded: Option<Duration>,
-    /// No span of ours carries the caller's context: it is made current itself, so that it is passed on all the same.
-    attach: bool,
+    /// No span of ours carries the caller's context: it is passed on all the same, and is nobody's here to end.
+    foreign: bool,
     /// Where an operator may cancel requests.
     cancelled: Option<CancelSignal>,
 }
@@ -90,7 +91,7 @@ impl fmt::Debug for Exchange {
 
 /// The request's span and entry as the current ones.
 pub(super) struct Entered<'a> {
-    _span: tracing::span::Entered<'a>,
+    _span: span_seed::Entered<'a>,
     _context: Option<opentelemetry::ContextGuard>,
     _entry: requests::Entered<'a>,
 }
@@ -109,27 +110,26 @@ impl Exchange {
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
         let request_size = announced_length(request.headers());
 
-        let name = match (route, &unremembered) {
-            (Some(route), _) => route.span_name(method).into(),
-            (None, Some(route)) => format!("{} {route}", method.span_name()).into(),
-            (None, None) => method.span_name().into(),
-        };
-        let mut attributes = semconv::start(request, method, scheme, route.map(|route| route.template), peer);
-        if let Some(route) = &unremembered {
-            attributes.push(semconv::unremembered_route(route));
-        }
-        if let Some(origin) = &origin {
-            origin.apply(&mut attributes);
-        }
+        let name = span_name(method, route, unremembered.as_deref());
         let extras = shared.extras.as_deref();
-        if let Some(extras) = extras {
-            attributes.extend(extras.of_request(request.headers()));
-        }
-        let seed =
-            SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes, links: Vec::new() };
-        let (span, context, attach) = start_span(seed, shared, request.headers());
+        let attributes = || {
+            let mut attributes =
+                semconv::start(request, method, scheme, route.map(|route| route.template), peer);
+            attributes.extend(unremembered.as_deref().map(semconv::unremembered_route));
+            if let Some(origin) = &origin {
+                origin.apply(&mut attributes);
+            }
+            if let Some(extras) = extras {
+                attributes.extend(extras.of_request(request.headers()));
+            }
+            attributes
+        };
+        let kind = SpanKind::Server;
+        let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
+        let (span, context, foreign) = start_span(seed, attributes, shared, request.headers());
         let mut new = new_entry(request, method, &context, (started, started_at));
-        new.cancellable = extras.is_some_and(|extras| extras.cancellable);
+        (new.tracing_id, new.cancellable) =
+            (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
         shared.instruments.add_active(method, scheme, 1);
         let entry = shared.registry.start(match (route, &unremembered) {
             (Some(route), _) => new.with_route(Arc::clone(&route.shared)),
@@ -158,15 +158,15 @@ impl Exchange {
             sent: 0,
             announced: None,
             recorded: None,
-            attach,
+            foreign,
         }
     }
 
     /// Makes span and entry current, for a poll.
     pub(super) fn enter(&mut self) -> Entered<'_> {
         let entry = self.scope.enter();
-        let context = self.attach.then(|| self.context.clone().attach());
-        Entered { _span: self.span.enter(), _context: context, _entry: entry }
+        let context = self.context.has_active_span().then(|| self.context.clone().attach());
+        Entered { _span: span_seed::Entered::new(&self.span), _context: context, _entry: entry }
     }
 
     /// Whether an operator wants it gone; its task is woken then.
@@ -340,7 +340,7 @@ impl Exchange {
 
     fn end_span(&self, ending: Ending, duration: Duration) {
         let span = self.context.span();
-        if self.attach || !span.is_recording() {
+        if self.foreign || !span.is_recording() {
             return;
         }
         span.set_attributes(semconv::end(self.status, ending));
@@ -380,8 +380,8 @@ impl Exchange {
         }
         let mut scope = std::mem::take(&mut self.scope);
         let _entry = scope.enter();
-        let _context = self.attach.then(|| self.context.clone().attach());
-        let _span = self.span.enter();
+        let _context = self.context.has_active_span().then(|| self.context.clone().attach());
+        let _span = span_seed::Entered::new(&self.span);
         let (route, outcome) = (self.route_text().unwrap_or(""), self.outcome(ending).as_str());
         match (end, ending) {
             (End::Error { name, message }, _) => semconv::log_exception(name, message, self.method, route),
@@ -406,32 +406,47 @@ fn quietly(record: impl FnOnce()) {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.finish(End::Left);
+        span_seed::release(std::mem::replace(&mut self.span, Span::none()));
     }
 }
 
 /// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span.
-fn start_span(mut seed: SpanSeed, shared: &Resolved, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
+///
+/// Where the span will hardly be recorded, its attributes are made only if it is recorded after all.
+fn start_span(
+    seed: impl FnOnce(Vec<KeyValue>, Vec<Link>) -> SpanSeed,
+    attributes: impl Fn() -> Vec<KeyValue>,
+    shared: &Resolved,
+    headers: &http::HeaderMap,
+) -> (Span, OtelContext, bool) {
     let mut parent = shared.propagated(|propagator| {
         // most callers send nothing, and an extraction that finds nothing is not free
         let named = |field: &str| headers.keys().any(|name| name.as_str().eq_ignore_ascii_case(field));
         let sent = propagator.fields().any(named);
         sent.then(|| propagator.extract(&HeaderExtractor(headers)))
     });
+    let mut links = Vec::new();
     if shared.settings.public_endpoint {
         // a stranger's trace is linked to and not joined, and its baggage stays outside
         let stranger = parent.take().map(|parent| parent.span().span_context().clone());
-        seed.links.extend(stranger.filter(SpanContext::is_valid).map(Link::with_context));
+        links.extend(stranger.filter(SpanContext::is_valid).map(Link::with_context));
     }
     let _parent = parent.clone().map(OtelContext::attach);
-    seed.around(|| {
+    let expected = shared.settings.expects_recording();
+    let seed = seed(if expected { attributes() } else { Vec::new() }, links);
+    let (span, context) = seed.around(|| {
         let span = tracing::info_span!(target: "tracewell::http", "HTTP request");
         // starts the span now: its ids are needed before it is entered
         let context = span.context();
-        match parent {
-            Some(parent) if !context.has_active_span() => (span, parent, true),
-            _ => (span, context, false),
-        }
-    })
+        (span, context)
+    });
+    if !expected && context.span().is_recording() {
+        context.span().set_attributes(attributes());
+    }
+    match parent {
+        Some(parent) if !context.has_active_span() => (span, parent, true),
+        _ => (span, context, false),
+    }
 }
 
 fn new_entry<B>(
@@ -446,6 +461,20 @@ fn new_entry<B>(
         .with_path(semconv::clip(request.uri().path(), 1024))
         .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
         .with_start(started_at, started)
+}
+
+/// Method and route, as far as there is one.
+fn span_name(method: Method, route: Option<&'static Route>, unremembered: Option<&str>) -> Cow<'static, str> {
+    match (route, unremembered) {
+        (Some(route), _) => route.span_name(method).into(),
+        (None, Some(route)) => format!("{} {route}", method.span_name()).into(),
+        (None, None) => method.span_name().into(),
+    }
+}
+
+/// 0 = none.
+fn tracing_id(span: &Span) -> u64 {
+    span.id().map_or(0, |id| id.into_u64())
 }
 
 fn announced_length(headers: &http::HeaderMap) -> Option<u64> {

@@ -6,12 +6,15 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
+use opentelemetry::{
+    Context as OtelContext, metrics::MeterProvider, propagation::TextMapPropagator,
+    trace::TraceContextExt as _,
+};
 use tower_layer::Layer;
 
 use super::{extras::Extras, service::ServerService};
 use crate::{
-    config::{AccessLog, Config, IpRange, ProxyHeaders},
+    config::{AccessLog, Config, IpRange, ProxyHeaders, Sampler},
     http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
     redaction::Redactor,
     requests::Registry,
@@ -36,7 +39,8 @@ pub struct Peer(pub SocketAddr);
 /// ```
 #[derive(Clone)]
 pub struct ServerLayer {
-    options: Options,
+    /// One for all services of a layer: some routers layer anew for each request.
+    shared: Arc<Shared>,
 }
 
 type Unobserved = Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>;
@@ -91,28 +95,35 @@ impl ServerLayer {
     /// A layer that records into the globals that `init` installed.
     #[must_use]
     pub fn new() -> Self {
-        Self { options: Options::default() }
+        Self::of(Options::default())
+    }
+
+    fn of(options: Options) -> Self {
+        Self { shared: Arc::new(Shared { options, resolved: OnceLock::new() }) }
+    }
+
+    fn change(self, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = self.shared.options.clone();
+        change(&mut options);
+        Self::of(options)
     }
 
     /// Enters requests into this registry instead of the global one.
     #[must_use]
-    pub fn with_registry(mut self, registry: Registry) -> Self {
-        self.options.registry = Some(registry);
-        self
+    pub fn with_registry(self, registry: Registry) -> Self {
+        self.change(|options| options.registry = Some(registry))
     }
 
     /// Makes the instruments with this provider instead of the global one.
     #[must_use]
-    pub fn with_meter_provider(mut self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
-        self.options.meters = Some(Arc::new(provider));
-        self
+    pub fn with_meter_provider(self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
+        self.change(|options| options.meters = Some(Arc::new(provider)))
     }
 
     /// Finds the caller's trace with this propagator instead of the global one.
     #[must_use]
-    pub fn with_propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
-        self.options.propagator = Some(Arc::new(propagator));
-        self
+    pub fn with_propagator(self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
+        self.change(|options| options.propagator = Some(Arc::new(propagator)))
     }
 
     /// Requests for which `unobserved` answers true pass without a span, a metric or an entry.
@@ -120,11 +131,10 @@ impl ServerLayer {
     /// It is called once per request, before anything else; it should not block.
     #[must_use]
     pub fn with_unobserved(
-        mut self,
+        self,
         unobserved: impl Fn(&http::Method, &http::Uri) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.options.unobserved = Some(Arc::new(unobserved));
-        self
+        self.change(|options| options.unobserved = Some(Arc::new(unobserved)))
     }
 
     /// The proxies whose `Forwarded` (RFC 7239) or `X-Forwarded-*` headers count, instead of those of
@@ -136,78 +146,63 @@ impl ServerLayer {
     /// The client is the last address in the list that is not such a proxy; scheme and host are what the outermost of them
     /// was asked for. `network.peer.address` stays the connection's.
     #[must_use]
-    pub fn with_trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
-        self.options.proxies = Some(proxies.into_iter().collect());
-        self
+    pub fn with_trusted_proxies(self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
+        self.change(|options| options.proxies = Some(proxies.into_iter().collect()))
     }
 
     /// Which headers of trusted proxies count, instead of `TRACEWELL_PROXY_HEADERS`'s choice.
     #[must_use]
-    pub fn with_proxy_headers(mut self, headers: ProxyHeaders) -> Self {
-        self.options.proxy_headers = Some(headers);
-        self
+    pub fn with_proxy_headers(self, headers: ProxyHeaders) -> Self {
+        self.change(|options| options.proxy_headers = Some(headers))
     }
 
     /// Whether strangers call, whatever `TRACEWELL_PUBLIC_ENDPOINT` says: each request then is the root of a trace of its own,
     /// which links to the caller's span, is sampled by our choice alone, and has none of the caller's baggage.
     #[must_use]
-    pub fn with_public_endpoint(mut self, public: bool) -> Self {
-        self.options.public_endpoint = Some(public);
-        self
+    pub fn with_public_endpoint(self, public: bool) -> Self {
+        self.change(|options| options.public_endpoint = Some(public))
     }
 
     /// Adds `x-trace-id`, for people who read no `traceparent`, to the headers that say what a request's work went through;
     /// see [`set_response_headers`](crate::resilience::set_response_headers).
     #[must_use]
-    pub fn with_trace_id_header(mut self) -> Self {
-        self.options.trace_id_header = true;
-        self
+    pub fn with_trace_id_header(self) -> Self {
+        self.change(|options| options.trace_id_header = true)
     }
 
     /// Makes these headers of requests attributes of the span (`http.request.header.<name>`), beside those of
     /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS`. Secrets in them are hidden.
     #[must_use]
-    pub fn with_captured_request_headers(
-        mut self,
-        names: impl IntoIterator<Item = http::HeaderName>,
-    ) -> Self {
-        self.options.request_headers.extend(names.into_iter().map(|name| name.to_string()));
-        self
+    pub fn with_captured_request_headers(self, names: impl IntoIterator<Item = http::HeaderName>) -> Self {
+        self.change(|options| options.request_headers.extend(names.into_iter().map(|name| name.to_string())))
     }
 
     /// The same for headers of responses (`http.response.header.<name>`), beside those of
     /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS`.
     #[must_use]
-    pub fn with_captured_response_headers(
-        mut self,
-        names: impl IntoIterator<Item = http::HeaderName>,
-    ) -> Self {
-        self.options.response_headers.extend(names.into_iter().map(|name| name.to_string()));
-        self
+    pub fn with_captured_response_headers(self, names: impl IntoIterator<Item = http::HeaderName>) -> Self {
+        self.change(|options| options.response_headers.extend(names.into_iter().map(|name| name.to_string())))
     }
 
     /// Attributes set by [`requests::set_attribute`](crate::requests::set_attribute) that the request's metrics have too,
     /// beside those of `TRACEWELL_METRIC_ATTRIBUTES`. Each value is a series of its own: tenants or plans, never users.
     #[must_use]
-    pub fn with_metric_attributes<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
-        self.options.metric_attributes.extend(keys.into_iter().map(Into::into));
-        self
+    pub fn with_metric_attributes<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.change(|options| options.metric_attributes.extend(keys.into_iter().map(Into::into)))
     }
 
     /// Lets requests be cancelled from outside, by [`Registry::cancel`]; so does `TRACEWELL_ADMIN_CANCEL`.
     ///
     /// A cancelled request's future, or body, is dropped at its next poll. The client sees an empty 503 before the
     /// headers, and a broken connection (HTTP/1) or a reset stream (HTTP/2) after. A tunnel cannot be cancelled.
-    /// It costs every request about one allocation; without it, nothing.
+    /// It costs every request three allocations; without it, nothing.
     #[must_use]
-    pub fn with_cancellation(mut self) -> Self {
-        self.options.cancellable = true;
-        self
+    pub fn with_cancellation(self) -> Self {
+        self.change(|options| options.cancellable = true)
     }
 
-    pub(crate) fn with_settings(mut self, settings: Settings) -> Self {
-        self.options.settings = Some(Arc::new(settings));
-        self
+    pub(crate) fn with_settings(self, settings: Settings) -> Self {
+        self.change(|options| options.settings = Some(Arc::new(settings)))
     }
 }
 
@@ -215,10 +210,7 @@ impl<S> Layer<S> for ServerLayer {
     type Service = ServerService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ServerService::new(
-            inner,
-            Arc::new(Shared { options: self.options.clone(), resolved: OnceLock::new() }),
-        )
+        ServerService::new(inner, Arc::clone(&self.shared))
     }
 }
 
@@ -284,6 +276,8 @@ pub(crate) struct Settings {
     pub(super) metric_attributes: Vec<String>,
     pub(super) cancellable: bool,
     pub(super) redactor: Redactor,
+    /// How spans are sampled, unless attributes are to be made whether they are or not.
+    sampler: Option<Sampler>,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -294,7 +288,8 @@ pub(crate) fn configure(settings: Settings) {
 }
 
 impl Settings {
-    pub(crate) fn new(config: &Config, redactor: &Redactor) -> Self {
+    /// With span processors of the user's, who may look at attributes as spans start, these are there.
+    pub(crate) fn new(config: &Config, redactor: &Redactor, span_processors: bool) -> Self {
         let Config { http, logs, requests, admin, .. } = config;
         Self {
             methods: Methods::new(http.known_methods.iter().map(String::as_str)),
@@ -307,6 +302,36 @@ impl Settings {
             proxies: TrustedProxies::new(&http.trusted_proxies, http.proxy_headers),
             public_endpoint: http.public_endpoint,
             trace_id_header: false,
+            sampler: (!span_processors).then(|| config.traces.sampler.clone()),
+        }
+    }
+
+    /// Whether a span started in the current context will be recorded, more likely than not. A guess, for what would be
+    /// made in vain: the tracer decides.
+    pub(super) fn expects_recording(&self) -> bool {
+        let mut sampler = match &self.sampler {
+            None | Some(Sampler::AlwaysOn) => return true,
+            Some(sampler) => sampler,
+        };
+        let parent = OtelContext::map_current(|current| {
+            let span = current.span();
+            let parent = span.span_context();
+            parent.is_valid().then(|| (parent.is_remote(), parent.is_sampled()))
+        });
+        match (sampler, parent) {
+            (Sampler::ParentBased(_), Some((_, sampled))) => return sampled,
+            (Sampler::ParentBased(root), None) => sampler = root,
+            (Sampler::ParentBasedBy(by), None) => sampler = &by.root,
+            (Sampler::ParentBasedBy(by), Some((true, true))) => sampler = &by.remote_sampled,
+            (Sampler::ParentBasedBy(by), Some((true, false))) => sampler = &by.remote_not_sampled,
+            (Sampler::ParentBasedBy(by), Some((false, true))) => sampler = &by.local_sampled,
+            (Sampler::ParentBasedBy(by), Some((false, false))) => sampler = &by.local_not_sampled,
+            _ => {}
+        }
+        match sampler {
+            Sampler::AlwaysOn | Sampler::ParentBased(_) | Sampler::ParentBasedBy(_) => true,
+            Sampler::AlwaysOff => false,
+            Sampler::TraceIdRatio(ratio) => *ratio >= 0.5,
         }
     }
 

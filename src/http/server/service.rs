@@ -15,6 +15,7 @@ use super::{
     future::ResponseFuture,
     layer::Shared,
 };
+use crate::http::route::only_makes_its_future;
 
 /// A service whose requests are observed; made by [`ServerLayer`](super::ServerLayer).
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ where
         let Ok(mut exchange) = begun else { return ResponseFuture::unobserved(self.inner.call(request)) };
         // a handler may do its work, or panic, before it returns its future
         let inner = {
-            let _entered = exchange.enter();
+            let _entered = (!only_makes_its_future::<S>()).then(|| exchange.enter());
             catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
         };
         match inner {

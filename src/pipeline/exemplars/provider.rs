@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     diagnostics,
-    pipeline::views::{InstrumentKind, Views},
+    pipeline::views::{Asked, InstrumentKind, Views},
 };
 
 /// The SDK's default boundaries (specification, metrics/sdk.md "Explicit Bucket Histogram Aggregation").
@@ -72,11 +72,13 @@ impl ExemplarMeter {
     fn exemplars(
         &self,
         name: &str,
+        unit: Option<&str>,
         kind: InstrumentKind,
         boundaries: Option<&[f64]>,
     ) -> Option<Arc<InstrumentExemplars>> {
         let store = self.store.as_ref()?;
-        let stream = self.views.stream(name, kind);
+        let unit = unit.unwrap_or_default();
+        let stream = self.views.stream(&Asked { name, kind, unit, scope: &self.scope });
         let boundaries = stream.boundaries.as_deref().or(boundaries);
         let layout = match kind {
             InstrumentKind::Counter => Layout::Fixed(1),
@@ -102,7 +104,7 @@ impl ExemplarMeter {
     where
         T: Into<Number> + Copy + Send + Sync + 'static,
     {
-        let exemplars = self.exemplars(&builder.name, InstrumentKind::Counter, None);
+        let exemplars = self.exemplars(&builder.name, builder.unit.as_deref(), InstrumentKind::Counter, None);
         let inner = make(&self.inner, builder.name, builder.description, builder.unit);
         match exemplars {
             Some(exemplars) => Counter::new(Arc::new(WithExemplars { inner, exemplars })),
@@ -118,8 +120,12 @@ impl ExemplarMeter {
     where
         T: Into<Number> + Copy + Send + Sync + 'static,
     {
-        let exemplars =
-            self.exemplars(&builder.name, InstrumentKind::Histogram, builder.boundaries.as_deref());
+        let exemplars = self.exemplars(
+            &builder.name,
+            builder.unit.as_deref(),
+            InstrumentKind::Histogram,
+            builder.boundaries.as_deref(),
+        );
         let inner = make(&self.inner, builder.name, builder.description, builder.unit, builder.boundaries);
         match exemplars {
             Some(exemplars) => Histogram::new(Arc::new(WithExemplars { inner, exemplars })),

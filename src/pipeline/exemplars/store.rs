@@ -22,10 +22,6 @@ pub(crate) enum Take {
     /// Those not sent before, as a push exporter does.
     Fresh,
     /// The latest of each bucket, as a scraped page shows it.
-    #[cfg_attr(
-        not(any(feature = "admin", feature = "testing")),
-        expect(dead_code, reason = "asked for by the admin page and by captures only")
-    )]
     Latest,
 }
 

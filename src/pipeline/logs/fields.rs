@@ -12,6 +12,7 @@ use opentelemetry::{
 use opentelemetry_sdk::logs::SdkLogRecord;
 use tracing::field::{Field, Visit};
 
+use super::messages;
 use crate::{
     pipeline::scrub::{DROPPED, Scrub},
     redaction::REDACTED,
@@ -20,6 +21,8 @@ use crate::{
 /// Longest value of one field; what is longer is cut and marked.
 const MAX_VALUE: usize = 32 * 1024;
 const CUT: &str = "…[cut]";
+/// Stands for a value whose formatting panicked.
+pub(super) const PANICKED: &str = "[this value panicked while it was formatted]";
 
 /// Writes fields into a record, as far as they may be seen.
 pub(super) struct Fields<'a> {
@@ -153,6 +156,11 @@ impl Visit for Fields<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            if let Some(message) = messages::remembered(field, value, &self.scrub.redactor) {
+                return self.record.set_body(message.into());
+            }
+        }
         self.put_text(field, formatted(|out| write!(out, "{value:?}")));
     }
 }
@@ -183,8 +191,7 @@ fn formatted(format: impl FnOnce(&mut Bounded) -> fmt::Result) -> String {
         let _ = format(&mut out);
         out.0
     });
-    std::panic::catch_unwind(format)
-        .unwrap_or_else(|_| "[this value panicked while it was formatted]".to_owned())
+    std::panic::catch_unwind(format).unwrap_or_else(|_| PANICKED.to_owned())
 }
 
 /// Takes a little more than [`MAX_VALUE`], which says that there was more, and then no more.

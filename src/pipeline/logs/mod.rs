@@ -6,6 +6,7 @@ mod fields;
 pub(super) mod fuzzing;
 mod json;
 mod layer;
+mod messages;
 mod pretty;
 
 use std::{sync::Arc, time::Duration};
@@ -58,15 +59,16 @@ pub(crate) enum Records {
 /// The logger provider: for whoever uses OpenTelemetry's log API directly, and for processors of the user's.
 pub(super) fn provider(
     resource: &Resource,
-    queue: Option<Arc<Queue<ScopedRecord>>>,
+    queues: impl IntoIterator<Item = Arc<Queue<ScopedRecord>>>,
     added: Vec<Box<dyn LogProcessor>>,
-    scrub: Scrub,
+    scrub: &Scrub,
 ) -> SdkLoggerProvider {
     let mut builder = SdkLoggerProvider::builder().with_resource(resource.clone());
     for added in added {
         builder = builder.with_log_processor(Added(added));
     }
-    if let Some(queue) = queue {
+    for queue in queues {
+        let scrub = scrub.clone();
         builder = builder.with_log_processor(QueueProcessor { queue, scrub, blank: Blank::default() });
     }
     builder.build()

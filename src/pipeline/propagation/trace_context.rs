@@ -37,7 +37,7 @@ impl TextMapPropagator for TraceContext {
         injector.set(PARENT, written(span));
         // a sampler of the program's may have made it longer than what came in
         let state = span.trace_state().header();
-        if let Some(state) = bounded([state.as_str()].into_iter()) {
+        if let Some(state) = bounded(&[state.as_str()]) {
             injector.set(STATE, state);
         }
     }
@@ -81,7 +81,7 @@ fn found(extractor: &dyn Extractor) -> Option<SpanContext> {
     let [parent] = parents.as_slice() else { return None };
     let (trace_id, span_id, flags) = parsed(parent.trim_matches([' ', '\t']))?;
     let states = extractor.get_all(STATE).unwrap_or_default();
-    let state = bounded(states.into_iter()).and_then(|state| TraceState::from_str(&state).ok());
+    let state = bounded(&states).and_then(|state| TraceState::from_str(&state).ok());
     let context = SpanContext::new(trace_id, span_id, flags, true, state.unwrap_or(TraceState::NONE));
     context.is_valid().then_some(context)
 }
@@ -114,12 +114,10 @@ fn parsed(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
 }
 
 /// The members of all headers of the name, as one text within the limits; `None` = none.
-fn bounded<'a>(headers: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
-    let members = || {
-        let members = headers.clone().flat_map(|header| header.split(','));
-        members.map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
-    };
-    let mut kept: Vec<&str> = members().take(MAX_MEMBERS).collect();
+fn bounded(headers: &[&str]) -> Option<String> {
+    let members = headers.iter().flat_map(|header| header.split(','));
+    let members = members.map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty());
+    let mut kept: Vec<&str> = members.take(MAX_MEMBERS).collect();
     let mut length = kept.iter().map(|member| member.len() + 1).sum::<usize>().checked_sub(1)?;
     while length > MAX_STATE {
         let long = kept.iter().rposition(|member| member.len() > LONG_MEMBER);

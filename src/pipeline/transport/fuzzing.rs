@@ -15,7 +15,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use tower_service::Service;
 
-use super::{Accepted, SendError, SendErrorKind, Transport, grpc, http as http_wire, retry::MAX_ELAPSED};
+use super::{
+    Accepted, SendError, SendErrorKind, Transport, checked::Checked, grpc, http as http_wire,
+    retry::MAX_ELAPSED,
+};
 use crate::{
     config::{Config, DropPolicy, Signal, Source},
     pipeline::{
@@ -29,6 +32,9 @@ use crate::{
 const BATCH: usize = 7;
 
 /// A byte for signal and encoding, two for the status, then headers as lines, an empty line, and the body.
+///
+/// # Panics
+/// When something does not hold.
 pub fn otlp_http(data: &[u8]) {
     let [choice, high, low, rest @ ..] = data else { return };
     let status = StatusCode::from_u16(u16::from_be_bytes([*high, *low]) % 1000).unwrap_or_default();
@@ -48,7 +54,7 @@ pub fn otlp_grpc(data: &[u8]) {
     let (trailers, body) = head(rest);
     let mut response = Response::new(frames(body, trailers));
     *response.headers_mut() = headers;
-    let client = tonic::client::Grpc::new(Answering(Some(response)))
+    let client = tonic::client::Grpc::new(Checked(Answering(Some(response))))
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
     let read = now(grpc::unary(signal(*choice), client, tonic::Request::new(Bytes::from_static(b"sent"))));
     made_of(signal(*choice), read);
@@ -103,11 +109,10 @@ fn waited(after: Option<Duration>) {
     });
 }
 
-/// One like the others.
 #[derive(Debug)]
-struct One;
+struct Nothing;
 
-impl Item for One {
+impl Item for Nothing {
     fn is_kept_first(&self) -> bool {
         false
     }
@@ -117,8 +122,8 @@ impl Item for One {
 fn settled(signal: Signal, read: Result<Accepted, SendError>) {
     let (config, _) = Config::resolve(&Source::from_pairs::<&str, &str>([]));
     let queue = Arc::new(Queue::new(BATCH, BATCH, DropPolicy::Newest));
-    (0..BATCH).for_each(|_| queue.push(One));
-    let account: Arc<dyn AccountSource> = Arc::<Queue<One>>::clone(&queue);
+    (0..BATCH).for_each(|_| queue.push(Nothing));
+    let account: Arc<dyn AccountSource> = Arc::<Queue<Nothing>>::clone(&queue);
     let status = SignalStatus::new(None, account);
     let transport = Transport::new(signal, &[], &config.traces.otlp, status).expect("it has no wire");
     let lane = Lane { signal, queue, transport, schedule_delay: Duration::ZERO };

@@ -10,7 +10,9 @@ use tonic::{
 };
 
 use super::{
-    Accepted, Payload, SendError, SendErrorKind, dns,
+    Accepted, Payload, SendError, SendErrorKind,
+    checked::Checked,
+    dns,
     response::{self, Encoding},
 };
 use crate::config::{Compression, Otlp, Signal};
@@ -62,8 +64,8 @@ impl GrpcWire {
     }
 
     pub(super) async fn send(&self, payload: &Payload) -> Result<Accepted, SendError> {
-        let mut client =
-            tonic::client::Grpc::new(self.channel.clone()).accept_compressed(CompressionEncoding::Gzip);
+        let mut client = tonic::client::Grpc::new(Checked(self.channel.clone()))
+            .accept_compressed(CompressionEncoding::Gzip);
         if self.compression == Compression::Gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }

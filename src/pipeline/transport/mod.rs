@@ -8,6 +8,8 @@
 //! next attempt makes another one and asks for the collector's address again.
 
 mod certificates;
+#[cfg(feature = "otlp-grpc")]
+mod checked;
 mod console;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod dns;
@@ -139,15 +141,15 @@ enum Wire {
 }
 
 impl Wire {
-    /// The same without a connection.
-    fn anew(&self) -> Self {
+    /// The same without a connection; `None` where there is no protocol to speak.
+    fn anew(&self) -> Option<Self> {
         match self {
             #[cfg(feature = "otlp-http")]
-            Self::Http(http) => Self::Http(Box::new(http.anew())),
+            Self::Http(http) => Some(Self::Http(Box::new(http.anew()))),
             #[cfg(feature = "otlp-grpc")]
-            Self::Grpc(grpc) => Self::Grpc(Box::new(grpc.anew())),
+            Self::Grpc(grpc) => Some(Self::Grpc(Box::new(grpc.anew()))),
             #[cfg(not(any(feature = "otlp-http", feature = "otlp-grpc")))]
-            _ => unreachable!("there is no wire without a protocol"),
+            _ => None,
         }
     }
 }
@@ -230,7 +232,9 @@ impl Transport {
             }
         }
         if connected.suspect || connected.since.elapsed() >= self.max_age {
-            *connected = Connected::new(connected.wire.anew(), connected.stamp);
+            if let Some(wire) = connected.wire.anew() {
+                *connected = Connected::new(wire, connected.stamp);
+            }
         }
         Arc::clone(&connected.wire)
     }

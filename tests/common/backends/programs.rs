@@ -44,6 +44,21 @@ pub(crate) fn config(name: &str) -> String {
     config_dir().join(name).display().to_string()
 }
 
+/// An overlay: everything goes to another OTLP server, and a request is answered when that one has answered.
+pub(crate) fn in_front_of(endpoint: &str) -> String {
+    let pipeline = serde_json::json!({ "exporters": ["otlp_http/next"] });
+    let overlay = serde_json::json!({
+        "exporters": { "otlp_http/next": {
+            "endpoint": endpoint,
+            "compression": "none",
+            "sending_queue": { "enabled": false },
+            "retry_on_failure": { "enabled": false },
+        } },
+        "service": { "pipelines": { "traces": pipeline, "logs": pipeline, "metrics": pipeline } },
+    });
+    format!("yaml:{overlay}")
+}
+
 /// The ports of one set; somebody else may take one before its program does, so starting can fail.
 #[derive(Debug, Clone)]
 pub(crate) struct Ports {

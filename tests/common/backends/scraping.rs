@@ -148,7 +148,13 @@ pub(crate) fn prometheus_scrapes_every_page() {
         .prometheus_query("log_ins_total{job=\"UnderscoreEscapingWithSuffixes\",otel_scope_name=\"shop\"}")
         .unwrap();
     assert_eq!((scoped.len(), scoped[0].value), (1, 3.0));
-    // the shop's visitors or nobody: a request of our own is there with its trace
+    a_request_to_the_shop(&prometheus, &shop);
+    let status = shop.terminate();
+    assert!(status.success(), "{status}: {}", shop.said());
+}
+
+/// It is there with its trace: nobody else visits.
+fn a_request_to_the_shop(prometheus: &Backends, shop: &Storefront) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answer = runtime.block_on(async {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
@@ -159,6 +165,4 @@ pub(crate) fn prometheus_scrapes_every_page() {
         "http_server_request_duration_seconds_bucket{job=\"storefront\",http_route=\"/products/{id}\"}";
     let exemplars = prometheus.wait_prometheus_exemplars(selector, |found| !found.is_empty());
     assert!(exemplars.iter().all(|found| found.trace_id.len() == 32), "{exemplars:?}");
-    let status = shop.terminate();
-    assert!(status.success(), "{status}: {}", shop.said());
 }

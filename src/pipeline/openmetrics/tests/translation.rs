@@ -27,11 +27,12 @@ fn expected(text: &str) -> Vec<String> {
     text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
 }
 
+const UTF8: Format = Format::OpenMetrics1_0_0(Escaping::AllowUtf8);
+
 #[test]
-fn names_are_translated_as_the_strategy_says() {
-    let utf8 = Format::OpenMetrics1_0_0(Escaping::AllowUtf8);
+fn classic_names_are_made_as_the_strategy_says() {
     assert_eq!(
-        lines(UnderscoreEscapingWithSuffixes, utf8),
+        lines(UnderscoreEscapingWithSuffixes, UTF8),
         expected(
             r#"# TYPE wait_time_seconds histogram
             # UNIT wait_time_seconds seconds
@@ -49,7 +50,7 @@ fn names_are_translated_as_the_strategy_says() {
         )
     );
     assert_eq!(
-        lines(UnderscoreEscapingWithoutSuffixes, utf8),
+        lines(UnderscoreEscapingWithoutSuffixes, UTF8),
         expected(
             r#"# TYPE wait_time histogram
             wait_time_bucket{http_route="/a",le="1.0"} 1
@@ -64,8 +65,12 @@ fn names_are_translated_as_the_strategy_says() {
             gr_e 1"#
         )
     );
+}
+
+#[test]
+fn names_in_utf8_stay_as_the_strategy_says() {
     assert_eq!(
-        lines(NoUTF8EscapingWithSuffixes, utf8),
+        lines(NoUTF8EscapingWithSuffixes, UTF8),
         expected(
             r#"# TYPE "wait.time_seconds" histogram
             # UNIT "wait.time_seconds" seconds
@@ -83,7 +88,7 @@ fn names_are_translated_as_the_strategy_says() {
         )
     );
     assert_eq!(
-        lines(NoTranslation, utf8),
+        lines(NoTranslation, UTF8),
         expected(
             r#"# TYPE "wait.time" histogram
             {"wait.time_bucket","http.route"="/a",le="1.0"} 1

@@ -1,0 +1,119 @@
+//! Which traces are kept: the SDK's samplers, one by kind of parent, and the choice replaced while the service runs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Link, SpanKind, TraceContextExt as _, TraceId},
+};
+use opentelemetry_sdk::trace::{Sampler as SdkSampler, SamplingResult, ShouldSample};
+
+use crate::config::{ParentSamplers, Sampler};
+
+/// The sampler in use; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct SamplerSwitch(Arc<InUse>);
+
+#[derive(Debug)]
+struct InUse {
+    chosen: ArcSwap<Chosen>,
+    follows_parent: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Chosen {
+    Sdk(SdkSampler),
+    ByParent(Box<ByParent>),
+}
+
+#[derive(Debug)]
+struct ByParent {
+    root: Chosen,
+    remote_sampled: Chosen,
+    remote_not_sampled: Chosen,
+    local_sampled: Chosen,
+    local_not_sampled: Chosen,
+}
+
+impl SamplerSwitch {
+    pub(super) fn new(sampler: &Sampler) -> Self {
+        Self(Arc::new(InUse {
+            chosen: ArcSwap::from_pointee(Chosen::new(sampler)),
+            follows_parent: AtomicBool::new(sampler.follows_parent()),
+        }))
+    }
+
+    /// For spans that begin from now on.
+    pub(crate) fn set(&self, sampler: &Sampler) {
+        self.0.chosen.store(Arc::new(Chosen::new(sampler)));
+        self.0.follows_parent.store(sampler.follows_parent(), Ordering::Relaxed);
+    }
+
+    /// Whether no span is recorded whose parent is not.
+    pub(super) fn follows_parent(&self) -> bool {
+        self.0.follows_parent.load(Ordering::Relaxed)
+    }
+}
+
+impl Chosen {
+    fn new(sampler: &Sampler) -> Self {
+        Self::Sdk(match sampler {
+            Sampler::AlwaysOn => SdkSampler::AlwaysOn,
+            Sampler::AlwaysOff => SdkSampler::AlwaysOff,
+            Sampler::TraceIdRatio(ratio) => SdkSampler::TraceIdRatioBased(*ratio),
+            Sampler::ParentBased(root) => match Self::new(root) {
+                Self::Sdk(root) => SdkSampler::ParentBased(Box::new(root)),
+                Self::ByParent(_) => return Self::by_parent(&ParentSamplers::new(Sampler::clone(root))),
+            },
+            Sampler::ParentBasedBy(by) => return Self::by_parent(by),
+        })
+    }
+
+    fn by_parent(by: &ParentSamplers) -> Self {
+        Self::ByParent(Box::new(ByParent {
+            root: Self::new(&by.root),
+            remote_sampled: Self::new(&by.remote_sampled),
+            remote_not_sampled: Self::new(&by.remote_not_sampled),
+            local_sampled: Self::new(&by.local_sampled),
+            local_not_sampled: Self::new(&by.local_not_sampled),
+        }))
+    }
+
+    /// The one that decides for a span with this parent.
+    fn deciding(&self, parent: Option<&Context>) -> &SdkSampler {
+        let by = match self {
+            Self::Sdk(sampler) => return sampler,
+            Self::ByParent(by) => by,
+        };
+        let parent_span = parent.map(|parent| parent.span().span_context().clone());
+        let next = match parent_span.filter(opentelemetry::trace::SpanContext::is_valid) {
+            None => &by.root,
+            Some(span) => match (span.is_remote(), span.is_sampled()) {
+                (true, true) => &by.remote_sampled,
+                (true, false) => &by.remote_not_sampled,
+                (false, true) => &by.local_sampled,
+                (false, false) => &by.local_not_sampled,
+            },
+        };
+        next.deciding(parent)
+    }
+}
+
+impl ShouldSample for SamplerSwitch {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace_id: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let chosen = self.0.chosen.load();
+        chosen.deciding(parent).should_sample(parent, trace_id, name, kind, attributes, links)
+    }
+}
