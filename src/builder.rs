@@ -9,14 +9,16 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 use crate::{
     components::Components,
     config::{
-        AccessLog, Config, Endpoint, ExemplarFilter, LogFormat, Otlp, Protocol, Sampler, Signal, Source,
+        AccessLog, Config, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage,
+        Protocol, ProxyHeaders, Sampler, Signal, Source,
     },
     environment::BuildInfo,
-    health::Check,
+    health::{Answering, Check, Renderer},
     pipeline::{Additions, View},
     redaction::Redactor,
-    requests::Registry,
+    requests::{Registry, Thresholds},
     resource::Identity,
+    runtime::Allocator,
     telemetry::Telemetry,
 };
 
@@ -35,9 +37,12 @@ pub struct Builder {
     pub(crate) layers: Vec<TracingLayer>,
     pub(crate) registry: Option<Registry>,
     pub(crate) checks: Vec<(String, Check)>,
+    pub(crate) health_renderer: Option<Renderer>,
+    pub(crate) allocator: Option<Allocator>,
     pub(crate) build_info: Option<BuildInfo>,
     pub(crate) panic_hook: Option<bool>,
     pub(crate) components: Components,
+    pub(crate) stuck: Option<Thresholds>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -154,6 +159,22 @@ impl Builder {
         })
     }
 
+    /// How metrics are shown to Prometheus on `/metrics`.
+    ///
+    /// ```
+    /// use tracewell::config::{PrometheusPage, Translation};
+    ///
+    /// let page = PrometheusPage::default().with_translation(Translation::NoTranslation).without_scope_labels();
+    /// let builder = tracewell::Telemetry::builder().with_prometheus_page(page);
+    /// # drop(builder);
+    /// ```
+    pub fn with_prometheus_page(self, page: PrometheusPage) -> Self {
+        self.change(move |config| {
+            config.metrics.page = page;
+            Ok(())
+        })
+    }
+
     /// How often metrics are exported; not zero.
     pub fn with_metric_interval(self, interval: Duration) -> Self {
         self.change(move |config| {
@@ -169,6 +190,21 @@ impl Builder {
     pub fn with_log_format(self, format: LogFormat) -> Self {
         self.change(move |config| {
             config.logs.format = Some(format);
+            Ok(())
+        })
+    }
+
+    /// Which item is dropped when the signal's queue is full. Metrics have no queue: an export that fails is outdated by
+    /// the next.
+    pub fn with_drop_policy(self, signal: Signal, policy: DropPolicy) -> Self {
+        self.change(move |config| {
+            match signal {
+                Signal::Traces => config.traces.batch.drop = policy,
+                Signal::Logs => config.logs.batch.drop = policy,
+                Signal::Metrics => {
+                    return Err("drop policy of metrics; accepted are traces and logs".to_owned());
+                }
+            }
             Ok(())
         })
     }
@@ -193,6 +229,72 @@ impl Builder {
             config.logs.access_log = requests;
             Ok(())
         })
+    }
+
+    /// The proxies whose `Forwarded` and `X-Forwarded-*` headers count; see
+    /// [`ServerLayer::with_trusted_proxies`](crate::http::ServerLayer::with_trusted_proxies).
+    pub fn with_trusted_proxies(self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
+        let proxies: Vec<IpRange> = proxies.into_iter().collect();
+        self.change(move |config| {
+            config.http.trusted_proxies.clone_from(&proxies);
+            Ok(())
+        })
+    }
+
+    /// Which headers of trusted proxies count; [`ProxyHeaders::Any`] unless said otherwise.
+    pub fn with_proxy_headers(self, headers: ProxyHeaders) -> Self {
+        self.change(move |config| {
+            config.http.proxy_headers = headers;
+            Ok(())
+        })
+    }
+
+    /// From which age on requests and tasks count as stuck, per route and per name of tasks too, in the place of
+    /// `TRACEWELL_STUCK_MS` and `TRACEWELL_STUCK_TASKS_MS`. [`Telemetry::serve`] watches over them.
+    pub fn with_stuck_thresholds(mut self, thresholds: Thresholds) -> Self {
+        self.stuck = Some(thresholds);
+        self
+    }
+
+    /// How many of the last log lines are kept of each request and task, 100 at most; see
+    /// [`Registry::keep_log_lines`].
+    pub fn with_request_log_lines(self, lines: usize) -> Self {
+        self.change(move |config| {
+            config.requests.log_lines = lines;
+            Ok(())
+        })
+    }
+
+    /// Members of the baggage that become attributes, of the same name, of every span and log record that is made where
+    /// the baggage has them. Callers write baggage: a name that is listed here is a value that they choose.
+    pub fn with_baggage_attributes<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        self.change(move |config| {
+            config.http.baggage_attributes.clone_from(&names);
+            Ok(())
+        })
+    }
+
+    /// Attributes set by [`requests::set_attribute`](crate::requests::set_attribute) that metrics have too. Each value
+    /// is a series of its own: tenants or plans, never users.
+    pub fn with_metric_attributes<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
+        self.change(move |config| {
+            config.requests.metric_attributes.clone_from(&keys);
+            Ok(())
+        })
+    }
+
+    /// Headers that become attributes of the server span: `http.request.header.<name>`. Secrets in them are hidden.
+    pub fn with_captured_request_headers<N: AsRef<str>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names = header_names(names);
+        self.change(move |config| names.clone().map(|names| config.http.request_headers = names))
+    }
+
+    /// Headers that become attributes of the server span: `http.response.header.<name>`. Secrets in them are hidden.
+    pub fn with_captured_response_headers<N: AsRef<str>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names = header_names(names);
+        self.change(move |config| names.clone().map(|names| config.http.response_headers = names))
     }
 
     /// Where the operator's endpoints are served.
@@ -261,6 +363,36 @@ impl Builder {
         self
     }
 
+    /// Shows what the program's allocator says of itself as the metric `process.memory.allocator`, in bytes, one series
+    /// per state. `read` is called at each collection; it should not block. Of several calls the last counts.
+    ///
+    /// ```
+    /// # struct Statistics { allocated: u64, resident: u64 }
+    /// # fn statistics() -> Statistics { Statistics { allocated: 1, resident: 2 } }
+    /// let builder = tracewell::Telemetry::builder().with_allocator(|| {
+    ///     let of = statistics(); // such as tikv_jemalloc_ctl's
+    ///     vec![("allocated", of.allocated), ("resident", of.resident)]
+    /// });
+    /// # drop(builder);
+    /// ```
+    pub fn with_allocator(
+        mut self,
+        read: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
+    ) -> Self {
+        self.allocator = Some(std::sync::Arc::new(read));
+        self
+    }
+
+    /// Lets `render` replace the answers of the probes and of `/healthcheck`; see
+    /// [`Health::set_renderer`](crate::health::Health::set_renderer).
+    pub fn with_health_renderer(
+        mut self,
+        render: impl Fn(&Answering<'_>, http::Response<String>) -> http::Response<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.health_renderer = Some(Renderer::new(render));
+        self
+    }
+
     /// What this program was built from: `tracewell::build_info!()`.
     pub fn with_build_info(mut self, build: BuildInfo) -> Self {
         self.build_info = Some(build);
@@ -273,8 +405,9 @@ impl Builder {
         self
     }
 
-    /// Whether [`install`](Self::install) adds a panic hook that logs the panic in its span; the hook that is set stays
-    /// in place behind it. `true` unless said otherwise.
+    /// Whether [`install`](Self::install) adds a panic hook that logs the panic in its span, and sends what waits, for two
+    /// seconds at most, when the panic ends the process; the hook that is set stays in place behind it. `true` unless said
+    /// otherwise.
     pub fn with_panic_hook(mut self, hook: bool) -> Self {
         self.panic_hook = Some(hook);
         self
@@ -287,6 +420,17 @@ impl Builder {
         self.changes.push(Box::new(change));
         self
     }
+}
+
+fn header_names<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Vec<String>, String> {
+    let parsed = names.into_iter().map(|name| match http::HeaderName::from_bytes(name.as_ref().as_bytes()) {
+        Ok(name) => Ok(name.as_str().to_owned()),
+        Err(_) => Err(format!(
+            "{:?} is no name of an HTTP header; accepted are names such as x-tenant",
+            name.as_ref()
+        )),
+    });
+    parsed.collect()
 }
 
 fn otlp(config: &mut Config, signal: Signal) -> &mut Otlp {

@@ -70,7 +70,7 @@ impl Builder {
         *installed = Some(here);
         drop(installed);
         if panic_hook {
-            crate::panic::install_hook();
+            crate::panic::install_hook(telemetry.inner());
         }
         if early {
             diagnostics::say(
@@ -112,10 +112,19 @@ impl Builder {
         let pipeline = Pipeline::start(&config, &resource, additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
         let environment = Environment::new(source.clone(), self.build_info);
+        if config.requests.log_lines > 0 {
+            registry.keep_log_lines(config.requests.log_lines);
+        }
         let reload = Reload::new(source, self.changes, in_code, &config, explanation);
-        let telemetry = Telemetry::new(config, reload, resource, pipeline, registry, environment);
+        let telemetry = Telemetry::new(config, reload, resource, pipeline, registry, environment, self.stuck);
         for (name, check) in self.checks {
             telemetry.health().register(name, check);
+        }
+        if let Some(allocator) = self.allocator {
+            telemetry.observe_allocator(allocator);
+        }
+        if let Some(renderer) = self.health_renderer {
+            telemetry.health().render_with(renderer);
         }
         #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
@@ -138,7 +147,9 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
-    http::configure(http::Settings::new(&inner.config.http, inner.config.logs.access_log));
+    let pipeline = &inner.pipeline;
+    http::configure(http::Settings::new(&inner.config, pipeline.redactor(), pipeline.predictable_sampler()));
+    crate::tasks::configure(&inner.config.requests);
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {
         opentelemetry::global::set_meter_provider(inner.pipeline.meter_provider.clone());

@@ -30,7 +30,7 @@
 //! | [`http`] | a request comes in, a call goes out |
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
-//! | [`resilience`] | calls fail: deadline, retry, breaker, timeout, fallback |
+//! | [`resilience`] | calls fail: deadline, retry, breaker, bulkhead, timeout, fallback |
 //! | `runtime` | the process and its tokio runtime as metrics |
 //! | [`health`] | may traffic come |
 //! | [`environment`] | what runs here, with which settings |
@@ -45,10 +45,11 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `otlp-http` | OTLP over HTTP: http/protobuf and http/json |
+//! | `otlp-http` | OTLP over HTTP: http/protobuf and http/json; the health check of an HTTP target |
 //! | `otlp-grpc` | OTLP over gRPC |
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
+//! | `reqwest` | `http::ClientMiddleware` and `resilience::PolicyMiddleware` for `reqwest` |
 //! | `testing` | capture of telemetry in tests, a test OTLP server |
 //! | `cli` | the program `tracewell`: `tracewell config check`, `tracewell config print` |
 //! | `full` | all of them |
@@ -108,6 +109,11 @@ mod diagnostics;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+// (13) hostile input
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 // start-up, the handle, and what can go wrong
 mod builder;
 mod components;
@@ -120,6 +126,8 @@ mod telemetry;
 
 // small things without a station
 mod lines;
+mod sampling;
+mod sections;
 mod span_seed;
 mod timestamp;
 
@@ -130,6 +138,7 @@ pub use crate::{
     loglevel::{LogFilter, LogFilterError},
     pipeline::{Account, Loss, SignalReport, SignalState, View},
     reload::{ReloadError, Reloaded},
+    runtime::{PollTimes, TimedPolls},
     telemetry::{ShutdownReport, Telemetry},
 };
 
@@ -151,9 +160,14 @@ pub mod guide {
 
     #[doc = include_str!("docs/configuration_file.md")]
     pub mod configuration_file {}
+    #[doc = include_str!("docs/delivery.md")]
+    pub mod delivery {}
 
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
+
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
 }
 
 #[cfg(doctest)]

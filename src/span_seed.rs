@@ -1,6 +1,6 @@
 //! What a `tracing` span cannot say of itself when it starts.
 
-use std::{borrow::Cow, cell::Cell, time::SystemTime};
+use std::{borrow::Cow, cell::Cell, fmt, time::SystemTime};
 
 use opentelemetry::{
     KeyValue,
@@ -9,6 +9,66 @@ use opentelemetry::{
 
 thread_local! {
     static SEED: Cell<Option<SpanSeed>> = const { Cell::new(None) };
+    static ATTACHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the span being entered, exited or closed on this thread has its OpenTelemetry context attached by its owner:
+/// the pipeline then has nothing to do for it.
+pub(crate) fn is_attached() -> bool {
+    // a thread on its way out attaches nothing
+    ATTACHED.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Whether the span being closed is such a span. Asked once: the next one to close is its parent.
+pub(crate) fn was_attached() -> bool {
+    ATTACHED.try_with(|attached| attached.replace(false)).unwrap_or(false)
+}
+
+/// While it lives, [`is_attached`] says yes on this thread.
+struct Attached(bool);
+
+impl Attached {
+    fn begin() -> Self {
+        Self(ATTACHED.try_with(|attached| attached.replace(true)).unwrap_or(false))
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // a thread on its way out has nothing left to say
+        let _ = ATTACHED.try_with(|attached| attached.set(self.0));
+    }
+}
+
+/// A span that is entered by the owner of its OpenTelemetry context, who attaches that itself: for `tracing` and for
+/// layers of the user's it is entered like any other.
+pub(crate) struct Entered<'a>(Option<tracing::span::Entered<'a>>);
+
+impl<'a> Entered<'a> {
+    pub(crate) fn new(span: &'a tracing::Span) -> Self {
+        let _attached = Attached::begin();
+        Self(Some(span.enter()))
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let _attached = Attached::begin();
+        drop(self.0.take());
+    }
+}
+
+impl fmt::Debug for Entered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entered").finish_non_exhaustive()
+    }
+}
+
+/// Gives up a span whose OpenTelemetry span was ended by its owner. Where somebody else still holds it, it closes later as
+/// any other span.
+pub(crate) fn release(span: tracing::Span) {
+    let _attached = Attached::begin();
+    drop(span);
 }
 
 /// Name, kind, start, attributes and links of the one span that this thread is about to start.

@@ -16,11 +16,11 @@ use crate::{
     environment::Environment,
     error::ShutdownError,
     health::{Check, Health, Verdict, startup::StartupPhase},
-    http::{ServerLayer, Settings},
+    http::{ClientLayer, ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{Pipeline, SignalReport, SignalState},
     reload::Reload,
-    requests::Registry,
+    requests::{DrainReport, Registry, Thresholds},
 };
 
 /// Running telemetry. Keep it until the end of `main`: dropped, it flushes within the shutdown deadline, blocking its
@@ -42,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) health: Health,
     pub(crate) environment: Environment,
     pub(crate) log_level: Arc<LogLevel>,
+    stuck: Thresholds,
     #[cfg(feature = "admin")]
     pub(crate) admin: std::sync::Mutex<crate::admin::Servers>,
     ended: OnceLock<Begun>,
@@ -98,12 +99,16 @@ impl Telemetry {
         pipeline: Pipeline,
         registry: Registry,
         environment: Environment,
+        stuck: Option<Thresholds>,
     ) -> Self {
         let health = Health::new(&config.admin);
-        observe(&pipeline, &health);
+        crate::runtime::observe(&pipeline, &health);
         let tracers = pipeline.tracer_provider.clone();
         health.on_start(move |phases| startup_spans(&tracers, phases));
         let log_level = LogLevel::new(Arc::clone(&pipeline.log_switch), &config.logs.filter);
+        let requests = &config.requests;
+        let configured = Thresholds::default().with_requests(requests.stuck).with_tasks(requests.stuck_tasks);
+        let stuck = stuck.unwrap_or(configured);
         let inner = Inner {
             config,
             explanation: reload.explanation(),
@@ -114,12 +119,20 @@ impl Telemetry {
             health,
             environment,
             log_level,
+            stuck,
             #[cfg(feature = "admin")]
             admin: std::sync::Mutex::default(),
             ended: OnceLock::new(),
             report: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// From which age on a request or task of this telemetry counts as stuck: what the builder was told, else
+    /// `TRACEWELL_STUCK_MS` and `TRACEWELL_STUCK_TASKS_MS`. For [`Registry::watch`], which [`serve`](Self::serve) runs.
+    #[must_use]
+    pub fn stuck_thresholds(&self) -> &Thresholds {
+        &self.inner.stuck
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -285,7 +298,39 @@ impl Telemetry {
             .with_registry(self.inner.registry.clone())
             .with_meter_provider(self.inner.pipeline.meter_provider.clone())
             .with_propagator(Pipeline::propagator(config))
-            .with_settings(Settings::new(&config.http, config.logs.access_log))
+            .with_settings(self.http_settings())
+    }
+
+    /// The way out for servers that [`serve`](Self::serve) does not run: unready at once, then the running requests get
+    /// `limit`, long streams are not waited for. Who is left is in the report, is named in one log record each, in its own
+    /// trace, and ends as cancelled or aborted with `tracewell.cancel.reason` = `shutdown` on its span once the server drops
+    /// it. What it has not dropped by the time of [`shutdown`](Self::shutdown) has its span ended there, with
+    /// `tracewell.outcome` = `interrupted`, so that no trace is lost.
+    ///
+    /// Cancel safe, and may be called again.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with its timer enabled, unless nothing is to be waited for.
+    pub async fn drain(&self, limit: Duration) -> DrainReport {
+        self.inner.health.set_draining();
+        let report = self.inner.registry.drain(limit).await;
+        report.say();
+        report
+    }
+
+    fn http_settings(&self) -> Settings {
+        let pipeline = &self.inner.pipeline;
+        Settings::new(&self.inner.config, pipeline.redactor(), pipeline.predictable_sampler())
+    }
+
+    /// A client layer that records into this telemetry, whether or not it is the installed one.
+    #[must_use]
+    pub fn client_layer(&self) -> ClientLayer {
+        let config = &self.inner.config;
+        ClientLayer::new()
+            .with_meter_provider(self.inner.pipeline.meter_provider.clone())
+            .with_propagator(Pipeline::propagator(config))
+            .with_settings(self.http_settings())
     }
 
     /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that
@@ -321,17 +366,6 @@ impl Telemetry {
         let report = self.inner.finish_end(&begun);
         if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
     }
-}
-
-/// The process, its runtime and the health checks as metrics.
-fn observe(pipeline: &Pipeline, health: &Health) {
-    let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .build();
-    let meter = opentelemetry::metrics::MeterProvider::meter_with_scope(&pipeline.meter_provider, scope);
-    crate::runtime::observe_process(&meter);
-    crate::runtime::observe_tokio(&meter, health);
-    health.instrument(&meter);
 }
 
 /// The start as a trace: the process's start until now, and its phases, with their true times.
@@ -388,6 +422,9 @@ impl Inner {
         self.health.set_draining();
         self.log_level.end();
         self.reload.end();
+        if self.ended.get().is_none() {
+            self.registry.end_spans();
+        }
         let now = Instant::now();
         let begun = *self.ended.get_or_init(|| {
             let lost = self.pipeline.reports().each_ref().map(lost);

@@ -92,7 +92,9 @@ async fn strangers_see_a_status_and_nothing_else_without_the_token() {
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(answer.json().as_object().unwrap().len(), 1, "{}", answer.body);
     }
-    for path in ["/", "/metrics", "/telemetry", "/debug/requests", "/debug/requests?format=json"] {
+    for path in
+        ["/", "/metrics", "/telemetry", "/debug/requests", "/debug/requests?format=json", "/debug/resilience"]
+    {
         assert_eq!(get(&telemetry, STRANGER, path, &[]).await.status, StatusCode::FORBIDDEN, "{path}");
         let wrong = [("authorization", "Bearer s3crets")];
         assert_eq!(get(&telemetry, STRANGER, path, &wrong).await.status, StatusCode::FORBIDDEN, "{path}");

@@ -11,6 +11,7 @@
 
 mod common {
     pub(crate) mod backends;
+    pub(crate) mod killed;
     pub(crate) mod storefront;
 }
 
@@ -20,20 +21,28 @@ use std::{
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use libtest_mimic::{Arguments, Trial};
+use opentelemetry::trace::{Tracer as _, TracerProvider as _};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use rustix::process::test_kill_process;
+use tracewell::{SignalState, Telemetry, config::Signal};
 
 use self::common::{
     backends::{
         Backends, Ports, Received, config_dir, require_or_skip, run,
         sample::{DURATION, Sample},
+        wait_until,
     },
+    killed,
     storefront::Storefront,
 };
+
+/// How long an answer of a program of the test may take.
+const ANSWER: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -56,7 +65,23 @@ fn main() -> ExitCode {
         shared("a_request_to_storefront_is_one_trace_id_everywhere_over_http_json", |backends| {
             storefront(backends, "http/json", &backends.otlp_http_endpoint());
         }),
+        trial(
+            "prometheus_scrapes_every_page_with_its_exemplars",
+            common::backends::scraping::prometheus_scrapes_every_page,
+        ),
         trial("a_killed_collector_comes_back_on_the_same_ports", collector_restart),
+        trial("what_was_emitted_while_the_collector_was_away_arrives_to_the_unit_over_grpc", || {
+            collector_away("grpc", Backends::otlp_grpc_endpoint);
+        }),
+        trial("what_was_emitted_while_the_collector_was_away_arrives_to_the_unit_over_http", || {
+            collector_away("http/protobuf", Backends::otlp_http_endpoint);
+        }),
+        trial("a_collector_killed_and_stopped_twenty_times_under_load_over_grpc", || {
+            killed::twenty_times("grpc", Backends::otlp_grpc_endpoint);
+        }),
+        trial("a_collector_killed_and_stopped_twenty_times_under_load_over_http", || {
+            killed::twenty_times("http/protobuf", Backends::otlp_http_endpoint);
+        }),
         trial("a_port_that_is_taken_meanwhile_is_replaced", port_taken),
         trial("a_panicking_test_leaves_no_process_behind", no_process_left),
         trial("the_programs_accept_their_files", files_accepted),
@@ -216,7 +241,8 @@ fn grafana_queries(backends: &Backends) {
     backends.send_json("logs", &sample.logs).unwrap();
     backends.wait_loki_lines(&sample.service, &sample.trace_id, 1);
 
-    let file = fs::read_to_string(config_dir().join("grafana-datasources.yaml")).unwrap();
+    let file =
+        fs::read_to_string(config_dir().join("grafana/provisioning/datasources/tracewell.yaml")).unwrap();
     let quoted =
         |line: &str| Some(line.trim().strip_prefix("query: '")?.strip_suffix('\'')?.replace("$$", "$"));
     let tags = format!("service_name=\"{}\"", sample.service);
@@ -250,6 +276,40 @@ fn collector_restart() {
     let received =
         backends.wait_received("the trace after the restart", |received| spans_of(received, &after) == 2);
     assert_eq!((spans_of(&received, &before), spans_of(&received, &lost)), (2, 0));
+}
+
+/// The queues hold what the Collector is not there to take, and every item arrives once when it is back. Twice: the
+/// second time the file of what arrived has a past that ended in a kill.
+fn collector_away(protocol: &str, endpoint: fn(&Backends) -> String) {
+    const SPANS: u64 = 1500;
+    let backends = started(Backends::collector_only());
+    let endpoint = endpoint(&backends);
+    for before in [0, SPANS] {
+        backends.kill_collector();
+        assert_eq!(backends.received().spans().len() as u64, before);
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+        ];
+        let telemetry = Telemetry::builder().with_env(variables).with_stdout(false).build().unwrap();
+        let tracer = telemetry.tracer_provider().tracer("away");
+        (0..SPANS).for_each(|_| drop(tracer.start("work")));
+        let traces =
+            || telemetry.status().into_iter().find(|report| report.signal == Signal::Traces).unwrap();
+        wait_until(ANSWER, || (traces().state == SignalState::Down).then_some(())).unwrap();
+        assert_eq!((traces().account.queued, traces().account.exported), (SPANS, 0));
+
+        started(backends.restart_collector());
+        wait_until(ANSWER, || (traces().account.queued == 0).then_some(())).unwrap();
+        let account = traces().account;
+        assert_eq!((account.emitted, account.exported), (SPANS, SPANS), "{account:?}");
+        let what = format!("{SPANS} spans over {protocol}");
+        let received =
+            backends.wait_received(&what, |received| received.spans().len() as u64 >= before + SPANS);
+        assert_eq!(received.spans().len() as u64, before + SPANS);
+    }
 }
 
 fn port_taken() {

@@ -10,11 +10,12 @@ use axum::{Router, body::Body, routing::get};
 use http::{HeaderMap, Request};
 use tower::ServiceExt as _;
 use tracewell::{
+    http::ServerLayer,
     resilience::{Fallback, Policy, Retry, Substitute},
     testing::Capture,
 };
 
-async fn headers(capture: &Capture, path: &str, failures: u32) -> HeaderMap {
+async fn headers(capture: &Capture, layer: ServerLayer, path: &str, failures: u32) -> HeaderMap {
     static CACHED: Fallback = Fallback::new("prices", "cached");
     let left = std::sync::Arc::new(AtomicU32::new(failures));
     let handler = move || async move {
@@ -29,7 +30,7 @@ async fn headers(capture: &Capture, path: &str, failures: u32) -> HeaderMap {
         let result = Policy::new("prices").with_retry(retry).call(call).await;
         CACHED.instead_of(result, |_| Substitute::new("old")).value
     };
-    let app = Router::new().route(path, get(handler)).layer(capture.server_layer());
+    let app = Router::new().route(path, get(handler)).layer(layer);
     let request = Request::get(path).body(Body::empty()).unwrap();
     capture.run(app.oneshot(request)).await.unwrap().headers().clone()
 }
@@ -37,16 +38,17 @@ async fn headers(capture: &Capture, path: &str, failures: u32) -> HeaderMap {
 #[tokio::test]
 async fn retries_and_fallbacks_are_in_the_headers_with_the_trace_and_nothing_is_without_them() {
     let capture = Capture::new();
-    let untouched = headers(&capture, "/untouched", 0).await;
+    let untouched = headers(&capture, capture.server_layer(), "/untouched", 0).await;
     assert!(!untouched.contains_key("x-retry-count") && !untouched.contains_key("traceparent"));
 
-    let retried = headers(&capture, "/retried", 2).await;
+    let retried = headers(&capture, capture.server_layer(), "/retried", 2).await;
     assert_eq!(retried["x-retry-count"], "2");
-    assert!(!retried.contains_key("x-fallback"));
+    assert!(!retried.contains_key("x-fallback") && !retried.contains_key("x-trace-id"));
     let trace_id = capture.span("GET /retried").unwrap().trace_id().to_owned();
     assert!(retried["traceparent"].to_str().unwrap().starts_with(&format!("00-{trace_id}-")));
 
-    let fell_back = headers(&capture, "/fell-back", 9).await;
+    let fell_back = headers(&capture, capture.server_layer().with_trace_id_header(), "/fell-back", 9).await;
     assert_eq!(fell_back["x-retry-count"], "3");
     assert_eq!(fell_back["x-fallback"], "cached");
+    assert_eq!(fell_back["x-trace-id"], capture.span("GET /fell-back").unwrap().trace_id());
 }

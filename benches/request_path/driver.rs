@@ -1,57 +1,127 @@
-//! Runs the stacks in processes of their own, and prints what they cost as a table.
+//! Runs each row in processes of its own, and prints what they cost as a table or compares it with what was recorded.
 
-use std::{fmt, io::Write as _, process::Command};
-
-use crate::{
-    FEWER, Failure, MORE,
-    stacks::{Flags, Stack},
+use std::{
+    alloc::System,
+    fmt::{self, Write as _},
+    io::Write as _,
+    process::Command,
+    time::Instant,
 };
 
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+use crate::{
+    Failure,
+    service::{self, Flags, Running, Stack},
+};
+
+/// Adds one atomic to each allocation, and nothing else: cheap enough to stay in while instructions are counted.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Requests before and after which something is counted: both in the upper half of a queue of 2048.
+const FEWER: u64 = 1100;
+const MORE: u64 = 1900;
+
+/// The figures over bare that tracewell's own rows had when somebody last recorded them on purpose.
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/request_path/recorded.txt");
+
+/// By how much a figure may grow unnoticed.
+const TOLERANCE: f64 = 1.05;
+
+/// Stacks that the others are compared with, where they are there.
+const COMPARED: [(&str, &str); 2] =
+    [("hand-wired", "hand-wired"), ("tower-on-tracewell", "instrumentation-tower¹")];
+
+/// How often a time is taken; the shortest counts.
+const ROUNDS: usize = 9;
+
+/// One row: what runs. It is compared with the rows of other stacks that have its flags.
+pub(crate) struct Row {
+    what: &'static str,
+    stack: &'static Stack,
+    flags: Flags,
+}
+
+pub(crate) const fn row(what: &'static str, stack: &'static Stack, flags: Flags) -> Row {
+    Row { what, stack, flags }
+}
+
+/// Does what the command line says.
+pub(crate) fn run(rows: &[Row]) -> Result<(), Failure> {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let command = words.first().map_or("", String::as_str);
+    match command {
+        "count" | "alloc" | "time" | "check" | "export" => {}
+        "points" => {
+            return service::points(words.get(1).ok_or("the number is missing")?.parse()?, endpoint(&words));
+        }
+        "exporting" => return exporting(rows),
+        "compare" => return compare(rows),
+        "record" => return record(rows),
+        // as other harnesses do: only `cargo bench` says `--bench`
+        _ if words.iter().any(|word| word == "--test") || !std::env::args().any(|word| word == "--bench") => {
+            return smoke(rows);
+        }
+        _ => return table(rows),
+    }
+    let name = words.get(1).map_or("", String::as_str);
+    let stack = rows.iter().find(|row| row.stack.name == name).ok_or_else(|| format!("no stack {name:?}"))?;
+    let requests = words.get(2).ok_or("the number of requests is missing")?.parse()?;
+    let flags = words[3..].iter().filter(|word| !word.starts_with("http")).cloned().collect::<Vec<_>>();
+    let flags = Flags::of(&flags)?;
+    match command {
+        "count" => Running::start(stack.stack, flags, None)?.drive(requests),
+        "alloc" => alloc(stack.stack, flags, requests),
+        "export" => {
+            let running = Running::start(stack.stack, flags, endpoint(&words))?;
+            running.drive(requests)?;
+            running.end().map(drop)
+        }
+        "time" => time(stack.stack, flags, requests),
+        _ => service::check(stack.stack, flags, requests),
+    }
+}
+
+/// Where to export to, if the command line says so.
+fn endpoint(words: &[String]) -> Option<&str> {
+    words.iter().map(String::as_str).find(|word| word.starts_with("http"))
+}
+
 /// Prints a line.
-pub(crate) fn say(line: fmt::Arguments<'_>) {
+fn say(line: fmt::Arguments<'_>) {
     // whoever reads this may have gone
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// One row: what runs, and the rows it is compared with, which have its flags.
-struct Row {
-    what: &'static str,
-    stack: Stack,
-    flags: Flags,
+/// Prints figures for [`figures`]: to stderr, since stdout may be what is measured.
+fn tell(figures: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "figures: {figures}");
 }
 
-const DEFAULT: Flags =
-    Flags { parent: false, no_log: false, unsampled: false, no_exemplars: false, scoped: false };
-const PARENT: Flags = Flags { parent: true, ..DEFAULT };
-const NO_LOG: Flags = Flags { no_log: true, ..DEFAULT };
-const UNSAMPLED: Flags = Flags { unsampled: true, ..DEFAULT };
-const NO_EXEMPLARS: Flags = Flags { no_exemplars: true, ..DEFAULT };
-
-const fn row(what: &'static str, stack: Stack, flags: Flags) -> Row {
-    Row { what, stack, flags }
+/// Tells allocations and bytes per request.
+fn alloc(stack: &Stack, flags: Flags, requests: u64) -> Result<(), Failure> {
+    let running = Running::start(stack, flags, None)?;
+    running.drive(FEWER)?;
+    let region = Region::new(ALLOCATOR);
+    running.drive(requests)?;
+    let change = region.change();
+    let per_request = |number: usize| number as f64 / requests as f64;
+    // a reallocation is work for the allocator as well
+    let allocations = change.allocations + change.reallocations;
+    tell(format_args!("{:.3} {:.1}", per_request(allocations), per_request(change.bytes_allocated)));
+    Ok(())
 }
 
-const ROWS: [Row; 19] = [
-    row("bare axum", Stack::Bare, DEFAULT),
-    row("hand-wired", Stack::HandWired, DEFAULT),
-    row("instrumentation-tower", Stack::Tower, DEFAULT),
-    row("instrumentation-tower, tracewell's subscriber and log", Stack::TowerOnTracewell, DEFAULT),
-    row("**tracewell**", Stack::Tracewell, DEFAULT),
-    row("**tracewell**, exemplars off", Stack::Tracewell, NO_EXEMPLARS),
-    row("bare axum, remote parent", Stack::Bare, PARENT),
-    row("hand-wired, remote parent", Stack::HandWired, PARENT),
-    row("instrumentation-tower, remote parent", Stack::Tower, PARENT),
-    row("instrumentation-tower, tracewell's …, remote parent", Stack::TowerOnTracewell, PARENT),
-    row("**tracewell**, remote parent", Stack::Tracewell, PARENT),
-    row("hand-wired, no log record", Stack::HandWired, NO_LOG),
-    row("instrumentation-tower, no log record", Stack::Tower, NO_LOG),
-    row("instrumentation-tower, tracewell's …, no log record", Stack::TowerOnTracewell, NO_LOG),
-    row("**tracewell**, no log record", Stack::Tracewell, NO_LOG),
-    row("hand-wired, unsampled", Stack::HandWired, UNSAMPLED),
-    row("instrumentation-tower, unsampled", Stack::Tower, UNSAMPLED),
-    row("instrumentation-tower, tracewell's …, unsampled", Stack::TowerOnTracewell, UNSAMPLED),
-    row("**tracewell**, unsampled", Stack::Tracewell, UNSAMPLED),
-];
+/// Tells nanoseconds per request.
+fn time(stack: &Stack, flags: Flags, requests: u64) -> Result<(), Failure> {
+    let running = Running::start(stack, flags, None)?;
+    running.drive(FEWER)?;
+    let started = Instant::now();
+    running.drive(requests)?;
+    tell(format_args!("{:.0}", started.elapsed().as_nanos() as f64 / requests as f64));
+    Ok(())
+}
 
 /// What one request costs.
 #[derive(Clone, Copy)]
@@ -61,48 +131,160 @@ struct Cost {
     bytes: f64,
 }
 
-/// Measures every row and prints the table.
-pub(crate) fn table() -> Result<(), Failure> {
-    let valgrind =
+impl Cost {
+    fn over(self, bare: Self) -> Self {
+        Self {
+            instructions: self.instructions.zip(bare.instructions).map(|(own, bare)| own - bare),
+            allocations: self.allocations - bare.allocations,
+            bytes: self.bytes - bare.bytes,
+        }
+    }
+}
+
+/// Whether instructions can be counted.
+fn valgrind() -> bool {
+    let found =
         Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !valgrind {
+    if !found {
         say(format_args!("valgrind was not found: allocations only\n"));
     }
+    found
+}
+
+/// The bare row that has the same requests: it logs nothing and samples nothing.
+fn bare_of(row: &Row, rows: &[Row]) -> Option<usize> {
+    let flags = Flags { parent: row.flags.parent, routes: row.flags.routes, ..service::DEFAULT };
+    rows.iter().position(|other| other.stack.name == service::BARE.name && other.flags == flags)
+}
+
+/// Tracewell's rows, each with what it costs over bare.
+fn own_rows(rows: &[Row]) -> Result<Vec<(&Row, Cost)>, Failure> {
+    let valgrind = valgrind();
     let mut costs = Vec::new();
-    for row in &ROWS {
+    for row in rows {
+        costs.push(if row.flags.stdout { None } else { Some(measure(row, valgrind)?) });
+    }
+    let own = rows.iter().zip(&costs).filter(|(row, _)| row.stack.name == service::TRACEWELL.name);
+    let over = own.filter_map(|(row, cost)| Some((row, (*cost)?.over(costs[bare_of(row, rows)?]?))));
+    Ok(over.collect())
+}
+
+/// Records the figures that [`compare`] compares with.
+fn record(rows: &[Row]) -> Result<(), Failure> {
+    let mut text = "# One request over a bare one: instructions, allocations. Written by\n\
+                    # `cargo bench --bench request_path -- record`\n"
+        .to_owned();
+    for (row, cost) in own_rows(rows)? {
+        let instructions = cost.instructions.ok_or("instructions cannot be recorded without valgrind")?;
+        writeln!(text, "{instructions:.0} {:.0} {}", cost.allocations, row.what)?;
+    }
+    Ok(std::fs::write(RECORDED, text)?)
+}
+
+/// Fails when a row costs noticeably more than what was recorded.
+fn compare(rows: &[Row]) -> Result<(), Failure> {
+    let recorded = std::fs::read_to_string(RECORDED).map_err(|error| format!("{RECORDED}: {error}"))?;
+    let recorded: Vec<Vec<&str>> = recorded.lines().map(|line| line.splitn(3, ' ').collect()).collect();
+    let mut grown = String::new();
+    for (row, cost) in own_rows(rows)? {
+        let line = recorded.iter().find(|line| line.get(2) == Some(&row.what));
+        let [instructions, allocations, _] = line.map_or(&[][..], Vec::as_slice) else {
+            return Err(format!("{}: nothing is recorded in {RECORDED}", row.what).into());
+        };
+        for (what, now, then) in [
+            ("instructions", cost.instructions, instructions.parse::<f64>()?),
+            ("allocations", Some(cost.allocations), allocations.parse()?),
+        ] {
+            let Some(now) = now else { continue };
+            let line = format!("{}: {now:.0} {what}, {then:.0} recorded", row.what);
+            say(format_args!("{line}"));
+            if now > then * TOLERANCE {
+                write!(grown, "\n  {line}")?;
+            }
+        }
+    }
+    if grown.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "over 5 % more than {RECORDED} says:{grown}\nif that is intended: cargo bench --bench request_path -- record"
+    )
+    .into())
+}
+
+/// Measures every row and prints the table.
+fn table(rows: &[Row]) -> Result<(), Failure> {
+    let valgrind = valgrind();
+    let mut costs = Vec::new();
+    for row in rows {
         costs.push(measure(row, valgrind)?);
     }
+    let times = times(rows)?;
+    // what there is to compare with
+    let others: Vec<&str> = COMPARED
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| rows.iter().any(|row| row.stack.name == *name))
+        .collect();
+    let mut head = "| per request | records | instructions | over bare |".to_owned();
+    let mut line = "|---|---|---:|---:|".to_owned();
+    for (name, title) in COMPARED {
+        if others.contains(&name) {
+            write!(head, " of {title} |")?;
+            line.push_str("---:|");
+        }
+    }
     say(format_args!(
-        "| per request | instructions | over bare | of hand-wired | of instrumentation-tower¹ | allocations (over bare) \
-         | bytes (over bare) |\n|---|---:|---:|---:|---:|---:|---:|"
+        "{head} allocations (over bare) | bytes (over bare) | time of bare |\n{line}---:|---:|---:|"
     ));
-    for (row, cost) in ROWS.iter().zip(&costs) {
-        let of = |stack| {
-            let flags = Flags { no_exemplars: false, ..row.flags };
-            ROWS.iter().position(|other| other.stack == stack && other.flags == flags).map(|at| costs[at])
+    for (at, row) in rows.iter().enumerate() {
+        let cost = costs[at];
+        let bare = bare_of(row, rows).unwrap_or(at);
+        let over = |cost: Cost| cost.over(costs[bare]).instructions;
+        let ratio = |name: &str| {
+            // the peers have no exemplars and no lines to turn off
+            let flags = Flags { no_exemplars: false, stdout: false, ..row.flags };
+            let other = rows.iter().position(|other| other.stack.name == name && other.flags == flags)?;
+            Some(over(cost)? / over(costs[other])?)
         };
-        // the bare service logs nothing and samples nothing: only the request itself may differ
-        let bare_flags = Flags { parent: row.flags.parent, ..DEFAULT };
-        let bare = ROWS.iter().position(|other| other.stack == Stack::Bare && other.flags == bare_flags);
-        let bare = bare.map_or(*cost, |at| costs[at]);
-        let over = |cost: Cost| Some(cost.instructions? - bare.instructions?);
-        let ratio = |stack| Some(over(*cost)? / over(of(stack)?)?);
-        let observed = row.stack != Stack::Bare;
-        say(format_args!(
-            "| {} | {} | {} | {} | {} | {:.1} ({:.1}) | {:.0} ({:.0}) |",
+        let mut text = format!(
+            "| {} | {} | {} | {} |",
             row.what,
+            records(row),
             number(cost.instructions, 0),
-            number(over(*cost), 0),
-            number(ratio(Stack::HandWired).filter(|_| observed), 2),
-            number(ratio(Stack::TowerOnTracewell).filter(|_| observed), 2),
+            number(over(cost), 0)
+        );
+        for name in &others {
+            let ratio = ratio(name).filter(|_| row.stack.name != service::BARE.name);
+            write!(text, " {} |", number(ratio, 2))?;
+        }
+        say(format_args!(
+            "{text} {:.1} ({:.1}) | {:.0} ({:.0}) | {:.2} |",
             cost.allocations,
-            cost.allocations - bare.allocations,
+            cost.over(costs[bare]).allocations,
             cost.bytes,
-            cost.bytes - bare.bytes,
+            cost.over(costs[bare]).bytes,
+            times[at] / times[bare],
         ));
     }
-    say(format_args!("\n¹ With the same subscriber, log, queues and meter provider: tracewell's."));
+    if !others.is_empty() {
+        say(format_args!("\n¹ With the same subscriber, log, queues and meter provider: tracewell's."));
+    }
     Ok(())
+}
+
+/// The signals of a row, by their initials.
+fn records(row: &Row) -> String {
+    let records = row.stack.records;
+    let sampled = !row.flags.unsampled;
+    let words = [
+        (records.spans && sampled, "span"),
+        (records.durations, "metrics"),
+        (records.exemplars && sampled && !row.flags.no_exemplars, "exemplars"),
+        (records.logs && !row.flags.no_log, "log"),
+    ];
+    let words: Vec<_> = words.into_iter().filter_map(|(is, word)| is.then_some(word)).collect();
+    if words.is_empty() { "–".to_owned() } else { words.join(", ") }
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {
@@ -117,38 +299,105 @@ fn measure(row: &Row, valgrind: bool) -> Result<Cost, Failure> {
     } else {
         None
     };
-    let printed = run(Command::new(std::env::current_exe()?), "alloc", row, MORE - FEWER)?;
-    let mut numbers = printed.0.split_whitespace().map(str::parse::<f64>);
-    let mut next = || numbers.next().ok_or("a number is missing");
-    Ok(Cost { instructions, allocations: next()??, bytes: next()?? })
+    let figures = figures("alloc", row)?;
+    let [allocations, bytes] = figures[..] else { return Err("a number is missing".into()) };
+    Ok(Cost { instructions, allocations, bytes })
+}
+
+/// The shortest time of each row, taken in turns.
+fn times(rows: &[Row]) -> Result<Vec<f64>, Failure> {
+    let mut best = vec![f64::INFINITY; rows.len()];
+    for _ in 0..ROUNDS {
+        for (best, row) in best.iter_mut().zip(rows) {
+            *best = best.min(*figures("time", row)?.first().ok_or("a number is missing")?);
+        }
+    }
+    Ok(best)
 }
 
 /// Instructions of a whole process.
 fn instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
+    collected(child(callgrind()?, "count", row, requests)?)
+}
+
+fn callgrind() -> Result<Command, Failure> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe()?);
-    let (_, said) = run(command, "count", row, requests)?;
+    Ok(command)
+}
+
+/// The number that callgrind said.
+fn collected(said: String) -> Result<u64, Failure> {
     let collected = said.lines().find_map(|line| line.split_once("Collected :"));
     let (_, count) = collected.ok_or("callgrind said no number")?;
     Ok(count.trim().parse()?)
 }
 
-/// Runs one row; what it printed to stdout and stderr.
-fn run(mut command: Command, what: &str, row: &Row, requests: u64) -> Result<(String, String), Failure> {
-    let output =
-        command.args([what, row.stack.name(), &requests.to_string()]).args(row.flags.words()).output()?;
+/// Prints what it costs to export a span, a log record and a point to a collector in another process (http/protobuf):
+/// conversion, encoding and sending.
+fn exporting(rows: &[Row]) -> Result<(), Failure> {
+    let collector = tracewell::testing::Collector::start();
+    let own = |no_log| {
+        let flags = Flags { no_log, ..service::DEFAULT };
+        let row = rows.iter().find(|row| row.stack.name == service::TRACEWELL.name && row.flags == flags);
+        row.ok_or("no such row")
+    };
+    let per_item = |run: &dyn Fn(u64) -> Result<u64, Failure>| -> Result<f64, Failure> {
+        Ok(run(MORE)?.saturating_sub(run(FEWER)?) as f64 / (MORE - FEWER) as f64)
+    };
+    let exported = |row: &Row| {
+        let sent = per_item(&|requests| {
+            let mut command = callgrind()?;
+            let words = ["export", row.stack.name, &requests.to_string()].map(str::to_owned);
+            command.args(words).args(row.flags.words()).arg(collector.endpoint());
+            collected(output(command, row.what)?)
+        })?;
+        Ok::<_, Failure>(sent - per_item(&|requests| instructions(row, requests))?)
+    };
+    let span = exported(own(true)?)?;
+    let log = exported(own(false)?)? - span;
+    let points = |endpoint: Option<String>| {
+        per_item(&|series| {
+            let mut command = callgrind()?;
+            command.args(["points", &series.to_string()]).args(&endpoint);
+            collected(output(command, "points")?)
+        })
+    };
+    let point = points(Some(collector.endpoint()))? - points(None)?;
+    say(format_args!(
+        "| exported | instructions |\n|---|---:|\n| a server span | {span:.0} |\n| a log record | {log:.0} |\n| a point of a \
+         histogram | {point:.0} |"
+    ));
+    Ok(())
+}
+
+/// What a run of one row told.
+fn figures(what: &str, row: &Row) -> Result<Vec<f64>, Failure> {
+    let said = child(Command::new(std::env::current_exe()?), what, row, MORE - FEWER)?;
+    let told = said.lines().find_map(|line| line.strip_prefix("figures: ")).ok_or("no figures")?;
+    Ok(told.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+/// Runs one row; what it printed to stderr.
+fn child(mut command: Command, what: &str, row: &Row, requests: u64) -> Result<String, Failure> {
+    command.args([what, row.stack.name, &requests.to_string()]).args(row.flags.words());
+    output(command, row.what)
+}
+
+fn output(mut command: Command, what: &str) -> Result<String, Failure> {
+    let output = command.output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
-        return Err(format!("{what} {}: {}\n{said}", row.what, output.status).into());
+        return Err(format!("{what}: {command:?}: {}\n{said}", output.status).into());
     }
-    Ok((String::from_utf8_lossy(&output.stdout).into_owned(), said))
+    Ok(said)
 }
 
 /// Each row with ten requests: everything that is measured was really recorded.
-pub(crate) fn smoke() -> Result<(), Failure> {
-    for row in &ROWS {
-        run(Command::new(std::env::current_exe()?), "check", row, 10)?;
-        run(Command::new(std::env::current_exe()?), "alloc", row, 10)?;
+fn smoke(rows: &[Row]) -> Result<(), Failure> {
+    for row in rows {
+        child(Command::new(std::env::current_exe()?), "check", row, 10)?;
+        child(Command::new(std::env::current_exe()?), "alloc", row, 10)?;
         say(format_args!("{}: ok", row.what));
     }
     Ok(())

@@ -1,81 +1,59 @@
-//! What one observed request costs: instructions (callgrind) and allocations, of tracewell and of what else there is.
+//! What one request observed by tracewell costs over a bare one: instructions (callgrind) and allocations.
 //!
 //! ```text
 //! cargo bench --bench request_path                        the table, as Markdown; needs valgrind for the instructions
-//! cargo bench --bench request_path -- --test              each stack with ten requests, and whether it recorded them
+//! cargo bench --bench request_path -- compare             fails where it is over 5 % more than recorded.txt says
+//! cargo bench --bench request_path -- record              writes recorded.txt, when a change of the cost is intended
+//! cargo bench --bench request_path -- exporting           what it costs to export a span, a log record and a point
+//! cargo bench --bench request_path -- --test              each row with ten requests, and whether it recorded them
 //! cargo bench --bench request_path -- count <stack> <requests> [flags]     for `valgrind --tool=callgrind`
 //! cargo bench --bench request_path -- alloc <stack> <requests> [flags]     allocations and bytes
 //! ```
 //!
-//! Goals, as ratios of instructions over a bare axum service: at most 0.5 of the hand-wired stack; at most 0.9 of
-//! opentelemetry-instrumentation-tower with the same subscriber and log; unsampled at most 0.5 of sampled; at most
-//! 8 allocations per request. They are read from the table, never asserted: a number is a fact about one machine.
+//! `benches/peers` measures what else there is in the same way, side by side.
 //!
-//! What makes the comparison fair:
-//! - One process per stack, one request at a time through the router on a current-thread runtime, no sockets. Every
-//!   request has the same headers and peer, and writes one INFO record in its handler. No stack writes lines to stdout.
+//! - One process per row, one request at a time through the router on a current-thread runtime, no sockets. Every
+//!   request has the same headers and peer, and writes one INFO record in its handler.
 //! - Every stack pays for the whole way to its exporter's queue and nothing behind it: queues have room for all requests
-//!   and the first export is an hour away. For tracewell these are its own OTLP pipelines, for the others the SDK's batch
-//!   processors and periodic reader.
+//!   and the first export is an hour away.
 //! - A number is the difference of two runs, so that start-up does not count, and both runs end between the same two
 //!   growths of the queues, so that these do not count either: in a service a queue has grown once.
-//! - Threads other than the one that serves are idle.
+//! - Threads other than the one that serves are idle, but for the one that writes lines to stdout where a row has them.
 
 mod driver;
-mod sinks;
-mod stacks;
+mod service;
 
-use std::alloc::System;
-
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-
-use self::stacks::{Flags, Stack};
-
-/// Adds one atomic to each allocation, and nothing else: cheap enough to stay in while instructions are counted.
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Requests before and after which something is counted: both in the upper half of a queue of 2048.
-pub(crate) const FEWER: u64 = 1100;
-pub(crate) const MORE: u64 = 1900;
+use self::{
+    driver::{Row, row},
+    service::{BARE, DEFAULT, Flags, TRACEWELL},
+};
 
 type Failure = Box<dyn std::error::Error>;
 
-fn main() -> Result<(), Failure> {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let command = words.first().map_or("", String::as_str);
-    match command {
-        "count" | "alloc" | "check" => {}
-        // as other harnesses do: only `cargo bench` says `--bench`
-        _ if words.iter().any(|word| word == "--test") || !std::env::args().any(|word| word == "--bench") => {
-            return driver::smoke();
-        }
-        _ => return driver::table(),
-    }
-    let stack = Stack::named(words.get(1).map_or("", String::as_str))?;
-    let requests = words.get(2).ok_or("the number of requests is missing")?.parse()?;
-    let flags = Flags::of(&words[3..])?;
-    match command {
-        "count" => stacks::start(stack, flags, None)?.drive(requests),
-        "alloc" => alloc(stack, flags, requests),
-        _ => sinks::check(stack, flags, requests),
-    }
-}
+const PARENT: Flags = Flags { parent: true, ..DEFAULT };
 
-/// Prints allocations and bytes per request.
-fn alloc(stack: Stack, flags: Flags, requests: u64) -> Result<(), Failure> {
-    let running = stacks::start(stack, flags, None)?;
-    running.drive(FEWER)?;
-    let region = Region::new(ALLOCATOR);
-    running.drive(requests)?;
-    let change = region.change();
-    let per_request = |number: usize| number as f64 / requests as f64;
-    // a reallocation is work for the allocator as well
-    let bytes = change.bytes_allocated;
-    driver::say(format_args!(
-        "{:.3} {:.1}",
-        per_request(change.allocations + change.reallocations),
-        per_request(bytes)
-    ));
-    Ok(())
+const ROUTES: Flags = Flags { routes: true, ..DEFAULT };
+
+const ROWS: [Row; 13] = [
+    row("bare axum", &BARE, DEFAULT),
+    row("bare axum, remote parent", &BARE, PARENT),
+    row("bare axum, 10,000 routes", &BARE, ROUTES),
+    row("**tracewell**", &TRACEWELL, DEFAULT),
+    row("**tracewell**, remote parent", &TRACEWELL, PARENT),
+    row("**tracewell**, unsampled", &TRACEWELL, Flags { unsampled: true, ..DEFAULT }),
+    row("**tracewell**, exemplars off", &TRACEWELL, Flags { no_exemplars: true, ..DEFAULT }),
+    row("**tracewell**, no log record", &TRACEWELL, Flags { no_log: true, ..DEFAULT }),
+    row(
+        "**tracewell**, unsampled, no log record",
+        &TRACEWELL,
+        Flags { unsampled: true, no_log: true, ..DEFAULT },
+    ),
+    row("**tracewell**, queues full", &TRACEWELL, Flags { full: true, ..DEFAULT }),
+    row("**tracewell**, 10,000 routes", &TRACEWELL, ROUTES),
+    row("**tracewell**, 100,000 active requests", &TRACEWELL, Flags { active: true, ..DEFAULT }),
+    row("**tracewell**, JSON lines on stdout", &TRACEWELL, Flags { stdout: true, ..DEFAULT }),
+];
+
+fn main() -> Result<(), Failure> {
+    driver::run(&ROWS)
 }

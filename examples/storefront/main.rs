@@ -20,7 +20,7 @@ mod settings;
 mod shop;
 mod visitors;
 
-use std::{error::Error, fmt, io::Write as _, net::SocketAddr, process::ExitCode};
+use std::{error::Error, fmt, io::Write as _, net::SocketAddr, process::ExitCode, time::Duration};
 
 use tracewell::{Telemetry, health::Check, http::ServerLayer, shutdown};
 
@@ -64,7 +64,7 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
     // OTEL_* and TRACEWELL_* variables win over these defaults of the program's own
     let telemetry = Telemetry::builder()
         .default_service_name("storefront")
-        .with_build_info(tracewell::build_info!())
+        .with_build_info(tracewell::build_info!(lockfile: "Cargo.lock"))
         .with_env_defaults([("TRACEWELL_PRESET", "development"), ("TRACEWELL_ADMIN_ADDR", "127.0.0.1:9470")])
         .install()?;
     if let Some(admin) = telemetry.admin_address() {
@@ -74,6 +74,10 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
     // instruments made before install() would stay without effect, so the shop, which has a counter, comes after it
     let database = Database::open()?;
     telemetry.health().register("database", database_check(database.clone()));
+    // in groups of their own: /healthcheck shows them, and /ready does not ask them
+    let event_loop = Check::event_loop_lag(Duration::from_millis(100)).with_group("runtime");
+    telemetry.health().register("event_loop", event_loop);
+    telemetry.health().register("exporters", telemetry.exporter_check());
     let shop =
         Shop::new(database, payments::Client::new(dialed(payments_address), settings.breaker.build())?);
     let visitors = Visitors::arrive(settings.visitors, dialed(shop_address))?;
@@ -91,9 +95,9 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
 
 /// `/ready` asks this, at most once every 27 seconds while it passes.
 fn database_check(database: Database) -> Check {
-    Check::new(move || {
+    Check::database("sqlite", move || {
         let database = database.clone();
-        async move { database.product(1).await.map(drop) }
+        async move { database.product(1).await }
     })
 }
 

@@ -21,7 +21,7 @@ use serde_json::json;
 use tower::{Layer as _, ServiceExt as _};
 use tracewell::{
     http::UrlTemplate,
-    resilience::{Breaker, Policy, Retry},
+    resilience::{Breaker, Bulkhead, Policy, Retry},
 };
 
 use crate::calls::{self, Calls};
@@ -146,6 +146,8 @@ impl Client {
             .with_deadline(Duration::from_secs(10))
             .with_retry(Retry::new())
             .with_breaker(breaker)
+            // payments' slowness may take so many of the shop's requests, and no more
+            .with_bulkhead(Bulkhead::builder("payments", 256).with_max_wait(Duration::from_secs(2)).build())
             .with_timeout(Duration::from_secs(2));
         let calls = Calls::new(policy.layer().layer(calls::observed(http)));
         Ok(Self { calls, url: format!("http://{address}/payments") })

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::{Body, Bytes},
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode},
@@ -19,7 +19,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio_stream::wrappers::IntervalStream;
 use tracewell::{
-    requests,
+    http::Cause,
+    requests::{self, Current},
     resilience::{self, Fallback, Substitute},
 };
 use tracing::Instrument as _;
@@ -159,17 +160,12 @@ impl Default for Slow {
 }
 
 /// A request's stages are on the operator's page while it runs, and in the list of recent requests afterwards.
-async fn slow(Query(Slow { ms }): Query<Slow>) -> Json<Value> {
+async fn slow(request: Current, Query(Slow { ms }): Query<Slow>) -> Json<Value> {
     let ms = ms.min(LONGEST_MS);
-    let stage = |name| {
-        if let Some(request) = requests::current() {
-            request.set_stage(name);
-        }
-    };
-    stage("start");
-    stage("waiting");
+    request.set_stage("start");
+    request.set_stage("waiting");
     tokio::time::sleep(Duration::from_millis(ms)).await;
-    stage("finish");
+    request.set_stage("finish");
     Json(json!({ "ms": ms }))
 }
 
@@ -267,9 +263,10 @@ impl IntoResponse for Problem {
             Self::NotFound(problem) => (StatusCode::NOT_FOUND, problem),
             Self::Unacceptable(problem) => (StatusCode::UNPROCESSABLE_ENTITY, problem),
             Self::Database(error) => {
-                // the cause is for the log; it is none of the visitor's business
-                tracing::error!(error = &error as &(dyn std::error::Error + 'static), "the database failed");
-                (StatusCode::INTERNAL_SERVER_ERROR, "the shop has a problem".to_owned())
+                // the cause is for the log, where the layer puts it; it is none of the visitor's business
+                let body = Json(json!({ "error": "the shop has a problem" }));
+                return (StatusCode::INTERNAL_SERVER_ERROR, Extension(Cause::new(error)), body)
+                    .into_response();
             }
         };
         (code, Json(json!({ "error": problem }))).into_response()

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use http::{Request, header};
+use subtle::ConstantTimeEq as _;
 
 use crate::config::{AdminConfig, IpRange, Secret};
 
@@ -19,43 +20,40 @@ impl Access {
         Self { token: config.token.clone(), allow: config.allow.clone() }
     }
 
-    /// Whether the caller may see everything: by its address, or by the token.
+    /// Whether the caller may see everything: by its address, or by the token. What a proxy passes on comes from
+    /// somebody else than its address says.
     pub(super) fn trusts<B>(&self, request: &Request<B>) -> bool {
         let peer =
             request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
-        peer.is_some_and(|peer| self.trusts_address(peer)) || self.has_token(request)
+        let is_own = !FORWARDED.iter().any(|name| request.headers().contains_key(*name));
+        peer.is_some_and(|peer| is_own && self.trusts_address(peer)) || self.has_token(request)
     }
 
     fn trusts_address(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.allow.iter().any(|range| range.contains(address))
     }
 
-    fn has_token<B>(&self, request: &Request<B>) -> bool {
+    /// Whether the caller gave the token, wherever it is.
+    pub(super) fn has_token<B>(&self, request: &Request<B>) -> bool {
         let Some(token) = &self.token else { return false };
-        let given = request
-            .headers()
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().get(..7 + MAX_TOKEN).or(Some(value.as_bytes())));
-        given.is_some_and(|given| match given.split_at_checked("Bearer ".len()) {
+        let mut given = request.headers().get_all(header::AUTHORIZATION).iter();
+        // of two headers nobody knows which one is meant
+        let (Some(given), None) = (given.next(), given.next()) else { return false };
+        match given.as_bytes().split_at_checked("Bearer ".len()) {
             Some((scheme, given)) => {
                 scheme.eq_ignore_ascii_case(b"Bearer ") && same(given, token.expose().as_bytes())
             }
             None => false,
-        })
+        }
     }
 }
 
-/// More of a header than this is not looked at.
-const MAX_TOKEN: usize = 1024;
+/// What proxies say of whom they pass on.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
-/// Compares in a time that depends on the given text only, not on where it differs.
+/// Compares every byte whatever they are: the time tells whether the lengths are the same, and nothing else.
 fn same(given: &[u8], expected: &[u8]) -> bool {
-    let mut difference = u8::from(given.len() != expected.len());
-    for (index, byte) in given.iter().enumerate() {
-        let expected = expected.get(index).copied().unwrap_or(!byte);
-        difference |= std::hint::black_box(byte ^ expected);
-    }
-    difference == 0
+    given.ct_eq(expected).into()
 }
 
 #[cfg(test)]
@@ -98,6 +96,46 @@ mod tests {
             (None, Some("Basic s3cret"), false),
         ] {
             assert_eq!(access.trusts(&request(peer, authorization)), expected, "{peer:?} {authorization:?}");
+        }
+    }
+
+    #[test]
+    fn no_other_text_is_the_token_however_near_it_is() {
+        let long = "t0ken-".repeat(300);
+        for token in ["s3cret", "x", long.as_str()] {
+            let access = access(Some(token), &[]);
+            let trusts = |given: &str| access.trusts(&request(None, Some(&format!("Bearer {given}"))));
+            assert!(trusts(token));
+            for end in 0..token.len() {
+                assert!(!trusts(&token[..end]), "its beginning");
+                let other = if &token[end..=end] == "y" { "z" } else { "y" };
+                assert!(
+                    !trusts(&format!("{}{other}{}", &token[..end], &token[end + 1..])),
+                    "one byte at {end}"
+                );
+            }
+            for more in [format!("{token}y"), format!("{token}{token}"), format!("{token},{token}")] {
+                assert!(!trusts(&more), "{more}");
+            }
+        }
+        let mut twice = request(None, Some("Bearer s3cret"));
+        twice.headers_mut().append(header::AUTHORIZATION, "Bearer wrong".parse().unwrap());
+        assert!(!access(Some("s3cret"), &[]).trusts(&twice));
+    }
+
+    #[test]
+    fn what_a_proxy_passes_on_is_not_trusted_for_the_proxys_address() {
+        let access = access(Some("s3cret"), &["10.0.0.0/8"]);
+        for name in FORWARDED {
+            for (peer, authorization, expected) in [
+                ("127.0.0.1", None, false),
+                ("10.1.2.3", None, false),
+                ("127.0.0.1", Some("Bearer s3cret"), true),
+            ] {
+                let mut request = request(Some(peer), authorization);
+                request.headers_mut().insert(name, "192.0.2.7".parse().unwrap());
+                assert_eq!(access.trusts(&request), expected, "{name} {peer} {authorization:?}");
+            }
         }
     }
 

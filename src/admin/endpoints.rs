@@ -8,21 +8,18 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Query, Request, State},
+    extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{MethodRouter, get, post},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Window, page, probes, settings};
+use super::{Endpoint, Window, page, probes, requests, resilience, settings};
 use crate::{
     diagnostics,
     pipeline::{SignalReport, Take, openmetrics},
-    redaction::Redactor,
-    requests::{Kind, Snapshot},
     runtime,
     telemetry::Inner,
     timestamp,
@@ -31,7 +28,10 @@ use crate::{
 pub(super) fn router(window: Window) -> Router {
     let guarded = Router::new()
         .route("/", get(index))
-        .route("/debug/requests", get(requests))
+        .route("/debug/requests", get(requests::list))
+        .route("/debug/requests/{id}", get(requests::detail).delete(requests::cancel))
+        .route("/debug/requests/{id}/cancel", post(requests::cancel))
+        .route("/debug/resilience", get(resilience::resilience))
         .route("/metrics", get(metrics))
         .route("/telemetry", get(telemetry))
         .route("/healthcheck", get(probes::healthcheck))
@@ -55,6 +55,26 @@ pub(super) fn guarded_metrics(window: Window) -> Router {
 /// `/metrics` alone, for whoever scrapes: what `OTEL_METRICS_EXPORTER=prometheus` serves.
 pub(super) fn scraped(window: Window) -> Router {
     finish(Router::new().route("/metrics", get(metrics)), window)
+}
+
+/// One endpoint at whatever path it is asked.
+pub(super) fn one(endpoint: Endpoint, window: Window) -> MethodRouter {
+    let (methods, is_guarded) = match endpoint {
+        Endpoint::Liveness => (get(probes::health), false),
+        Endpoint::Readiness => (get(probes::ready), false),
+        Endpoint::Startup => (get(probes::started), false),
+        Endpoint::Healthcheck => (get(probes::healthcheck), true),
+        Endpoint::Environment => (get(settings::environment), true),
+        Endpoint::Metrics => (get(metrics), true),
+        Endpoint::Telemetry => (get(telemetry), true),
+        Endpoint::LogLevel => (get(settings::log_level).put(settings::set_log_level), true),
+        Endpoint::Requests => (get(requests::list), true),
+    };
+    let methods = match is_guarded {
+        true => methods.layer(middleware::from_fn_with_state(window.clone(), refuse_strangers)),
+        false => methods,
+    };
+    methods.layer(middleware::map_response(harden)).with_state(window)
 }
 
 fn finish(router: Router<Window>, window: Window) -> Router {
@@ -96,80 +116,6 @@ async fn index(State(window): State<Window>) -> Response {
     page::html(page::index(&inner))
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct Wanted {
-    format: Option<String>,
-    min_age_ms: Option<u64>,
-    route: Option<String>,
-    kind: Option<String>,
-}
-
-async fn requests(
-    State(window): State<Window>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let Some(inner) = window.telemetry.upgrade() else { return gone() };
-    let wanted = match wanted {
-        Ok(Query(wanted)) => wanted,
-        Err(problem) => return (StatusCode::BAD_REQUEST, format!("{problem}\n")).into_response(),
-    };
-    let kind = match wanted.kind.as_deref() {
-        None => None,
-        Some("request") => Some(Kind::Request),
-        Some("task") => Some(Kind::Task),
-        Some(other) => {
-            let problem = format!("kind={other:?}; accepted are request and task\n");
-            return (StatusCode::BAD_REQUEST, problem).into_response();
-        }
-    };
-    let mut snapshot = filtered(inner.registry.snapshot(), &wanted, kind);
-    hide(&mut snapshot, inner.pipeline.redactor());
-    let json = match wanted.format.as_deref() {
-        Some("json") => true,
-        Some("html") => false,
-        Some(other) => {
-            let problem = format!("format={other:?}; accepted are json and html\n");
-            return (StatusCode::BAD_REQUEST, problem).into_response();
-        }
-        None => !accepts_html(&headers),
-    };
-    if json { axum::Json(snapshot).into_response() } else { page::html(page::requests(&snapshot)) }
-}
-
-/// The filters are for what is listed; totals stay what they are.
-fn filtered(mut snapshot: Snapshot, wanted: &Wanted, kind: Option<Kind>) -> Snapshot {
-    let age = Duration::from_millis(wanted.min_age_ms.unwrap_or(0));
-    let route = wanted.route.as_deref();
-    snapshot.active.retain(|entry| {
-        entry.age >= age
-            && route.is_none_or(|route| entry.route.as_deref() == Some(route))
-            && kind.is_none_or(|kind| entry.kind == kind)
-    });
-    snapshot.recent.retain(|recent| {
-        route.is_none_or(|route| recent.entry.route.as_deref() == Some(route))
-            && kind.is_none_or(|kind| recent.entry.kind == kind)
-    });
-    snapshot
-}
-
-/// What must not be seen: a path may hold a token, and an annotation anything.
-fn hide(snapshot: &mut Snapshot, redactor: &Redactor) {
-    let recent = snapshot.recent.iter_mut().map(|recent| &mut recent.entry);
-    for entry in snapshot.active.iter_mut().chain(recent) {
-        entry.path = redactor.owned_text(std::mem::take(&mut entry.path));
-        for annotation in &mut entry.annotations {
-            let seen = redactor.value(&annotation.key, annotation.reveal());
-            annotation.sensitive |= seen != annotation.reveal();
-        }
-    }
-}
-
-fn accepts_html(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("text/html"))
-}
-
 async fn metrics(State(window): State<Window>, headers: HeaderMap) -> Response {
     let Some(inner) = window.telemetry.upgrade() else { return gone() };
     let accept: Vec<&str> =
@@ -193,8 +139,8 @@ fn scrape(inner: &Arc<Inner>, format: openmetrics::Format) -> Result<String, Str
     let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
     let request = inner.pipeline.scrape.collect(Take::Latest).map_err(|error| error.to_string())?;
     let mut page = String::new();
-    let skipped = openmetrics::encode(&request, format, &mut page);
-    runtime::prometheus(&mut page, format.is_open());
+    let skipped = openmetrics::encode(&request, format, inner.config.metrics.page, &mut page);
+    runtime::prometheus(&mut page, format.is_open(), |name| openmetrics::fixed_name(name, format));
     if skipped != openmetrics::Skipped::default() {
         diagnostics::warn(
             "scrape",

@@ -1,11 +1,11 @@
-//! A limit for what costs something: a storm of callers gets 429 there, and its probes are answered all the same.
+//! A limit for what costs something: above it, costly paths answer 429 and probes what their checks last said.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::Instant,
 };
 
-/// Answers a second, after a burst of as many.
+/// A second's worth of answers, after a burst of as many.
 const RATE: f64 = 100.0;
 
 /// A bucket of answers.

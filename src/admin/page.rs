@@ -4,10 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use axum::response::{Html, IntoResponse as _, Response};
 
-use crate::{
-    requests::{ActiveEntry, Snapshot},
-    telemetry::Inner,
-};
+use crate::telemetry::Inner;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;\
 color:#1b1f24;background:#fff}table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}th,td{text-align:left;\
@@ -19,7 +16,7 @@ pub(super) fn html(body: String) -> Response {
     Html(body).into_response()
 }
 
-fn page(title: &str, body: &str) -> String {
+pub(super) fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{body}</html>"
@@ -31,6 +28,7 @@ pub(super) fn index(inner: &Arc<Inner>) -> String {
     let mut body = String::from("<table><tr><th>path<th>shows");
     for (path, shows) in [
         ("/debug/requests", "active and recent requests"),
+        ("/debug/resilience", "breakers, bulkheads and policies"),
         ("/telemetry", "what became of every span, point and log record"),
         ("/metrics", "metrics, with exemplars for whoever accepts OpenMetrics"),
         ("/health", "whether the service's runtime lives"),
@@ -63,60 +61,7 @@ pub(super) fn index(inner: &Arc<Inner>) -> String {
     page("tracewell", &body)
 }
 
-/// Active requests, oldest first, and what ended last.
-pub(super) fn requests(snapshot: &Snapshot) -> String {
-    let totals = &snapshot.totals;
-    let mut body = format!(
-        "<p>{} started, {} completed, {} failed, {} cancelled, {} panicked, {} aborted</p><h2>Active ({})</h2>",
-        totals.started,
-        totals.completed,
-        totals.failed,
-        totals.cancelled,
-        totals.panicked,
-        totals.aborted,
-        snapshot.active.len(),
-    );
-    body.push_str("<table><tr><th>age<th>request<th>stage<th>trace<th>annotations");
-    for entry in &snapshot.active {
-        let _ = write!(body, "<tr><td class=n>{} ms<td>{}", entry.age.as_millis(), request(entry));
-        let _ = write!(body, "<td>{}<td><code>{}</code><td>", stage(entry), trace(entry));
-        annotations(entry, &mut body);
-    }
-    body.push_str("</table><h2>Recent</h2><table><tr><th>duration<th>request<th>outcome<th>status<th>trace");
-    for recent in &snapshot.recent {
-        let status = recent.status.map_or_else(String::new, |status| status.to_string());
-        let _ = write!(
-            body,
-            "<tr><td class=n>{:.1} ms<td>{}<td>{}<td>{status}<td><code>{}</code>",
-            recent.duration.as_secs_f64() * 1e3,
-            request(&recent.entry),
-            recent.outcome,
-            trace(&recent.entry),
-        );
-    }
-    body.push_str("</table>");
-    page("Requests", &body)
-}
-
-fn request(entry: &ActiveEntry) -> String {
-    format!("{} <code>{}</code>", escape(&entry.name), escape(&entry.path))
-}
-
-fn stage(entry: &ActiveEntry) -> String {
-    escape(entry.stage.as_deref().unwrap_or(""))
-}
-
-fn trace(entry: &ActiveEntry) -> String {
-    entry.trace_id.map_or_else(String::new, |id| id.to_string())
-}
-
-fn annotations(entry: &ActiveEntry, body: &mut String) {
-    for annotation in &entry.annotations {
-        let _ = write!(body, "{}=<code>{}</code> ", escape(&annotation.key), escape(annotation.shown()));
-    }
-}
-
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
@@ -129,20 +74,4 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::requests::{NewEntry, Registry};
-
-    #[test]
-    fn markup_in_paths_stages_and_annotations_stays_text() {
-        let registry = Registry::new(8);
-        let guard = registry.start(NewEntry::request("GET").with_path("/<script>alert(1)</script>"));
-        guard.handle().set_stage("<img src=x>");
-        guard.handle().annotate("\"'&", "<b>");
-        let page = super::requests(&registry.snapshot());
-        assert!(!page.contains("<script>") && !page.contains("<img") && !page.contains("<b>"));
-        assert!(page.contains("/&lt;script&gt;alert(1)&lt;/script&gt;"));
-    }
 }

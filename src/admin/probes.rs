@@ -1,9 +1,6 @@
 //! What a prober asks: liveness from memory, readiness and startup with their checks, and all checks at once.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::SystemTime,
-};
+use std::{collections::HashSet, time::SystemTime};
 
 use axum::{
     Router,
@@ -12,15 +9,15 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     Window,
+    answers::{self, Answer, Asked},
     endpoints::{gone, millis, rfc3339},
 };
 use crate::{
-    health::{CheckResult, Phase, READY, Report, STARTUP, Status, startup},
+    health::{Answering, Health, Phase, Probe, READY, Report, STARTUP, Status, startup},
     telemetry::Inner,
 };
 
@@ -34,82 +31,95 @@ pub(super) fn router() -> Router<Window> {
         .route("/startup", get(started))
 }
 
-async fn health(State(window): State<Window>, request: Request) -> Response {
-    let Some(inner) = window.telemetry.upgrade() else { return gone() };
-    let stalled = inner.health.is_stalled();
-    let code = if stalled { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let status = if stalled { "stalled" } else { "ok" };
-    if !window.access.trusts(&request) {
-        return (code, axum::Json(json!({ "status": status }))).into_response();
-    }
-    let body = json!({
-        "status": status,
-        "timestamp": rfc3339(SystemTime::now()),
-        "ready": inner.health.phase() == Phase::Ready,
-        "heartbeat_age_ms": inner.health.heartbeat_age().map(millis),
-    });
-    (code, axum::Json(body)).into_response()
-}
-
-async fn ready(State(window): State<Window>, request: Request) -> Response {
-    let Some(inner) = window.telemetry.upgrade() else { return gone() };
-    let (passed, output) = match inner.health.phase() {
-        Phase::Ready => (true, "serving"),
-        Phase::Starting => (false, "starting"),
-        Phase::Draining => (false, "draining"),
+/// Without the telemetry, which may have ended: what lives, lives.
+pub(super) async fn health(State(window): State<Window>, request: Request) -> Response {
+    let asker = Asker::new(&window, &request);
+    let health = &window.health;
+    let word = match (health.is_gone(), health.is_stalled()) {
+        (true, _) => "gone",
+        (false, true) => "stalled",
+        (false, false) => "ok",
     };
-    let service = service(passed, output);
-    answer_group(&window, &inner, request, READY, service, inner.health.phase() == Phase::Draining).await
+    let (status, code) = match word {
+        "ok" => (Status::Pass, StatusCode::OK),
+        _ => (Status::Fail, StatusCode::SERVICE_UNAVAILABLE),
+    };
+    let report = Report { status, results: Vec::new() };
+    let mut json = json!({ "status": word });
+    if asker.trusted {
+        json["timestamp"] = rfc3339(SystemTime::now()).into();
+        json["ready"] = (health.phase() == Phase::Ready).into();
+        json["heartbeat_age_ms"] = health.heartbeat_age().map(millis).into();
+    }
+    let words = [("runtime", status, word.to_owned())];
+    asker.answer(health, &Answer { probe: Probe::Liveness, code, report: &report, words: &words, json })
 }
 
-async fn started(State(window): State<Window>, request: Request) -> Response {
-    let Some(inner) = window.telemetry.upgrade() else { return gone() };
+pub(super) async fn ready(State(window): State<Window>, request: Request) -> Response {
+    let phase = window.health.phase();
+    let said = match phase {
+        Phase::Ready => "serving",
+        Phase::Starting => "starting",
+        Phase::Draining => "draining",
+    };
+    let own = Own { passed: phase == Phase::Ready, said: said.to_owned() };
+    answer_group(&window, request, (Probe::Readiness, READY), own, phase == Phase::Draining).await
+}
+
+pub(super) async fn started(State(window): State<Window>, request: Request) -> Response {
     let running: Vec<_> =
         startup::phases().into_iter().filter(|phase| phase.ended.is_none()).map(|phase| phase.name).collect();
-    let passed = inner.health.is_started();
-    let service = match (passed, running.is_empty()) {
-        (true, _) => service(true, "started"),
-        (false, true) => service(false, "starting"),
-        (false, false) => service(false, &format!("starting: {}", running.join(", "))),
+    let passed = window.health.is_started();
+    let said = match (passed, running.is_empty()) {
+        (true, _) => "started".to_owned(),
+        (false, true) => "starting".to_owned(),
+        (false, false) => format!("starting: {}", running.join(", ")),
     };
-    answer_group(&window, &inner, request, STARTUP, service, false).await
+    answer_group(&window, request, (Probe::Startup, STARTUP), Own { passed, said }, false).await
 }
 
-/// The service's own word, in the form of a check.
-fn service(passed: bool, output: &str) -> Value {
-    json!({
-        "checker": "service", "passed": passed, "status": if passed { "pass" } else { "fail" }, "critical": true,
-        "output": output, "cached": false, "duration_ms": 0.0, "age_ms": 0,
-    })
+/// The service's own word.
+struct Own {
+    passed: bool,
+    said: String,
 }
 
 /// The service's word and the checks of a group; `decided` when the checks cannot change anything any more.
 async fn answer_group(
     window: &Window,
-    inner: &Inner,
     request: Request,
-    group: &str,
-    service: Value,
+    (probe, group): (Probe, &str),
+    own: Own,
     decided: bool,
 ) -> Response {
-    let trusted = window.access.trusts(&request);
-    let asked = if trusted { Asked::read(request.uri().query()) } else { Asked::default() };
+    let asker = Asker::new(window, &request);
+    let health = &window.health;
+    let exclude = &asker.asked.exclude;
+    let status = if own.passed { Status::Pass } else { Status::Fail };
     let mut report = match decided {
-        true => Report { status: Status::Fail, results: Vec::new() },
-        false => inner.health.ask(Some(group), &asked.exclude).await,
+        true => Report { status, results: Vec::new() },
+        false => {
+            // in a storm, checks without a cache say what they last said
+            let remembered =
+                if window.probes.allows() { None } else { health.remembered(Some(group), exclude) };
+            match remembered {
+                Some(report) => report,
+                None => health.ask(Some(group), exclude).await,
+            }
+        }
     };
-    if service["passed"] == false {
-        report.status = Status::Fail;
+    report.status = report.status.max(status);
+    let code = health.status_codes().of(report.status);
+    let words = [("service", status, own.said)];
+    let mut json = json!({ "status": answers::word(report.status) });
+    if asker.trusted {
+        json = answers::json(&report, &words);
+        if probe == Probe::Startup {
+            json["phases"] = phases();
+        }
+        hide(window, &mut json);
     }
-    let code = inner.health.status_codes().of(report.status);
-    if !trusted {
-        return (code, axum::Json(json!({ "status": word(report.status) }))).into_response();
-    }
-    let mut body = body(&report, Some(service));
-    if group == STARTUP {
-        body.insert("phases".into(), phases());
-    }
-    if asked.verbose { verbose(code, &body) } else { (code, axum::Json(body)).into_response() }
+    asker.answer(health, &Answer { probe, code, report: &report, words: &words, json })
 }
 
 fn phases() -> Value {
@@ -125,129 +135,93 @@ fn phases() -> Value {
     phases.collect()
 }
 
-/// `/healthcheck`: every check, for trusted callers.
+/// `/healthcheck`: every check. Only trusted callers get here.
 pub(super) async fn healthcheck(State(window): State<Window>, request: Request) -> Response {
     let Some(inner) = window.telemetry.upgrade() else { return gone() };
-    let asked = Asked::read(request.uri().query());
-    let report = inner.health.ask(asked.group.as_deref(), &asked.exclude).await;
-    let code = inner.health.status_codes().of(report.status);
-    let version = version(&inner);
-    if accepts(request.headers(), HEALTH_JSON) {
-        let body = health_json(&report, &version);
-        return (code, [(header::CONTENT_TYPE, HeaderValue::from_static(HEALTH_JSON))], body.to_string())
-            .into_response();
+    let asker = Asker::new(&window, &request);
+    let health = &window.health;
+    let report = health.ask(asker.asked.group.as_deref(), &asker.asked.exclude).await;
+    let code = health.status_codes().of(report.status);
+    let mut json = answers::json(&report, &[]);
+    json["version"] = version(&inner);
+    json["disabled"] = json!(health.disabled());
+    if !asker.asked.is_text() {
+        for (name, section) in health.sections().read(&HashSet::from_iter(asker.asked.exclude.clone())).await
+        {
+            json[name] = section;
+        }
     }
-    let mut body = body(&report, None);
-    if asked.verbose {
-        return verbose(code, &body);
-    }
-    body.insert("version".into(), version);
-    body.insert("disabled".into(), json!(inner.health.disabled()));
-    for (name, section) in inner.health.sections() {
-        let value = catch_unwind(AssertUnwindSafe(|| section()));
-        body.insert(name, value.unwrap_or_else(|_| json!({ "error": "the section panicked" })));
-    }
-    (code, axum::Json(body)).into_response()
+    hide(&window, &mut json);
+    let about = about(&inner);
+    let answer = Answer { probe: Probe::All, code, report: &report, words: &[], json };
+    asker.answer_about(health, &answer, &about)
 }
 
 fn version(inner: &Inner) -> Value {
-    let key = opentelemetry::Key::from_static_str("service.version");
-    let named = inner.resource.get(&key).map(|version| version.to_string());
-    named.or_else(|| inner.environment.build().map(|build| build.version.to_owned())).into()
+    resource(inner, "service.version")
+        .or_else(|| inner.environment.build().map(|build| build.version.to_owned()))
+        .into()
 }
 
-fn word(status: Status) -> &'static str {
-    if status == Status::Fail { "failure" } else { "success" }
+fn resource(inner: &Inner, key: &'static str) -> Option<String> {
+    inner.resource.get(&opentelemetry::Key::from_static_str(key)).map(|value| value.to_string())
 }
 
-fn body(report: &Report, service: Option<Value>) -> Map<String, Value> {
-    let results: Vec<Value> = service.into_iter().chain(report.results.iter().map(result)).collect();
-    let mut body = Map::new();
-    body.insert("status".into(), word(report.status).into());
-    body.insert("timestamp".into(), rfc3339(SystemTime::now()).into());
-    body.insert("results".into(), results.into());
-    body
-}
-
-fn result(result: &CheckResult) -> Value {
+/// Who is asked, as `application/health+json` has it.
+fn about(inner: &Inner) -> Value {
+    let name = resource(inner, "service.name").unwrap_or_default();
+    let commit = inner.environment.build().and_then(|build| build.git_commit);
     json!({
-        "checker": result.name,
-        "passed": result.status != Status::Fail,
-        "status": result.status.as_str(),
-        "critical": result.critical,
-        "output": result.message,
-        "data": result.data,
-        "cached": result.cached,
-        "duration_ms": duration_ms(result),
-        "age_ms": millis(result.age),
+        "version": version(inner),
+        "releaseId": commit,
+        "serviceId": resource(inner, "service.instance.id"),
+        "description": format!("health of {name}"),
     })
 }
 
-fn duration_ms(result: &CheckResult) -> f64 {
-    (result.duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-const HEALTH_JSON: &str = "application/health+json";
-
-/// draft-inadarei-api-health-check-06.
-fn health_json(report: &Report, version: &Value) -> Value {
-    let checks: Map<String, Value> = report
-        .results
-        .iter()
-        .map(|result| {
-            let time = SystemTime::now().checked_sub(result.age).map(rfc3339);
-            let mut check = json!({
-                "status": result.status.as_str(), "time": time,
-                "observedValue": duration_ms(result), "observedUnit": "ms",
-            });
-            // the draft omits the output of what passes
-            if result.status != Status::Pass {
-                check["output"] = result.message.clone().into();
-            }
-            (format!("{}:responseTime", result.name), json!([check]))
-        })
-        .collect();
-    json!({ "status": report.status.as_str(), "version": version, "checks": checks })
-}
-
-/// The text of Kubernetes' own endpoints: `[+]database ok`.
-fn verbose(code: StatusCode, body: &Map<String, Value>) -> Response {
-    let mut text = String::new();
-    for result in body["results"].as_array().into_iter().flatten() {
-        let (sign, word) = if result["passed"] == true { ('+', "ok") } else { ('-', "failed") };
-        let line = |value: &Value| value.as_str().unwrap_or_default().replace(['\n', '\r'], " ");
-        text.push_str(&format!("[{sign}]{} {word}: {}\n", line(&result["checker"]), line(&result["output"])));
+/// A check's message may be an error's, and an error may tell a password.
+fn hide(window: &Window, shown: &mut Value) {
+    if let Some(inner) = window.telemetry.upgrade() {
+        answers::hide(shown, inner.pipeline.redactor());
     }
-    text.push_str(if body["status"] == "success" { "check passed\n" } else { "check failed\n" });
-    (code, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
-    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.any(|accepted| accepted.to_ascii_lowercase().contains(wanted))
+/// Who asks, and for what.
+struct Asker<'a> {
+    trusted: bool,
+    asked: Asked,
+    headers: &'a HeaderMap,
 }
 
-/// What the query asks for; what is unknown is passed over, as Kubernetes does.
-#[derive(Debug, Default)]
-struct Asked {
-    verbose: bool,
-    exclude: Vec<String>,
-    group: Option<String>,
-}
-
-impl Asked {
-    fn read(query: Option<&str>) -> Self {
-        let mut asked = Self::default();
-        for pair in query.unwrap_or_default().split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode_str(value).decode_utf8_lossy();
-            match name {
-                "verbose" => asked.verbose = !matches!(&*value, "false" | "0"),
-                "exclude" => asked.exclude.extend(value.split(',').map(|name| name.trim().to_owned())),
-                "group" => asked.group = Some(value.into_owned()),
-                _ => {}
-            }
+impl<'a> Asker<'a> {
+    fn new(window: &Window, request: &'a Request) -> Self {
+        let trusted = window.access.trusts(request);
+        let mut asked = Asked::read(request.uri().query(), request.headers());
+        if !trusted {
+            asked.only_form();
         }
-        asked
+        Self { trusted, asked, headers: request.headers() }
+    }
+
+    fn answer(&self, health: &Health, answer: &Answer<'_>) -> Response {
+        self.answer_about(health, answer, &Value::Null)
+    }
+
+    fn answer_about(&self, health: &Health, answer: &Answer<'_>, about: &Value) -> Response {
+        let (media_type, body) = answer.render(&self.asked, self.trusted, about);
+        let answering = Answering {
+            probe: answer.probe,
+            status: answer.report.status,
+            trusted: self.trusted,
+            results: if self.trusted { &answer.report.results } else { &[] },
+            headers: self.headers,
+        };
+        let mut response = http::Response::new(body);
+        *response.status_mut() = answer.code;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        match health.renderer() {
+            Some(renderer) => renderer.render(&answering, response).into_response(),
+            None => response.into_response(),
+        }
     }
 }

@@ -47,7 +47,9 @@ impl AdminServer {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        // threads of the usual name count as the service's
+        let runtime = runtime.enable_all().thread_name("tracewell-work").build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         thread::Builder::new().name("tracewell-admin".into()).spawn(move || {
             let _quiet = diagnostics::listen();

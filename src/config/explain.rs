@@ -114,7 +114,7 @@ impl Explanation {
             let mistake = mistakes.iter().find(|mistake| mistake.variable == variable.name).cloned();
             let value = match variable.secret {
                 true => value,
-                false => shortened(&redactor.text(&value)).into_owned(),
+                false => visible(&shortened(&redactor.text(&value))),
             };
             Setting { name: variable.name, value, origin, place, mistake }
         };
@@ -170,6 +170,19 @@ pub fn explain() -> Arc<Explanation> {
     installed.unwrap_or_else(|| Arc::new(Explanation::of(&Source::process())))
 }
 
+/// Control characters escaped: a value must neither forge a line nor steer a terminal.
+fn visible(value: &str) -> String {
+    let mut shown = String::with_capacity(value.len());
+    for char in value.chars() {
+        if char.is_control() {
+            shown.extend(char.escape_default());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
+}
+
 /// Where a value that code did not change comes from.
 fn origin(
     source: &Source,
@@ -222,10 +235,11 @@ fn per_signal(name: &str) -> Option<(Signal, &str)> {
 }
 
 fn list<T: fmt::Display>(values: &[T]) -> String {
-    match values {
-        [] => "none".to_owned(),
-        values => values.iter().map(T::to_string).collect::<Vec<_>>().join(","),
-    }
+    if values.is_empty() { "none".to_owned() } else { joined(values) }
+}
+
+fn joined<T: fmt::Display>(values: &[T]) -> String {
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn limit<T: fmt::Display>(limit: Option<T>) -> String {
@@ -357,6 +371,8 @@ fn signals(config: &Config, name: &str) -> Option<String> {
         "OTEL_EXPORTER_PROMETHEUS_PORT" => metrics.prometheus.1.to_string(),
         "RUST_LOG" => logs.filter.clone(),
         "TRACEWELL_LOG_FORMAT" => logs.format.map_or_else(String::new, |format| format.to_string()),
+        "TRACEWELL_TRACES_DROP" => traces.batch.drop.to_string(),
+        "TRACEWELL_LOGS_DROP" => logs.batch.drop.to_string(),
         "TRACEWELL_ACCESS_LOG" => logs.access_log.to_string(),
         // what limits fall back to is theirs where they have no value of their own
         "OTEL_ATTRIBUTE_COUNT_LIMIT" => config.attribute_limits.0.to_string(),
@@ -376,6 +392,17 @@ fn own(config: &Config, name: &str) -> String {
         "OTEL_PROPAGATORS" => list(&config.propagators),
         "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN" => "logs".to_owned(),
         "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS" => list(&config.http.known_methods),
+        "TRACEWELL_TRUSTED_PROXIES" => joined(&config.http.trusted_proxies),
+        "TRACEWELL_PROXY_HEADERS" => config.http.proxy_headers.to_string(),
+        "TRACEWELL_PUBLIC_ENDPOINT" => config.http.public_endpoint.to_string(),
+        "TRACEWELL_BAGGAGE_ATTRIBUTES" => joined(&config.http.baggage_attributes),
+        "OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS" => config.http.request_headers.join(","),
+        "OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS" => config.http.response_headers.join(","),
+        "TRACEWELL_STUCK_MS" => timeout(config.requests.stuck),
+        "TRACEWELL_STUCK_TASKS_MS" => timeout(config.requests.stuck_tasks),
+        "TRACEWELL_REQUEST_LOG_LINES" => config.requests.log_lines.to_string(),
+        "TRACEWELL_METRIC_ATTRIBUTES" => config.requests.metric_attributes.join(","),
+        "TRACEWELL_ADMIN_CANCEL" => admin.cancel.to_string(),
         "TRACEWELL_PRESET" => config.preset.to_string(),
         "TRACEWELL_CONFIG_RELOAD_MS" => timeout(config.reload.every),
         "TRACEWELL_CONFIG_RELOAD_SIGHUP" => config.reload.sighup.to_string(),

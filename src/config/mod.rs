@@ -10,6 +10,8 @@ mod differences;
 mod documentation;
 mod explain;
 mod file;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod outputs;
 mod source;
 #[cfg(test)]
@@ -31,9 +33,10 @@ pub use self::{
     outputs::{Aggregation, CardinalityLimits, InstrumentType, MetricOutput, Output, ViewConfig},
     source::Source,
     values::{
-        AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, Endpoint, ExemplarFilter,
-        Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake, ParentSamplers,
-        Patterns, Preset, Propagator, Protocol, Sampler, Secret, Signal, Temporality,
+        AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, DropPolicy, Endpoint,
+        ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake,
+        ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, Sampler, Secret, Signal,
+        Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };
@@ -76,6 +79,8 @@ pub struct Config {
     pub components: Vec<Component>,
     /// `OTEL_CONFIG_FILE`.
     pub file: Option<FileUse>,
+    /// The registry of active requests and tasks.
+    pub requests: RequestsConfig,
 }
 
 /// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
@@ -158,6 +163,8 @@ pub struct Batch {
     pub max_queue_size: usize,
     /// Items in one request at most; never above `max_queue_size`.
     pub max_export_batch_size: usize,
+    /// Which item is dropped when the queue is full (`TRACEWELL_TRACES_DROP`, `TRACEWELL_LOGS_DROP`).
+    pub drop: DropPolicy,
 }
 
 /// How much one span may hold (`OTEL_SPAN_*_LIMIT`, `OTEL_EVENT_*`, `OTEL_LINK_*`).
@@ -224,6 +231,8 @@ pub struct MetricsConfig {
     pub histogram: HistogramAggregation,
     /// `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`.
     pub prometheus: (String, u16),
+    /// How `/metrics` looks.
+    pub page: PrometheusPage,
     /// The OTLP exporter.
     pub otlp: Otlp,
     /// Further periodic readers.
@@ -232,6 +241,51 @@ pub struct MetricsConfig {
     pub views: Vec<ViewConfig>,
     /// Series per metric.
     pub cardinality: CardinalityLimits,
+}
+
+/// How metrics are shown to Prometheus, with the choices of the specification's Prometheus exporter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PrometheusPage {
+    /// How names are made; `UnderscoreEscapingWithSuffixes` unless said otherwise.
+    pub translation: Translation,
+    /// Whether every series has `otel_scope_name` and its kin; `true` unless said otherwise.
+    pub scope_labels: bool,
+    /// Whether the resource is there as `target_info`; `true` unless said otherwise.
+    pub target_info: bool,
+}
+
+impl Default for PrometheusPage {
+    fn default() -> Self {
+        Self {
+            translation: Translation::UnderscoreEscapingWithSuffixes,
+            scope_labels: true,
+            target_info: true,
+        }
+    }
+}
+
+impl PrometheusPage {
+    /// How names are made.
+    #[must_use]
+    pub const fn with_translation(mut self, translation: Translation) -> Self {
+        self.translation = translation;
+        self
+    }
+
+    /// Leaves `otel_scope_name` and its kin out.
+    #[must_use]
+    pub const fn without_scope_labels(mut self) -> Self {
+        self.scope_labels = false;
+        self
+    }
+
+    /// Leaves `target_info` out.
+    #[must_use]
+    pub const fn without_target_info(mut self) -> Self {
+        self.target_info = false;
+        self
+    }
 }
 
 /// Log records, over OTLP and on stdout.
@@ -272,6 +326,8 @@ pub struct AdminConfig {
     pub checks_disabled: Vec<String>,
     /// `TRACEWELL_CONSOLE`.
     pub console: bool,
+    /// `TRACEWELL_ADMIN_CANCEL`: whether whoever has the token may cancel requests and tasks.
+    pub cancel: bool,
 }
 
 /// The way out.
@@ -292,6 +348,32 @@ pub struct ShutdownConfig {
 pub struct HttpConfig {
     /// `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`: every other method is `_OTHER`. Case-sensitive.
     pub known_methods: Vec<String>,
+    /// `TRACEWELL_TRUSTED_PROXIES`: whose `Forwarded` and `X-Forwarded-*` headers count.
+    pub trusted_proxies: Vec<IpRange>,
+    /// `TRACEWELL_PROXY_HEADERS`: which of these headers.
+    pub proxy_headers: ProxyHeaders,
+    /// `TRACEWELL_PUBLIC_ENDPOINT`: callers' traces are linked to instead of continued.
+    pub public_endpoint: bool,
+    /// `TRACEWELL_BAGGAGE_ATTRIBUTES`: members of the baggage that spans and log records carry as attributes.
+    pub baggage_attributes: Vec<String>,
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS`, lower-case.
+    pub request_headers: Vec<String>,
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS`, lower-case.
+    pub response_headers: Vec<String>,
+}
+
+/// The registry of active requests and tasks.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RequestsConfig {
+    /// `TRACEWELL_STUCK_MS`; `None` = never.
+    pub stuck: Option<Duration>,
+    /// `TRACEWELL_STUCK_TASKS_MS`; `None` = never.
+    pub stuck_tasks: Option<Duration>,
+    /// `TRACEWELL_REQUEST_LOG_LINES`.
+    pub log_lines: usize,
+    /// `TRACEWELL_METRIC_ATTRIBUTES`.
+    pub metric_attributes: Vec<String>,
 }
 
 /// When the configuration is read again while the service runs.

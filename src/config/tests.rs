@@ -248,6 +248,9 @@ fn numbers_out_of_range_or_unreadable_fall_back_to_the_default() {
         ("TRACEWELL_DRAIN_MS", "5000", false),
         ("TRACEWELL_PRESTOP_MS", "0", false),
         ("TRACEWELL_LIVENESS_STALL_MS", "60000", false),
+        ("TRACEWELL_STUCK_MS", "60000", false),
+        ("TRACEWELL_STUCK_TASKS_MS", "600000", false),
+        ("TRACEWELL_REQUEST_LOG_LINES", "0", false),
     ] {
         let row = variables().find(|row| row.name == name).unwrap();
         for value in none.iter().chain(if zero_too { zero } else { &[] }) {
@@ -443,11 +446,19 @@ fn lists_keep_what_is_good_and_name_what_is_not() {
     let c = accepted(&[
         ("TRACEWELL_CHECKS_DISABLED", " database , disk,"),
         ("TRACEWELL_ADMIN_ALLOW", "10.0.0.0/8, ::1"),
+        ("TRACEWELL_TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("TRACEWELL_PROXY_HEADERS", "X-Forwarded"),
+        ("TRACEWELL_PUBLIC_ENDPOINT", "true"),
+        ("TRACEWELL_BAGGAGE_ATTRIBUTES", "tenant,app.user"),
         ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,purge"),
     ]);
     assert_eq!(c.admin.checks_disabled, ["database", "disk"]);
     assert_eq!(c.admin.allow.len(), 2);
     assert_eq!(c.http.known_methods, ["GET", "purge"]);
+    assert_eq!(c.http.trusted_proxies, [IpRange::parse("10.0.0.0/8").unwrap()]);
+    assert_eq!(c.http.proxy_headers, ProxyHeaders::XForwarded);
+    assert!(c.http.public_endpoint);
+    assert_eq!(c.http.baggage_attributes, ["tenant", "app.user"]);
     let line = "TRACEWELL_ADMIN_ALLOW=\"10.0.0.0/33,::1\": \"10.0.0.0/33\" is not one; \
                 accepted is a list of IP addresses and ranges such as 10.0.0.0/8; using ::1/128";
     assert_eq!(mistaken(&[("TRACEWELL_ADMIN_ALLOW", "10.0.0.0/33,::1")], line).admin.allow.len(), 1);

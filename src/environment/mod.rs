@@ -4,30 +4,26 @@
 //! whose name or form says that they are secrets are not shown, nor are copies of them anywhere else.
 
 mod build_info;
+mod lockfile;
 mod scrub;
 mod settings;
 
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use opentelemetry_sdk::Resource;
 use serde_json::{Map, Value, json};
 
-pub use self::build_info::BuildInfo;
+pub use self::{build_info::BuildInfo, lockfile::Dependency};
 use crate::{
     config::{Config, Explanation, Source, variables},
     runtime::process,
+    sections::Sections,
     timestamp,
 };
-
-/// The longest a section of the program's own may take.
-const LONGEST: Duration = Duration::from_secs(1);
-
-type Section = Arc<dyn Fn() -> Result<Value, String> + Send + Sync>;
 
 /// What `/environment` shows, and how to add to it; a cheap handle.
 #[derive(Clone)]
@@ -36,26 +32,8 @@ pub struct Environment(Arc<Inner>);
 struct Inner {
     source: Source,
     build: Option<BuildInfo>,
-    added: Mutex<Vec<Added>>,
+    added: Sections,
     off: Mutex<HashSet<String>>,
-}
-
-#[derive(Clone)]
-struct Added {
-    name: String,
-    section: Section,
-    /// A call of it is under way: one that never ends takes one thread, not one per answer.
-    busy: Arc<Mutex<()>>,
-}
-
-impl Added {
-    fn call(&self) -> Result<Value, String> {
-        match self.busy.try_lock() {
-            Err(TryLockError::WouldBlock) => Err("an earlier call of it has not ended".to_owned()),
-            // a call that panicked is over
-            Ok(_) | Err(TryLockError::Poisoned(_)) => (self.section)(),
-        }
-    }
 }
 
 impl fmt::Debug for Environment {
@@ -70,7 +48,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Environment {
     pub(crate) fn new(source: Source, build: Option<BuildInfo>) -> Self {
-        Self(Arc::new(Inner { source, build, added: Mutex::default(), off: Mutex::default() }))
+        Self(Arc::new(Inner { source, build, added: Sections::default(), off: Mutex::default() }))
     }
 
     /// What the program was built from, if it said so.
@@ -86,11 +64,7 @@ impl Environment {
         name: impl Into<String>,
         section: impl Fn() -> Result<Value, E> + Send + Sync + 'static,
     ) {
-        let section: Section = Arc::new(move || section().map_err(|error| error.to_string()));
-        let name = name.into();
-        let mut added = lock(&self.0.added);
-        added.retain(|other| other.name != name);
-        added.push(Added { name, section, busy: Arc::default() });
+        self.0.added.add(name.into(), move || section().map_err(|error| error.to_string()));
     }
 
     /// Leaves a section out, such as `process`.
@@ -107,23 +81,7 @@ impl Environment {
     ) -> Value {
         let off = lock(&self.0.off).clone();
         let mut shown = self.own(config, explanation, resource, &off);
-        let added = lock(&self.0.added).clone();
-        let added: Vec<_> = added
-            .into_iter()
-            .filter(|added| !off.contains(&added.name))
-            .map(|added| (added.name.clone(), tokio::task::spawn_blocking(move || added.call())))
-            .collect();
-        let deadline = tokio::time::Instant::now() + LONGEST;
-        for (name, section) in added {
-            let value = match tokio::time::timeout_at(deadline, section).await {
-                Ok(Ok(Ok(value))) => value,
-                Ok(Ok(Err(error))) => json!({ "error": error }),
-                Ok(Err(error)) if error.is_panic() => json!({ "error": "the section panicked" }),
-                Ok(Err(_)) => json!({ "error": "the runtime has ended" }),
-                Err(_) => json!({ "error": format!("no answer within {} ms", LONGEST.as_millis()) }),
-            };
-            shown.insert(name, value);
-        }
+        shown.extend(self.0.added.read(&off).await);
         let mut shown = Value::Object(shown);
         self.known(config).hide(&mut shown);
         shown

@@ -16,7 +16,11 @@
 //!
 //! Each check runs once per cache period, however many ask; a run that is under way is shared.
 
+mod answer;
 mod check;
+mod heartbeat;
+#[cfg(feature = "otlp-http")]
+mod http_target;
 mod instruments;
 mod ready_made;
 mod runner;
@@ -27,7 +31,7 @@ mod tests;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -36,16 +40,18 @@ use std::{
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+pub(crate) use self::answer::Renderer;
+pub use self::{
+    answer::{Answering, Probe, StatusCodes},
+    check::{Check, READY, STARTUP, Status, Verdict},
+    runner::CheckResult,
+};
 use self::{
     check::LONGEST,
     instruments::Instruments,
     runner::{Asked, Entry},
 };
-pub use self::{
-    check::{Check, READY, STARTUP, Status, Verdict},
-    runner::CheckResult,
-};
-use crate::config::AdminConfig;
+use crate::{config::AdminConfig, sections::Sections};
 
 /// Where a service is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,47 +89,20 @@ struct State {
     checks: RwLock<Vec<Arc<Entry>>>,
     disabled: Vec<String>,
     instruments: Arc<Instruments>,
-    sections: Mutex<Vec<(String, Section)>>,
+    sections: Sections,
     codes: RwLock<StatusCodes>,
+    renderer: RwLock<Option<Renderer>>,
+    /// How often a runtime became the one that beats.
+    runtimes: AtomicU64,
+    /// The one that beats has ended.
+    gone: AtomicBool,
 }
 
 type OnStart = Box<dyn Fn(&[startup::StartupPhase]) + Send + Sync>;
-type Section = Arc<dyn Fn() -> Value + Send + Sync>;
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").field("checks", &self.entries()).finish_non_exhaustive()
-    }
-}
-
-/// What the probes answer; liveness keeps 200 and 503.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StatusCodes {
-    /// All critical checks pass.
-    pub pass: http::StatusCode,
-    /// Some check warns, or one that is not critical fails.
-    pub warn: http::StatusCode,
-    /// A critical check fails, or no traffic may come.
-    pub fail: http::StatusCode,
-}
-
-impl Default for StatusCodes {
-    fn default() -> Self {
-        let ok = http::StatusCode::OK;
-        Self { pass: ok, warn: ok, fail: http::StatusCode::SERVICE_UNAVAILABLE }
-    }
-}
-
-impl StatusCodes {
-    /// The code of a status.
-    #[must_use]
-    pub const fn of(&self, status: Status) -> http::StatusCode {
-        match status {
-            Status::Pass => self.pass,
-            Status::Warn => self.warn,
-            Status::Fail => self.fail,
-        }
     }
 }
 
@@ -137,12 +116,19 @@ pub struct Report {
     pub results: Vec<CheckResult>,
 }
 
+impl Report {
+    fn of(results: Vec<CheckResult>) -> Self {
+        let worst = results.iter().map(|result| match result.status {
+            Status::Fail if !result.critical => Status::Warn,
+            status => status,
+        });
+        Self { status: worst.max().unwrap_or(Status::Pass), results }
+    }
+}
+
 const IS_STARTING: u8 = 0;
 const IS_READY: u8 = 1;
 const IS_DRAINING: u8 = 2;
-/// How often a runtime shows that it lives.
-const BEAT: Duration = Duration::from_secs(1);
-
 impl Health {
     pub(crate) fn new(config: &AdminConfig) -> Self {
         let health = Self(Arc::new(State {
@@ -159,8 +145,11 @@ impl Health {
             checks: RwLock::default(),
             disabled: config.checks_disabled.clone(),
             instruments: Arc::default(),
-            sections: Mutex::default(),
+            sections: Sections::default(),
             codes: RwLock::default(),
+            renderer: RwLock::default(),
+            runtimes: AtomicU64::new(0),
+            gone: AtomicBool::new(false),
         }));
         health.adopt_runtime();
         health
@@ -185,37 +174,6 @@ impl Health {
     /// The service wants no more traffic; there is no way back.
     pub fn set_draining(&self) {
         self.0.phase.store(IS_DRAINING, Ordering::Release);
-    }
-
-    /// How long ago the service's runtime last showed that it lives; `None` before it did so for the first time.
-    #[must_use]
-    pub fn heartbeat_age(&self) -> Option<Duration> {
-        let beat = self.0.heartbeat.load(Ordering::Acquire).checked_sub(1)?;
-        Some(self.0.created.elapsed().saturating_sub(Duration::from_millis(beat)))
-    }
-
-    /// Whether the runtime is silent for longer than `TRACEWELL_LIVENESS_STALL_MS`.
-    #[must_use]
-    pub fn is_stalled(&self) -> bool {
-        match (self.heartbeat_age(), self.0.stall) {
-            (Some(age), Some(stall)) => age > stall,
-            _ => false,
-        }
-    }
-
-    /// Beats on the runtime it is run on until it is dropped. Cancel safe.
-    pub async fn beat(self) {
-        // what it beats on is the service's runtime, whatever was taken for it before
-        *self.0.runtime.write().unwrap_or_else(PoisonError::into_inner) = Handle::try_current().ok();
-        loop {
-            self.tell_of_start();
-            let now = u64::try_from(self.0.created.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
-            self.0.heartbeat.store(now + 1, Ordering::Release);
-            let begun = Instant::now();
-            tokio::time::sleep(BEAT).await;
-            let lag = begun.elapsed().saturating_sub(BEAT).as_nanos();
-            self.0.lag.store(u64::try_from(lag).unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
     }
 
     /// Says that the start is over, as [`set_ready`](Self::set_ready) does too.
@@ -266,18 +224,30 @@ impl Health {
         self.ask(Some(group), &[]).await
     }
 
-    pub(crate) async fn ask(&self, group: Option<&str>, exclude: &[String]) -> Report {
-        let deadline = Instant::now() + LONGEST;
-        let entries = self.0.entries();
-        let wanted = entries.iter().filter(|entry| {
+    /// What the checks of one group last said, without asking; `None` when one of them has said nothing yet.
+    #[cfg(feature = "admin")]
+    pub(crate) fn remembered(&self, group: Option<&str>, exclude: &[String]) -> Option<Report> {
+        let wanted = self.wanted(group, exclude);
+        wanted.iter().map(|entry| entry.last()).collect::<Option<Vec<_>>>().map(Report::of)
+    }
+
+    fn wanted(&self, group: Option<&str>, exclude: &[String]) -> Vec<Arc<Entry>> {
+        let mut entries = self.0.entries();
+        entries.retain(|entry| {
             group.is_none_or(|group| entry.check.is_in(group))
                 && !self.0.disabled.contains(&entry.name)
                 && !exclude.contains(&entry.name)
         });
+        entries
+    }
+
+    pub(crate) async fn ask(&self, group: Option<&str>, exclude: &[String]) -> Report {
+        let deadline = Instant::now() + LONGEST;
+        let wanted = self.wanted(group, exclude);
         let service = self.runtime();
         // all are begun before one is waited for
         let asked: Vec<_> =
-            wanted.map(|entry| (entry, entry.ask(service.as_ref(), &self.0.instruments))).collect();
+            wanted.iter().map(|entry| (entry, entry.ask(service.as_ref(), &self.0.instruments))).collect();
         let mut results = Vec::with_capacity(asked.len());
         for (entry, asked) in asked {
             results.push(match asked {
@@ -285,11 +255,7 @@ impl Health {
                 Asked::Running(begun, done) => entry.wait(begun, done, deadline, &self.0.instruments).await,
             });
         }
-        let worst = results.iter().map(|result| match result.status {
-            Status::Fail if !result.critical => Status::Warn,
-            status => status,
-        });
-        Report { status: worst.max().unwrap_or(Status::Pass), results }
+        Report::of(results)
     }
 
     /// The names in `TRACEWELL_CHECKS_DISABLED`.
@@ -298,10 +264,40 @@ impl Health {
         &self.0.disabled
     }
 
-    /// Adds a section of the program's own to `/healthcheck`. It is called for each answer: it should not block.
+    /// Adds a section of the program's own to `/healthcheck`. It is called for each answer, on a thread that may block,
+    /// for one second at most; a panic and a timeout are shown as `{"error": "…"}` in its place. Of two with one name the
+    /// later counts.
     pub fn add_section(&self, name: impl Into<String>, section: impl Fn() -> Value + Send + Sync + 'static) {
-        let mut sections = self.0.sections.lock().unwrap_or_else(PoisonError::into_inner);
-        sections.push((name.into(), Arc::new(section)));
+        self.0.sections.add(name.into(), move || Ok(section()));
+    }
+
+    /// Lets `render` replace the answers of the probes and of `/healthcheck`: code, headers and body. It gets the answer
+    /// that would be given, in the form that was asked for. Liveness keeps its code.
+    ///
+    /// It is called for each answer, on the thread that answers: it must not block. If it panics, the answer stays.
+    ///
+    /// ```
+    /// use http::{HeaderValue, header::CONTENT_TYPE};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let telemetry = tracewell::Telemetry::builder().with_env([("OTEL_SDK_DISABLED", "true")]).build()?;
+    /// telemetry.health().set_renderer(|answering, mut answer| {
+    ///     *answer.body_mut() = format!("{}\n", answering.status.as_str());
+    ///     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    ///     answer
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_renderer(
+        &self,
+        render: impl Fn(&Answering<'_>, http::Response<String>) -> http::Response<String> + Send + Sync + 'static,
+    ) {
+        self.render_with(Renderer::new(render));
+    }
+
+    pub(crate) fn render_with(&self, renderer: Renderer) {
+        *self.0.renderer.write().unwrap_or_else(PoisonError::into_inner) = Some(renderer);
     }
 
     /// What `/ready`, `/startup` and `/healthcheck` answer.
@@ -316,8 +312,13 @@ impl Health {
     }
 
     #[cfg(feature = "admin")]
-    pub(crate) fn sections(&self) -> Vec<(String, Section)> {
-        self.0.sections.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn sections(&self) -> &Sections {
+        &self.0.sections
+    }
+
+    #[cfg(feature = "admin")]
+    pub(crate) fn renderer(&self) -> Option<Renderer> {
+        self.0.renderer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The runtime this is called in is the service's, unless one is known.
@@ -346,12 +347,6 @@ impl Health {
 
     pub(crate) fn runtime(&self) -> Option<Handle> {
         self.0.runtime.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// By how much the last heartbeat was late; `None` before there was a second one.
-    pub(crate) fn lag(&self) -> Option<Duration> {
-        (self.0.heartbeat.load(Ordering::Acquire) > 0)
-            .then(|| Duration::from_nanos(self.0.lag.load(Ordering::Relaxed)))
     }
 }
 

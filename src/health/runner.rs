@@ -120,6 +120,8 @@ impl Entry {
         handle.spawn(async move {
             let verdict = tokio::time::timeout(limit, quietly(run.entry.check.call())).await;
             let verdict = match verdict {
+                // a failure says more than that it came late
+                Ok(verdict) if verdict.status == Status::Fail => verdict,
                 // a check that blocks its thread ends late and is not interrupted
                 Ok(_) if run.begun.elapsed() > limit + limit / 2 => late(limit),
                 Ok(verdict) => verdict,

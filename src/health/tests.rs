@@ -1,6 +1,6 @@
 //! Checks that hang, panic, block and flap; storms; the start.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, atomic::AtomicUsize};
 
 use super::*;
 
@@ -61,7 +61,9 @@ async fn panics_errors_and_timeouts_are_the_checks_own_failures_and_all_are_repo
     let health = health(&["off"]);
     health.register("fine", Check::new(async || Verdict::pass("3 connections").with_data("connections", 3)));
     health.register("refused", Check::new(async || Err::<(), _>("connection refused")));
-    health.register("panics", Check::new(async || -> () { panic!("no pool") }));
+    // its backtrace may take a while to be printed
+    let panics = Check::new(async || -> () { panic!("no pool") }).with_timeout(Duration::from_secs(1));
+    health.register("panics", panics);
     health.register("hangs", Check::new(std::future::pending::<()>).with_timeout(Duration::from_millis(20)));
     health.register("off", Check::new(async || Verdict::fail("disabled by name")));
     let report = health.report().await;

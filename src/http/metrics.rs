@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
+use http::Version;
 use opentelemetry::{
-    InstrumentationScope,
+    InstrumentationScope, KeyValue,
     metrics::{BoundHistogram, BoundUpDownCounter, Histogram, MeterProvider, UpDownCounter},
 };
 use rustc_hash::FxHasher;
@@ -21,8 +22,8 @@ use super::{
     semconv::{self, Ending, Method, Point, Scheme},
 };
 
-/// Series kept bound; more than the SDK keeps apart (2000), so that this is never the limit that is felt.
-const MAX_SERIES: usize = 8192;
+/// Series kept bound: more than routes are remembered, so that a route's usual outcomes never cost more than another's.
+const MAX_SERIES: usize = 32_768;
 
 static MADE: AtomicBool = AtomicBool::new(false);
 
@@ -49,7 +50,7 @@ struct SeriesKey {
     route: u32,
     method: u8,
     scheme: Scheme,
-    version: &'static str,
+    version: Version,
     status: u16,
     ending: Ending,
 }
@@ -130,7 +131,7 @@ impl Instruments {
             route: route.map_or(0, |route| route.id),
             method: u8::try_from(point.method.index()).unwrap_or(u8::MAX),
             scheme: point.scheme,
-            version: semconv::protocol_version(point.version).unwrap_or(""),
+            version: point.version,
             status: point.status.map_or(0, |status| status.as_u16()),
             ending: point.ending,
         };
@@ -162,17 +163,27 @@ impl Instruments {
         Some(Arc::clone(series))
     }
 
+    /// The same with attributes of the program's own, of which nobody knows how many values there are.
+    pub(super) fn record_with(&self, point: &Point<'_>, measured: &Measured, own: Vec<KeyValue>) {
+        let mut attributes = semconv::point(point);
+        attributes.extend(own);
+        self.record_all(&attributes, measured);
+    }
+
     fn record_unbound(&self, point: &Point<'_>, measured: &Measured) {
-        let attributes = semconv::point(point);
-        self.duration.record(measured.duration.as_secs_f64(), &attributes);
+        self.record_all(&semconv::point(point), measured);
+    }
+
+    fn record_all(&self, attributes: &[KeyValue], measured: &Measured) {
+        self.duration.record(measured.duration.as_secs_f64(), attributes);
         if let Some(first_byte) = measured.first_byte {
-            self.first_byte.record(first_byte.as_secs_f64(), &attributes);
+            self.first_byte.record(first_byte.as_secs_f64(), attributes);
         }
         if let Some(size) = measured.request_size {
-            self.request_size.record(size, &attributes);
+            self.request_size.record(size, attributes);
         }
         if let Some(size) = measured.response_size {
-            self.response_size.record(size, &attributes);
+            self.response_size.record(size, attributes);
         }
     }
 }

@@ -14,10 +14,19 @@
 //! | the body is dropped before its end, or fails | aborted | unset, or Error when it failed | code and outcome |
 //! | upgrade (101, CONNECT), `text/event-stream` | its stream's own end | ends at the headers | recorded at the headers |
 //!
+//! A request that an operator cancelled ends as cancelled, or as aborted once its headers were sent; so does one that the
+//! service's shutdown cut off. `tracewell.cancel.reason` on its span, `operator` or `shutdown`, tells them from a client
+//! that left. The error behind a 5xx is logged where a handler gives it: [`Cause`].
+//!
 //! Delivered means that the server took the last frame, or as many bytes as were announced; what the network loses
 //! behind it nobody here can see. A body that ends before the length it announced has failed (`body_truncated`). An
 //! upgraded request stays active until its connection closes, or its stream of HTTP/2, where the server keeps a
 //! [`ConnectionScope`]; elsewhere it ends at the headers.
+//!
+//! Who calls is a choice of trust. By default a caller's trace is continued, and the peer of the connection is the client.
+//! [`ServerLayer::with_public_endpoint`] starts a trace of its own and links the caller's;
+//! [`ServerLayer::with_trusted_proxies`] takes `Forwarded` and `X-Forwarded-*` at the word of those proxies, and of nobody
+//! else, for `client.address`, `server.address` and the scheme.
 //!
 //! Metrics: `http.server.request.duration` (s, until the last byte of the body),
 //! `tracewell.http.server.time_to_first_byte` (s, until the headers), `http.server.active_requests` ({request}),
@@ -25,14 +34,25 @@
 //! http/http-metrics.md. Neither `Host` nor the raw path is ever a metric's attribute, an unknown method is `_OTHER`, and
 //! secrets in the query are redacted.
 
+mod cause;
 mod client;
+#[cfg(feature = "axum")]
+mod handler;
 mod metrics;
 mod route;
 mod semconv;
 mod semconv_client;
+mod semconv_extra;
+mod semconv_forwarded;
 mod server;
+mod texts;
 
+pub use self::cause::Cause;
+#[cfg(feature = "reqwest")]
+pub use self::client::ClientMiddleware;
 pub(crate) use self::client::{BoxError, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
+#[cfg(feature = "axum")]
+pub use self::handler::{Failure, NotObserved};
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
 pub(crate) use self::{metrics::instruments_made, server::Settings, server::configure};

@@ -11,7 +11,7 @@ use rustc_hash::FxHasher;
 use super::semconv::{self, METHODS_MAX};
 
 /// Routes remembered; a program has its routes in its source, so that this is far away unless they are made up.
-const MAX_ROUTES: usize = 4096;
+const MAX_ROUTES: usize = 16_384;
 
 /// A route that was seen before.
 #[derive(Debug)]

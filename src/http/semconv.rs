@@ -4,13 +4,13 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
 use http::{HeaderMap, StatusCode, Uri, Version, header};
-use opentelemetry::KeyValue;
+use opentelemetry::{KeyValue, StringValue};
 
+use super::texts;
 use crate::config::AccessLog;
 
 /// Requests from this on are slow for the access log.
@@ -236,7 +236,7 @@ pub(super) fn start<B>(
         attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
     }
     if let Some((host, port)) = server(request.uri(), request.headers()) {
-        attributes.push(KeyValue::new("server.address", host.to_owned()));
+        attributes.push(KeyValue::new("server.address", texts::shared(host)));
         if let Some(port) = port {
             attributes.push(KeyValue::new("server.port", i64::from(port)));
         }
@@ -244,19 +244,19 @@ pub(super) fn start<B>(
     if let Some(peer) = peer {
         // the same text twice: shared, not copied
         let address = address_text(peer.ip().to_canonical());
-        attributes.push(KeyValue::new("client.address", Arc::clone(&address)));
+        attributes.push(KeyValue::new("client.address", address.clone()));
         attributes.push(KeyValue::new("network.peer.address", address));
         attributes.push(KeyValue::new("network.peer.port", i64::from(peer.port())));
     }
     if let Some(agent) = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()) {
-        attributes.push(KeyValue::new("user_agent.original", clip(agent, MAX_TEXT).to_owned()));
+        attributes.push(KeyValue::new("user_agent.original", texts::shared(clip(agent, MAX_TEXT))));
     }
     attributes
 }
 
 /// An address as text. IPv4 without the formatting machinery, which would cost more than all other attributes together.
-fn address_text(address: IpAddr) -> Arc<str> {
-    let IpAddr::V4(address) = address else { return address.to_string().into() };
+fn address_text(address: IpAddr) -> StringValue {
+    let IpAddr::V4(address) = address else { return texts::shared(&address.to_string()) };
     let (mut text, mut length) = ([0; "255.255.255.255".len()], 0);
     let mut put = |byte| {
         text[length] = byte;
@@ -274,7 +274,7 @@ fn address_text(address: IpAddr) -> Arc<str> {
         }
         put(b'0' + octet % 10);
     }
-    std::str::from_utf8(&text[..length]).unwrap_or_default().into()
+    texts::shared(std::str::from_utf8(&text[..length]).unwrap_or_default())
 }
 
 /// The route of a span whose route is not remembered.
@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn an_address_reads_as_its_display() {
         for address in ["0.9.10.99", "100.109.200.255", "1.1.1.1", "::1", "2001:db8::ff00:42:8329"] {
-            assert_eq!(&*address_text(address.parse().unwrap()), address);
+            assert_eq!(address_text(address.parse().unwrap()).as_str(), address);
         }
     }
 

@@ -67,8 +67,8 @@ impl Target {
 }
 
 /// What is known of a call when it starts.
-pub(super) fn start<B>(
-    request: &http::Request<B>,
+pub(super) fn start(
+    (sent, uri): (&http::Method, &Uri),
     method: Method,
     target: &Target,
     template: Option<&'static str>,
@@ -78,10 +78,10 @@ pub(super) fn start<B>(
     let mut attributes = Vec::with_capacity(12);
     attributes.push(KeyValue::new(METHOD, method.name()));
     if method.name() == "_OTHER" {
-        attributes.push(KeyValue::new(METHOD_ORIGINAL, clip(request.method().as_str(), 64).to_owned()));
+        attributes.push(KeyValue::new(METHOD_ORIGINAL, clip(sent.as_str(), 64).to_owned()));
     }
     attributes.extend(server(target));
-    attributes.push(KeyValue::new(FULL, full_url(request.uri())));
+    attributes.push(KeyValue::new(FULL, full_url(uri)));
     if let Some(template) = template {
         attributes.push(KeyValue::new(TEMPLATE, template));
     }
@@ -250,7 +250,10 @@ fn kind(error: &(dyn Error + 'static)) -> Option<Kind> {
     } else if starts(&[
         "connection closed before message completed",
         "end of file before message length reached",
+        "operation was canceled",
     ]) || starts(&["unexpected EOF", "stream closed because of a broken pipe"])
+        // RST_STREAM and GOAWAY
+        || starts(&["stream error received", "connection error received"])
     {
         Some(Kind::Reset)
     } else if starts(&["tcp connect error", "client error (Connect)"]) {

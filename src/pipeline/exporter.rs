@@ -6,7 +6,9 @@
 use std::{
     future::Future,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -151,6 +153,7 @@ impl ExporterThread {
 async fn run(export: impl Export, mut control: mpsc::UnboundedReceiver<Command>) {
     let mut export = Closing(export);
     let transport = export.0.transport();
+    let signal = transport.signal();
     let mut wishes = Wishes { waiting: Vec::new(), patience: transport.patience() };
     loop {
         if wishes.waiting.is_empty() {
@@ -165,6 +168,7 @@ async fn run(export: impl Export, mut control: mpsc::UnboundedReceiver<Command>)
         let draining = wishes.begin();
         let ended = {
             let work = async { if draining { export.0.drain().await } else { export.0.once().await } };
+            let work = contained(signal, work);
             tokio::pin!(work);
             loop {
                 tokio::select! {
@@ -188,6 +192,18 @@ async fn run(export: impl Export, mut control: mpsc::UnboundedReceiver<Command>)
             return;
         }
     }
+}
+
+/// A panic costs the request it happens in, whose items are accounted as unanswered, and no other.
+async fn contained(signal: Signal, work: impl Future<Output = ()>) {
+    tokio::pin!(work);
+    std::future::poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))).unwrap_or_else(|_| {
+            diagnostics::warn("exporter-panic", format_args!("{signal}: the exporter panicked; it goes on"));
+            Poll::Ready(())
+        })
+    })
+    .await;
 }
 
 /// Closes the export however its task ends, panics included: nothing waits in a queue that nobody empties.

@@ -8,8 +8,11 @@
 //!            └─► exemplars
 //! ```
 
+mod baggage;
 mod exemplars;
 mod exporter;
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+pub(crate) mod fuzzing;
 mod logs;
 mod metrics;
 mod more;
@@ -22,6 +25,7 @@ mod sampler;
 mod scrub;
 mod self_metrics;
 mod signal;
+mod spans;
 mod subscriber;
 mod traces;
 mod transport;
@@ -53,6 +57,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 pub(crate) use self::exemplars::Take;
 pub(crate) use self::subscriber::{CHANGES, LogSwitch};
 use self::{
+    baggage::CopiedBaggage,
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
     logs::{LogLayer, ScopedRecord},
@@ -75,6 +80,7 @@ use crate::{
     config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
     lines::LineWriter,
     redaction::Redactor,
+    sampling::SamplerInUse,
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
@@ -110,10 +116,10 @@ pub(crate) struct Pipeline {
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
-    /// Processors of the user's for whatever signal.
-    added: bool,
     /// The provider of readers of the user's, which end with it.
     added_readers: Option<SdkMeterProvider>,
+    /// Span processors of the user's.
+    span_processors: bool,
     lines: Option<Lines>,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
@@ -123,6 +129,7 @@ pub(crate) struct Pipeline {
     /// Which traces are kept.
     pub(crate) sampler: SamplerSwitch,
     log_scrub: Scrub,
+    baggage: CopiedBaggage,
 }
 
 impl Pipeline {
@@ -153,14 +160,17 @@ impl Pipeline {
 
         let log_scrub = Scrub::of_logs(config.logs.limits, &additions.redactor);
         let log_processors = !additions.log_processors.is_empty();
-        let added = log_processors || added_readers || !additions.span_processors.is_empty();
+        let span_processors = !additions.span_processors.is_empty();
+        let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let more = More::new(config, meters.more);
         let sampler = SamplerSwitch::new(&config.traces.sampler);
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let tracer_provider =
             traces::provider(&config.traces, resource, sampler.clone(), queues, |builder| {
                 let added = std::mem::take(&mut additions.span_processors).into_iter();
-                added.fold(builder, |builder, added| builder.with_span_processor(Added(added)))
+                added.fold(baggage.added_to(builder), |builder, added| {
+                    builder.with_span_processor(Added(added))
+                })
             });
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
@@ -188,8 +198,8 @@ impl Pipeline {
             scrape: meters.pull,
             log_queue,
             log_processors,
-            added,
             added_readers: added_readers.then(|| meters.provider.clone()),
+            span_processors,
             lines,
             statuses,
             exporter,
@@ -197,12 +207,18 @@ impl Pipeline {
             log_switch: LogSwitch::new(&config.logs.filter),
             sampler,
             log_scrub,
+            baggage,
         })
     }
 
     /// What must not be seen.
     pub(crate) fn redactor(&self) -> &Redactor {
         &self.log_scrub.redactor
+    }
+
+    /// The sampler in use, where attributes of spans that it drops are seen by nobody.
+    pub(crate) fn predictable_sampler(&self) -> Option<SamplerInUse> {
+        (!self.span_processors).then(|| self.sampler.in_use())
     }
 
     /// The propagator of the configuration; it works even when the SDK is disabled.
@@ -221,8 +237,9 @@ impl Pipeline {
         } else {
             self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
         };
-        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone());
-        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO)
+        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
+            .with_baggage(self.baggage.clone());
+        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO, self.sampler.in_use())
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.
@@ -261,7 +278,7 @@ impl Pipeline {
     /// Ends the processors of the user's, on a thread of its own: they may block. `None` without any: a provider that
     /// is shut down hands later spans to nobody, where our queues would count them as dropped.
     fn end_added(&self, deadline: Instant) -> Option<std::sync::mpsc::Receiver<()>> {
-        if !self.added {
+        if !self.log_processors && !self.span_processors && self.added_readers.is_none() {
             return None;
         }
         let (tracers, loggers) = (self.tracer_provider.clone(), self.logger_provider.clone());
@@ -314,7 +331,7 @@ fn scope() -> InstrumentationScope {
 }
 
 fn new_queue<T>(batch: &Batch) -> Arc<Queue<T>> {
-    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size))
+    Arc::new(Queue::new(batch.max_queue_size, batch.max_export_batch_size, batch.drop))
 }
 
 fn status<S: signal::AccountSource + 'static>(
@@ -337,17 +354,22 @@ fn lines(format: Option<LogFormat>) -> Lines {
     Lines { writer: LineWriter::stdout(), format, colour: terminal }
 }
 
+/// Runs code of the user's: a panic in it is said by the panic hook, and what it was called for goes on.
+fn contained(work: impl FnOnce()) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+}
+
 /// A processor of the user's behind ours.
 #[derive(Debug)]
 struct Added(Box<dyn SpanProcessor>);
 
 impl SpanProcessor for Added {
     fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &opentelemetry::Context) {
-        self.0.on_start(span, context);
+        contained(|| self.0.on_start(span, context));
     }
 
     fn on_end(&self, span: SpanData) {
-        self.0.on_end(span);
+        contained(|| self.0.on_end(span));
     }
 
     fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {

@@ -1,11 +1,12 @@
 //! What spans and log records have in common on their way out: a queue, a transport, and a batch that is settled once.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use opentelemetry_otlp::{Protocol as Encoding, RetryPolicy};
 use opentelemetry_sdk::error::OTelSdkResult;
 
 use super::{
+    exporter::Export,
     queue::{Loss, Queue},
     transport::{Accepted, EncodedRequests, SendError, SendErrorKind, Transport},
 };
@@ -41,12 +42,12 @@ impl<T> Lane<T> {
 
     /// What a drain sends: everything that waits now, and in a shutdown what comes meanwhile too. A flush ends although
     /// the service goes on emitting.
-    pub(super) fn drain(&self) -> Drain {
+    fn drain(&self) -> Drain {
         Drain { left: self.queue.waiting() }
     }
 
     /// Resolves when a batch is full, or the schedule's delay has passed.
-    pub(super) async fn due(&self) {
+    async fn due(&self) {
         tokio::select! {
             () = self.queue.batch_ready() => {}
             // zero means "as soon as possible", not a busy loop
@@ -55,15 +56,55 @@ impl<T> Lane<T> {
     }
 }
 
+/// A signal whose items wait in a queue until they are sent in batches.
+pub(super) trait Batched: Send + Sync + 'static {
+    type Item: Send;
+
+    fn lane(&self) -> &Lane<Self::Item>;
+
+    /// Encodes a batch and gives it to the lane's client, which sends it.
+    fn export(&self, batch: Vec<Self::Item>) -> impl Future<Output = OTelSdkResult> + Send;
+}
+
+impl<B: Batched> Export for B {
+    async fn due(&mut self) {
+        self.lane().due().await;
+    }
+
+    async fn once(&mut self) {
+        let lane = self.lane();
+        let batch = lane.queue.take();
+        if !batch.is_empty() {
+            let in_flight = InFlight::new(lane, batch.len());
+            in_flight.settle(self.export(batch).await);
+        }
+    }
+
+    async fn drain(&mut self) {
+        let mut drain = self.lane().drain();
+        while drain.goes_on(self.lane()) {
+            self.once().await;
+        }
+    }
+
+    fn close(&mut self) {
+        self.lane().queue.close();
+    }
+
+    fn transport(&self) -> Arc<Transport> {
+        Arc::clone(&self.lane().transport)
+    }
+}
+
 /// How much of a drain is left.
 #[derive(Debug)]
-pub(super) struct Drain {
+struct Drain {
     left: usize,
 }
 
 impl Drain {
     /// Whether another batch is to be sent; counts it as sent.
-    pub(super) fn goes_on<T>(&mut self, lane: &Lane<T>) -> bool {
+    fn goes_on<T>(&mut self, lane: &Lane<T>) -> bool {
         let waiting = lane.queue.waiting();
         let patience = lane.transport.patience();
         let more = waiting > 0 && !patience.is_hopeless() && (self.left > 0 || patience.is_ending());
@@ -152,4 +193,104 @@ pub(super) fn unsent(signal: Signal, items: u64, cause: &str) {
         Signal::Logs => "unsent-logs",
     };
     diagnostics::warn(key, format_args!("{signal}: {items} items are lost: {cause}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Instant};
+
+    use super::*;
+    use crate::{
+        config::{Config, DropPolicy, Source},
+        pipeline::{exporter::ExporterThread, metrics::PointAccount, queue::Item, signal::SignalStatus},
+    };
+
+    impl Item for u64 {
+        fn is_kept_first(&self) -> bool {
+            false
+        }
+    }
+
+    fn lane(capacity: usize, batch: usize) -> Lane<u64> {
+        let otlp = Config::resolve(&Source::from_pairs([("", ""); 0])).0.traces.otlp;
+        let queue = Arc::new(Queue::new(capacity, batch, DropPolicy::Oldest));
+        let status = SignalStatus::new(None, Arc::new(PointAccount::default()));
+        let transport = Transport::new(Signal::Traces, &[], &otlp, status).unwrap();
+        Lane { signal: Signal::Traces, queue, transport, schedule_delay: FOREVER }
+    }
+
+    /// An exporter that is inside of an export, and of its thread, until it is let go.
+    struct Stuck {
+        lane: Lane<u64>,
+        inside: mpsc::Sender<()>,
+        leave: std::sync::Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Batched for Stuck {
+        type Item = u64;
+
+        fn lane(&self) -> &Lane<u64> {
+            &self.lane
+        }
+
+        async fn export(&self, _: Vec<u64>) -> OTelSdkResult {
+            self.inside.send(()).unwrap();
+            self.leave.lock().unwrap().recv().unwrap();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn emitting_and_reading_the_account_wait_for_no_export() {
+        let lane = lane(8, 4);
+        let queue = Arc::clone(&lane.queue);
+        let ((inside, entered), (leave, left)) = (mpsc::channel(), mpsc::channel());
+        let mut stuck = Stuck { lane, inside, leave: left.into() };
+        (0..4).for_each(|item| queue.push(item));
+        let exporting = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(stuck.once());
+        });
+        entered.recv_timeout(Duration::from_secs(30)).unwrap();
+        // from here to the release nobody but this thread runs: it would hang if any of this waited
+        (4..100).for_each(|item| queue.push(item));
+        let account = queue.account();
+        assert_eq!((account.emitted, account.queued, account.dropped), (100, 4 + 8, 100 - 12));
+        leave.send(()).unwrap();
+        exporting.join().unwrap();
+        assert_eq!(queue.account().queued, 8, "no request was made, so the batch is lost and counted");
+    }
+    /// An exporter that panics over odd items.
+    struct Panics(Lane<u64>);
+
+    impl Batched for Panics {
+        type Item = u64;
+
+        fn lane(&self) -> &Lane<u64> {
+            &self.0
+        }
+
+        async fn export(&self, batch: Vec<u64>) -> OTelSdkResult {
+            assert!(batch.iter().all(|item| item % 2 == 0), "odd");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_costs_one_batch_and_the_exporter_goes_on() {
+        let lane = lane(8, 1);
+        let queue = Arc::clone(&lane.queue);
+        let exporter = ExporterThread::start(|tasks| {
+            tasks.spawn(Signal::Traces, Panics(lane));
+            Ok::<_, String>(())
+        });
+        let exporter = exporter.unwrap().unwrap();
+        for item in 1..=4 {
+            queue.push(item);
+            exporter.flush_blocking(Instant::now() + Duration::from_secs(30), false);
+        }
+        let account = queue.account();
+        assert_eq!((account.lost(Loss::Unanswered), account.queued), (2, 0), "{account:?}");
+        // the others came to their end, which is none: nobody made a request
+        assert_eq!(account.lost(Loss::TooLarge), 2, "{account:?}");
+    }
 }

@@ -1,7 +1,8 @@
 //! The bounded queue between the service and an exporter, with an account that is exact in every snapshot.
 //!
 //! `emitted = exported + dropped + failed + queued`: all five change under one lock, and an item in a batch that is
-//! being sent is still `queued`.
+//! being sent is still `queued`. What comes when there is no room is decided by the [`DropPolicy`]; errors and what was slow
+//! are kept rather than the rest, as long as they fill no more than half of the queue.
 
 use std::{
     collections::VecDeque,
@@ -10,11 +11,13 @@ use std::{
 
 use tokio::sync::Notify;
 
+use crate::config::DropPolicy;
+
 /// Why an item never left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Loss {
-    /// The queue was full.
+    /// The queue was full: it came when there was no room, or made room for another.
     QueueFull,
     /// It was emitted after the shutdown, or was left unsent when the shutdown gave up.
     Shutdown,
@@ -124,6 +127,13 @@ impl Account {
     }
 }
 
+/// What a queue holds.
+pub(super) trait Item {
+    /// Whether it is kept rather than others when there is no room for all: an error, or something slow. Asked once for
+    /// each item by the thread that emits it.
+    fn is_kept_first(&self) -> bool;
+}
+
 /// A bounded queue of items on their way to one exporter.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
@@ -132,43 +142,95 @@ pub(crate) struct Queue<T> {
     full: Notify,
     capacity: usize,
     batch_size: usize,
+    policy: DropPolicy,
 }
+
+/// Items with the place in the order in which they came.
+type Ordered<T> = VecDeque<(u64, T)>;
 
 #[derive(Debug)]
 struct State<T> {
-    items: VecDeque<T>,
+    items: Ordered<T>,
+    /// Those that are kept first, half of the capacity at most: a storm of errors leaves room for what explains it.
+    first: Ordered<T>,
+    next: u64,
     account: Account,
     closed: bool,
 }
 
-impl<T> Queue<T> {
-    pub(crate) fn new(capacity: usize, batch_size: usize) -> Self {
-        let state = State { items: VecDeque::new(), account: Account::default(), closed: false };
-        let batch_size = batch_size.clamp(1, capacity.max(1));
-        Self { state: Mutex::new(state), full: Notify::new(), capacity: capacity.max(1), batch_size }
+impl<T> State<T> {
+    fn len(&self) -> usize {
+        self.items.len() + self.first.len()
     }
 
-    /// Takes an item; one that does not fit any more is dropped and counted. Never blocks on an export.
+    /// Takes an item out of a full queue for one that `is_first`; `None` when the new one is to be dropped itself.
+    fn make_room(&mut self, policy: DropPolicy, is_first: bool) -> Option<(u64, T)> {
+        match policy {
+            DropPolicy::Oldest => self.items.pop_front(),
+            _ if is_first => self.items.pop_back(),
+            _ => None,
+        }
+    }
+
+    /// The oldest item.
+    fn pop(&mut self) -> Option<T> {
+        let item = match (self.items.front(), self.first.front()) {
+            (Some((item, _)), Some((first, _))) if first < item => self.first.pop_front(),
+            (None, _) => self.first.pop_front(),
+            _ => self.items.pop_front(),
+        };
+        item.map(|(_, item)| item)
+    }
+}
+
+impl<T: Item> Queue<T> {
+    /// Takes an item; when there is no room for all, the policy says which is dropped and counted. Never waits for an
+    /// export: the lock is held for a move of items at most, never during one.
     pub(crate) fn push(&self, item: T) {
+        let is_first = item.is_kept_first();
         let mut state = self.lock();
         state.account.emit(1);
         if state.closed {
             return state.account.lose(Loss::Shutdown, 1);
         }
-        if state.items.len() >= self.capacity {
-            return state.account.lose(Loss::QueueFull, 1);
+        let is_first = is_first && state.first.len() < self.capacity / 2;
+        let mut dropped = None;
+        if state.len() >= self.capacity {
+            state.account.lose(Loss::QueueFull, 1);
+            dropped = state.make_room(self.policy, is_first);
+            if dropped.is_none() {
+                return;
+            }
         }
-        state.items.push_back(item);
-        let wake = state.items.len() == self.batch_size;
+        let place = state.next;
+        state.next += 1;
+        let queue = if is_first { &mut state.first } else { &mut state.items };
+        queue.push_back((place, item));
+        let wake = state.len() == self.batch_size;
         drop(state);
+        drop(dropped); // items may be large, and their drop is not for under the lock
         if wake {
             self.full.notify_one();
         }
     }
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(capacity: usize, batch_size: usize, policy: DropPolicy) -> Self {
+        let state = State {
+            items: VecDeque::new(),
+            first: VecDeque::new(),
+            next: 0,
+            account: Account::default(),
+            closed: false,
+        };
+        let batch_size = batch_size.clamp(1, capacity.max(1));
+        Self { state: Mutex::new(state), full: Notify::new(), capacity: capacity.max(1), batch_size, policy }
+    }
 
     /// Resolves when a whole batch is waiting. Cancel safe.
     pub(crate) async fn batch_ready(&self) {
-        while self.lock().items.len() < self.batch_size {
+        while self.waiting() < self.batch_size {
             self.full.notified().await;
         }
     }
@@ -177,11 +239,15 @@ impl<T> Queue<T> {
         self.batch_size
     }
 
-    /// The oldest items, one batch at most; they stay `queued` until they are settled.
+    /// The oldest items in their order, one batch at most; they stay `queued` until they are settled.
     pub(crate) fn take(&self) -> Vec<T> {
+        let mut batch = Vec::with_capacity(self.waiting().min(self.batch_size));
         let mut state = self.lock();
-        let size = state.items.len().min(self.batch_size);
-        state.items.drain(..size).collect()
+        while batch.len() < self.batch_size {
+            let Some(item) = state.pop() else { break };
+            batch.push(item);
+        }
+        batch
     }
 
     /// Settles a batch that was taken: `rejected` of its `size` items were refused, the others arrived.
@@ -202,15 +268,15 @@ impl<T> Queue<T> {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let left = std::mem::take(&mut state.items);
-        state.account.lose(Loss::Shutdown, left.len() as u64);
+        let left = (std::mem::take(&mut state.items), std::mem::take(&mut state.first));
+        state.account.lose(Loss::Shutdown, (left.0.len() + left.1.len()) as u64);
         drop(state);
-        drop(left); // items may be large, and their drop is not for under the lock
+        drop(left); // as in `push`
     }
 
     /// Items that wait; a batch in flight is not among them.
     pub(crate) fn waiting(&self) -> usize {
-        self.lock().items.len()
+        self.lock().len()
     }
 
     pub(crate) fn account(&self) -> Account {
@@ -226,13 +292,20 @@ impl<T> Queue<T> {
 mod tests {
     use super::*;
 
+    /// Negative ones are kept first.
+    impl Item for i32 {
+        fn is_kept_first(&self) -> bool {
+            *self < 0
+        }
+    }
+
     fn holds(account: &Account) -> bool {
         account.emitted == account.exported + account.dropped + account.failed + account.queued
     }
 
     #[test]
     fn the_account_adds_up_whatever_happens_to_an_item() {
-        let queue = Queue::new(3, 2);
+        let queue = Queue::new(3, 2, DropPolicy::Newest);
         for item in 0..5 {
             queue.push(item);
         }
@@ -252,11 +325,40 @@ mod tests {
     }
 
     #[test]
+    fn the_policy_says_what_is_dropped_and_errors_are_kept_first_up_to_half_of_the_queue() {
+        // six come to a queue for four, errors among them, and what is kept leaves in the order in which it came
+        for (policy, given, kept) in [
+            (DropPolicy::Newest, [1, 2, 3, 4, 5, 6], [1, 2, 3, 4]),
+            (DropPolicy::Oldest, [1, 2, 3, 4, 5, 6], [3, 4, 5, 6]),
+            (DropPolicy::Newest, [1, -2, 3, 4, 5, -6], [1, -2, 3, -6]),
+            (DropPolicy::Oldest, [-1, 2, 3, -4, 5, 6], [-1, -4, 5, 6]),
+            // a storm of errors: beyond the half they are as the rest
+            (DropPolicy::Newest, [1, 2, -3, -4, -5, -6], [1, 2, -3, -4]),
+            (DropPolicy::Oldest, [-1, -2, -3, -4, -5, 6], [-1, -2, -5, 6]),
+        ] {
+            let queue = Queue::new(4, 4, policy);
+            given.into_iter().for_each(|item| queue.push(item));
+            let account = queue.account();
+            assert_eq!((account.lost(Loss::QueueFull), account.queued), (2, 4), "{policy} {given:?}");
+            assert!(holds(&account));
+            assert_eq!(queue.take(), kept, "{policy} {given:?}");
+        }
+    }
+
+    #[test]
     fn the_account_adds_up_in_every_snapshot_under_load() {
-        let queue = std::sync::Arc::new(Queue::new(64, 16));
+        for policy in [DropPolicy::Newest, DropPolicy::Oldest] {
+            under_load(policy);
+        }
+    }
+
+    fn under_load(policy: DropPolicy) {
+        let queue = std::sync::Arc::new(Queue::new(64, 16, policy));
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..20_000).for_each(|item| queue.push(item)));
+                scope.spawn(|| {
+                    (0..20_000).for_each(|item| queue.push(if item % 5 == 0 { -item } else { item }))
+                });
             }
             scope.spawn(|| {
                 for round in 0..5_000 {

@@ -9,11 +9,17 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{Sampler as SdkSampler, SamplingResult, ShouldSample};
 
-use crate::config::{ParentSamplers, Sampler};
+use crate::{
+    config::{ParentSamplers, Sampler},
+    sampling::SamplerInUse,
+};
 
 /// The sampler in use; clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct SamplerSwitch(Arc<ArcSwap<Chosen>>);
+pub(crate) struct SamplerSwitch {
+    chosen: Arc<ArcSwap<Chosen>>,
+    in_use: SamplerInUse,
+}
 
 #[derive(Debug)]
 enum Chosen {
@@ -32,12 +38,19 @@ struct ByParent {
 
 impl SamplerSwitch {
     pub(super) fn new(sampler: &Sampler) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(Chosen::new(sampler))))
+        let chosen = Arc::new(ArcSwap::from_pointee(Chosen::new(sampler)));
+        Self { chosen, in_use: SamplerInUse::new(sampler) }
     }
 
     /// For spans that begin from now on.
     pub(crate) fn set(&self, sampler: &Sampler) {
-        self.0.store(Arc::new(Chosen::new(sampler)));
+        self.chosen.store(Arc::new(Chosen::new(sampler)));
+        self.in_use.set(sampler);
+    }
+
+    /// For whoever spares work by it.
+    pub(crate) fn in_use(&self) -> SamplerInUse {
+        self.in_use.clone()
     }
 }
 
@@ -95,7 +108,7 @@ impl ShouldSample for SamplerSwitch {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        let chosen = self.0.load();
+        let chosen = self.chosen.load();
         chosen.deciding(parent).should_sample(parent, trace_id, name, kind, attributes, links)
     }
 }

@@ -1,6 +1,10 @@
 //! The pipeline's account as the conventions' `otel.sdk.*` metrics (semantic conventions 1.44, otel/sdk-metrics.md).
 
-use std::sync::Arc;
+use std::{
+    cell::Cell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use opentelemetry::{KeyValue, metrics::Meter};
 
@@ -59,9 +63,30 @@ fn exporter(signal: &str, otlp: &Otlp) -> [KeyValue; 2] {
     component(format!("{transport}_{signal}_exporter"))
 }
 
+/// A collection takes no longer than this from a signal's first instrument to its last.
+const COLLECTION: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// The reading of the collection that runs on this thread: whose it is, when, and what was read.
+    static READING: Cell<Option<(usize, Instant, Account)>> = const { Cell::new(None) };
+}
+
 impl Observed {
-    fn account(status: &SignalStatus, signal: Signal) -> Account {
-        status.report(signal).account
+    /// The account as a signal's first instrument reads it, for all its instruments. Their callbacks run one after the
+    /// other on one thread, so that what a collection shows adds up.
+    fn read(status: &Arc<SignalStatus>, signal: Signal) -> Account {
+        let account = status.report(signal).account;
+        READING.set(Some((Arc::as_ptr(status) as usize, Instant::now(), account)));
+        account
+    }
+
+    /// What the first instrument has read; read now if a view has taken that one away.
+    fn account(status: &Arc<SignalStatus>, signal: Signal) -> Account {
+        let own = Arc::as_ptr(status) as usize;
+        match READING.get() {
+            Some((whose, at, account)) if whose == own && at.elapsed() < COLLECTION => account,
+            _ => Self::read(status, signal),
+        }
     }
 
     fn processor(&self, meter: &Meter, kind: &str, capacity: usize) {
@@ -73,7 +98,7 @@ impl Observed {
             .with_unit(self.unit)
             .with_description("Items in the processor's queue, a batch in flight included.")
             .with_callback(move |observer| {
-                let queued = Self::account(&status, signal).queued;
+                let queued = Self::read(&status, signal).queued;
                 observer.observe(i64::try_from(queued).unwrap_or(i64::MAX), &own);
             })
             .build();

@@ -221,8 +221,12 @@ impl SignalStatus {
         drop(state);
         let Some((endpoint, protocol)) = &self.endpoint else { return };
         let items = items(signal);
-        let meanwhile =
-            if retryable { "they wait while the queue has room" } else { "what it refuses is lost" };
+        let meanwhile = match signal {
+            _ if !retryable => "what it refuses is lost",
+            // they have no queue
+            Signal::Metrics => "those that are outdated by the next collection are lost",
+            _ => "they wait while the queue has room",
+        };
         diagnostics::say(
             Severity::Warn,
             format_args!(

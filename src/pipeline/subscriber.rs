@@ -1,9 +1,12 @@
 //! The `tracing` side: which spans and events are seen, and the layers that turn them into telemetry.
 //!
-//! Two per-layer filters, so that layers of the user's keep their own view. Spans do not depend on `RUST_LOG`: a request
-//! has its span whatever is logged.
+//! Per-layer filters, so that layers of the user's keep their own view. Spans do not depend on `RUST_LOG`: a request has
+//! its span whatever is logged.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use opentelemetry_sdk::trace::SdkTracer;
@@ -17,9 +20,9 @@ use tracing_subscriber::{
 
 use super::{
     logs::{LogLayer, is_transport},
-    traces::SeededTracer,
+    spans::{Spans, Unseeing, bridge},
 };
-use crate::diagnostics::Listener;
+use crate::{diagnostics::Listener, sampling::SamplerInUse};
 
 /// The target of the events that say that the filter was changed: they pass every filter.
 pub(crate) const CHANGES: &str = "tracewell::loglevel";
@@ -33,25 +36,20 @@ pub(super) fn layers<S>(
     logs: LogLayer,
     filter: &Arc<LogSwitch>,
     spans: LevelFilter,
+    sampler: SamplerInUse,
 ) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let spans = SpanRule(spans);
     let traced = tracer.is_some().then_some(spans);
-    let logs = logs.with_filter(LogFilter { spans: traced, events: Arc::clone(filter) });
-    let Some(tracer) = tracer else { return logs.boxed() };
-    let bridge = tracing_opentelemetry::layer()
-        .with_tracer(SeededTracer::new(tracer))
-        // what these record is in the log record or in the conventions' attributes, and each costs every span
-        .with_location(false)
-        .with_threads(false)
-        .with_tracked_inactivity(false)
-        .with_target(false)
-        .with_level(false)
-        // log records and exemplars find their ids through the active context
-        .with_context_activation(true);
-    bridge.with_filter(SpanFilter(spans)).and_then(logs).boxed()
+    let filter_of = |events| LogFilter { spans: traced, events };
+    let Some(tracer) = tracer else { return logs.with_filter(filter_of(Arc::clone(filter))).boxed() };
+    let found = bridge(tracer.clone()).with_filter(Unseeing(Arc::clone(filter)));
+    let working =
+        logs.and_then(Spans::new(bridge(tracer), sampler)).with_filter(filter_of(Arc::clone(filter)));
+    // outermost is the one that decides about levels: over a plain registry no other layer is asked
+    found.and_then(working).boxed()
 }
 
 /// Which spans become OpenTelemetry spans: up to a level, except those of what exporters are made of.
@@ -64,28 +62,10 @@ impl SpanRule {
     }
 }
 
-/// Passes spans to the bridge, and no event: events are log records, not span events as well.
-#[derive(Debug)]
-struct SpanFilter(SpanRule);
-
-impl<S> Filter<S> for SpanFilter {
-    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        metadata.is_span() && self.0.wants(metadata)
-    }
-
-    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        interest(metadata.is_span() && self.0.wants(metadata))
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.0.0)
-    }
-}
-
-/// Passes events to the log layer.
+/// Passes spans to the bridge and events to the log layer.
 #[derive(Debug)]
 struct LogFilter {
-    /// With the bridge: its spans. Both filters then agree on every span, and `tracing` need not ask each time.
+    /// `None` without a tracer.
     spans: Option<SpanRule>,
     events: Arc<LogSwitch>,
 }
@@ -93,18 +73,52 @@ struct LogFilter {
 /// The rule for events, replaceable while the service runs. Where it decides per call site, replacing it costs the hot
 /// path nothing: call sites ask once, and again after [`set`](Self::set).
 #[derive(Debug)]
-pub(crate) struct LogSwitch(ArcSwap<EventRule>);
+pub(crate) struct LogSwitch {
+    rule: ArcSwap<EventRule>,
+    /// Whether the rule follows spans, for which it must be told about each of them.
+    follows: AtomicBool,
+}
 
 impl LogSwitch {
     /// Directives of `EnvFilter`; those that cannot be read are left out.
     pub(super) fn new(filter: &str) -> Arc<Self> {
-        Arc::new(Self(ArcSwap::from_pointee(EventRule::parse(filter))))
+        let rule = EventRule::parse(filter);
+        let follows = AtomicBool::new(rule.follows());
+        Arc::new(Self { rule: ArcSwap::from_pointee(rule), follows })
     }
 
     /// Replaces the rule. Directives about spans apply to spans that begin from now on.
     pub(crate) fn set(&self, filter: &str) {
-        self.0.store(Arc::new(EventRule::parse(filter)));
+        let rule = EventRule::parse(filter);
+        let follows = rule.follows();
+        self.rule.store(Arc::new(rule));
+        self.follows.store(follows, Ordering::Relaxed);
         tracing::callsite::rebuild_interest_cache();
+    }
+
+    /// Whether events of a call site are logged, where that is decided once and for all.
+    pub(super) fn event_interest(&self, metadata: &Metadata<'_>) -> Option<Interest> {
+        if !metadata.is_event() {
+            return None;
+        }
+        if always_heard(metadata) {
+            return Some(Interest::always());
+        }
+        match &**self.rule.load() {
+            EventRule::Targets(targets) => {
+                Some(interest(targets.would_enable(metadata.target(), metadata.level())))
+            }
+            EventRule::Env(_) => None,
+        }
+    }
+
+    /// Tells a rule that follows spans about one; others are not even looked at.
+    fn tell(&self, tell: impl FnOnce(&EnvFilter)) {
+        if self.follows.load(Ordering::Relaxed) {
+            if let EventRule::Env(filter) = &**self.rule.load() {
+                tell(filter);
+            }
+        }
     }
 }
 
@@ -117,6 +131,10 @@ enum EventRule {
 }
 
 impl EventRule {
+    fn follows(&self) -> bool {
+        matches!(self, Self::Env(_))
+    }
+
     fn parse(filter: &str) -> Self {
         // `Targets` reads a `[span]` as part of a target's name
         if filter.contains(['[', '{']) {
@@ -129,9 +147,14 @@ impl EventRule {
     }
 }
 
+/// What OpenTelemetry says about itself and changes of the filter pass every filter.
+fn always_heard(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() && (Listener::hears(metadata) || metadata.target() == CHANGES)
+}
+
 impl LogFilter {
     fn wants_span(&self, metadata: &Metadata<'_>) -> bool {
-        self.spans.is_some_and(|spans| spans.wants(metadata))
+        metadata.is_span() && self.spans.is_some_and(|spans| spans.wants(metadata))
     }
 }
 
@@ -140,38 +163,42 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        if metadata.is_event() && (Listener::hears(metadata) || metadata.target() == CHANGES) {
+        if self.wants_span(metadata) || always_heard(metadata) {
             return true;
         }
-        match &**self.events.0.load() {
-            EventRule::Targets(_) if metadata.is_span() => self.wants_span(metadata),
-            EventRule::Targets(targets) => targets.would_enable(metadata.target(), metadata.level()),
+        match &**self.events.rule.load() {
+            EventRule::Targets(targets) => {
+                metadata.is_event() && targets.would_enable(metadata.target(), metadata.level())
+            }
             EventRule::Env(filter) => Filter::<S>::enabled(&**filter, metadata, context),
         }
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.is_event() && (Listener::hears(metadata) || metadata.target() == CHANGES) {
-            return Interest::always();
+        if let Some(interest) = self.events.event_interest(metadata) {
+            return interest;
         }
-        match &**self.events.0.load() {
-            EventRule::Targets(_) if metadata.is_span() => interest(self.wants_span(metadata)),
-            EventRule::Targets(targets) => {
-                interest(targets.would_enable(metadata.target(), metadata.level()))
+        let wanted = self.wants_span(metadata);
+        match &**self.events.rule.load() {
+            EventRule::Targets(_) => interest(wanted),
+            // it takes note of the spans it follows
+            EventRule::Env(filter) => {
+                let interest = Filter::<S>::callsite_enabled(&**filter, metadata);
+                if wanted { Interest::always() } else { interest }
             }
-            EventRule::Env(filter) => Filter::<S>::callsite_enabled(&**filter, metadata),
         }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        match &**self.events.0.load() {
+        match &**self.events.rule.load() {
             EventRule::Targets(targets) => {
                 let spans = self.spans.map_or(LevelFilter::OFF, |spans| spans.0);
                 // never below WARN: OpenTelemetry's warnings are always heard
                 Filter::<S>::max_level_hint(&**targets).map(|hint| hint.max(spans).max(LevelFilter::WARN))
             }
             EventRule::Env(filter) => {
-                Filter::<S>::max_level_hint(&**filter).map(|hint| hint.max(LevelFilter::WARN))
+                let spans = self.spans.map_or(LevelFilter::OFF, |spans| spans.0);
+                Filter::<S>::max_level_hint(&**filter).map(|hint| hint.max(spans).max(LevelFilter::WARN))
             }
         }
     }
@@ -182,33 +209,23 @@ where
         id: &tracing::Id,
         context: Context<'_, S>,
     ) {
-        if let EventRule::Env(filter) = &**self.events.0.load() {
-            Filter::<S>::on_new_span(&**filter, attributes, id, context);
-        }
+        self.events.tell(|filter| Filter::<S>::on_new_span(filter, attributes, id, context));
     }
 
     fn on_record(&self, id: &tracing::Id, values: &tracing::span::Record<'_>, context: Context<'_, S>) {
-        if let EventRule::Env(filter) = &**self.events.0.load() {
-            Filter::<S>::on_record(&**filter, id, values, context);
-        }
+        self.events.tell(|filter| Filter::<S>::on_record(filter, id, values, context));
     }
 
     fn on_enter(&self, id: &tracing::Id, context: Context<'_, S>) {
-        if let EventRule::Env(filter) = &**self.events.0.load() {
-            Filter::<S>::on_enter(&**filter, id, context);
-        }
+        self.events.tell(|filter| Filter::<S>::on_enter(filter, id, context));
     }
 
     fn on_exit(&self, id: &tracing::Id, context: Context<'_, S>) {
-        if let EventRule::Env(filter) = &**self.events.0.load() {
-            Filter::<S>::on_exit(&**filter, id, context);
-        }
+        self.events.tell(|filter| Filter::<S>::on_exit(filter, id, context));
     }
 
     fn on_close(&self, id: tracing::Id, context: Context<'_, S>) {
-        if let EventRule::Env(filter) = &**self.events.0.load() {
-            Filter::<S>::on_close(&**filter, id, context);
-        }
+        self.events.tell(|filter| Filter::<S>::on_close(filter, id, context));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{
     Context,
-    trace::{SpanBuilder, Tracer},
+    trace::{SpanBuilder, Status, Tracer},
 };
 use opentelemetry_sdk::{
     Resource,
@@ -15,12 +15,10 @@ use opentelemetry_sdk::{
 };
 
 use super::{
-    exporter::Export,
-    otlp::{InFlight, Lane},
-    queue::Queue,
+    otlp::{Batched, Lane},
+    queue::{Item, Queue},
     sampler::SamplerSwitch,
     scrub::Scrub,
-    transport::Transport,
 };
 use crate::{config::TracesConfig, span_seed::SpanSeed};
 
@@ -45,6 +43,16 @@ pub(super) fn provider(
         builder = builder.with_span_processor(QueueProcessor(queue));
     }
     customize(builder).build()
+}
+
+/// A span that took this long is slow, as a request is to the access log.
+const SLOW: Duration = Duration::from_secs(1);
+
+impl Item for SpanData {
+    fn is_kept_first(&self) -> bool {
+        matches!(self.status, Status::Error { .. })
+            || self.end_time.duration_since(self.start_time).is_ok_and(|duration| duration >= SLOW)
+    }
 }
 
 /// Ended spans into the queue. Nothing here waits for an export.
@@ -125,34 +133,15 @@ impl SpanExport {
     }
 }
 
-impl Export for SpanExport {
-    async fn due(&mut self) {
-        self.lane.due().await;
+impl Batched for SpanExport {
+    type Item = SpanData;
+
+    fn lane(&self) -> &Lane<SpanData> {
+        &self.lane
     }
 
-    async fn once(&mut self) {
-        let mut batch = self.lane.queue.take();
-        if batch.is_empty() {
-            return;
-        }
+    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
         batch.iter_mut().for_each(|span| self.scrub.span(span));
-        let in_flight = InFlight::new(&self.lane, batch.len());
-        let result = self.exporter.export(batch).await;
-        in_flight.settle(result);
-    }
-
-    async fn drain(&mut self) {
-        let mut drain = self.lane.drain();
-        while drain.goes_on(&self.lane) {
-            self.once().await;
-        }
-    }
-
-    fn close(&mut self) {
-        self.lane.queue.close();
-    }
-
-    fn transport(&self) -> Arc<Transport> {
-        Arc::clone(&self.lane.transport)
+        self.exporter.export(batch).await
     }
 }

@@ -197,6 +197,16 @@ impl Redactor {
         Self::of(Rules::clone(&self.rules()))
     }
 
+    /// These rules as they are now, whatever is followed later.
+    pub(crate) fn snapshot(&self) -> Self {
+        Self(Arc::new(ArcSwap::new(self.0.load_full())))
+    }
+
+    /// Whether these are the same rules now, not just equal ones.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rules(), &other.rules())
+    }
+
     fn change(self, change: impl FnOnce(&mut Rules)) -> Self {
         let mut rules = Rules::clone(&self.rules());
         change(&mut rules);

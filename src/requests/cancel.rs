@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::{
     Current, EntryId, Registry, Scope,
+    details::Details,
     entry::{CANCEL_ASKED, CANCELLABLE},
 };
 
@@ -21,24 +22,36 @@ impl Registry {
     /// default, see [`NewEntry::with_cancellation`](super::NewEntry::with_cancellation).
     ///
     /// The entry ends as [`Cancelled`](super::Outcome::Cancelled) when its owner lets go, at its next poll, with the
-    /// annotation `cancelled_by` = `operator`. Asking again changes nothing. Entries that are counted but not listed
+    /// annotation `cancelled_by` = `operator`, and with `tracewell.cancel.reason` = `operator` on its span; a response
+    /// under way ends as [`Aborted`](super::Outcome::Aborted). One log record at WARN says so. Asking again changes nothing. Entries that are counted but not listed
     /// cannot be found. Looks at every entry: for operators, not for programs.
     #[must_use = "false says that nothing is cancelled"]
     pub fn cancel(&self, id: EntryId) -> bool {
+        self.cancel_by(id, "operator")
+    }
+
+    /// [`cancel`](Self::cancel) with the name of who asks, in the place of `operator` (256 bytes are kept).
+    #[must_use = "false says that nothing is cancelled"]
+    pub fn cancel_by(&self, id: EntryId, who: &str) -> bool {
+        self.active(id).is_some_and(|entry| entry.ask_to_cancel(who))
+    }
+
+    /// The handle on an active entry that is listed. Looks at every entry.
+    pub(crate) fn active(&self, id: EntryId) -> Option<Current> {
         let mut found = Vec::new();
         for shard in self.shards() {
             shard.pick(|entry| entry.id == id, &mut found);
             if let Some(entry) = found.pop() {
-                return Current(entry).ask_to_cancel();
+                return Some(Current(entry));
             }
         }
-        false
+        None
     }
 
     /// [`cancel`](Self::cancel) by the id's shown form.
     #[must_use = "false says that nothing is cancelled"]
     pub fn cancel_by_text(&self, id: &str) -> bool {
-        u64::from_str_radix(id, 16).ok().and_then(EntryId::from_u64).is_some_and(|id| self.cancel(id))
+        EntryId::parse(id).is_some_and(|id| self.cancel(id))
     }
 }
 
@@ -82,12 +95,26 @@ impl Current {
         Some(signal)
     }
 
-    fn ask_to_cancel(&self) -> bool {
+    /// Its owner does not listen any more.
+    pub(crate) fn forbid_cancellation(&self) {
+        self.0.set_flag(CANCELLABLE, false);
+    }
+
+    fn ask_to_cancel(&self, who: &str) -> bool {
         if !self.is_cancellable() || !self.is_active() {
             return false;
         }
+        if self.is_cancel_asked() {
+            return true;
+        }
+        let who = super::text::format_bounded(who, Details::MAX_VALUE);
+        // before the flag: who sees that finds these
+        self.annotate("cancelled_by", &who);
+        self.say_cancelled(&who);
+        self.0.with_state(|state| {
+            state.details.get_or_insert_with(Box::default).cancelled_by.get_or_insert(who);
+        });
         if self.0.set_flag(CANCEL_ASKED, true) {
-            self.annotate("cancelled_by", "operator");
             let signal = self.0.with_state(|state| state.details.as_ref()?.cancel.clone());
             if let Some(signal) = signal {
                 signal.notify_waiters();

@@ -13,7 +13,8 @@ pub fn current() -> Option<Current> {
     current
 }
 
-fn peek() -> Option<Current> {
+/// [`current`] without a look at the trace.
+pub(crate) fn peek() -> Option<Current> {
     STACK.try_with(|stack| stack.try_borrow().ok()?.entries.last()?.1.clone()).ok()?
 }
 

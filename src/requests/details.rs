@@ -2,12 +2,13 @@
 
 use std::{borrow::Cow, fmt, sync::Arc as StdArc, time::Duration};
 
+use opentelemetry::KeyValue;
 use tokio::sync::Notify;
 
-use super::work::Work;
+use super::{lines::Lines, work::Work};
 
 /// Made with an entry's first stage or annotation.
-#[derive(Default, Clone)]
+#[derive(Default)]
 pub(super) struct Details {
     pub(super) stages: Vec<Stage>,
     pub(super) stages_dropped: u32,
@@ -15,6 +16,11 @@ pub(super) struct Details {
     pub(super) annotations_dropped: u32,
     /// Wakes those who wait for the entry to be cancelled; made by the first of them.
     pub(super) cancel: Option<StdArc<Notify>>,
+    /// Who asked for that.
+    pub(super) cancelled_by: Option<Box<str>>,
+    /// For span, logs and metrics.
+    pub(super) attributes: Vec<KeyValue>,
+    pub(super) lines: Lines,
     pub(super) work: Work,
 }
 
@@ -40,6 +46,12 @@ pub struct Annotation {
 }
 
 impl Annotation {
+    /// The same for a viewer who may see it all.
+    #[cfg(feature = "admin")]
+    pub(crate) fn revealed(self) -> Self {
+        Self { sensitive: false, ..self }
+    }
+
     /// The value as it may be shown.
     #[must_use]
     pub fn shown(&self) -> &str {
@@ -70,6 +82,11 @@ impl Details {
     pub(super) const MAX_ANNOTATIONS: usize = 32;
     pub(super) const MAX_KEY: usize = 64;
     pub(super) const MAX_VALUE: usize = 256;
+
+    /// What a snapshot shows: stages, and how many are left out; the same of annotations.
+    pub(super) fn shown(&self) -> (Vec<Stage>, u32, Vec<Annotation>, u32) {
+        (self.stages.clone(), self.stages_dropped, self.annotations.clone(), self.annotations_dropped)
+    }
 
     pub(super) fn stage(&self) -> Option<&Cow<'static, str>> {
         self.stages.last().map(|stage| &stage.name).filter(|name| !name.is_empty())

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::{
     ActiveEntry, Kind, Registry,
+    entry::INTERRUPTED,
     sync::{AtomicUsize, Ordering},
 };
 
@@ -78,7 +79,9 @@ impl Registry {
 
     /// Waits until only streams are left, at most for `deadline`, and says what is left then.
     ///
-    /// It ends nothing: closing what is left is the server's part.
+    /// It ends nothing: closing what is left is the server's part. What is left,
+    /// streams included, is marked: dropped from now on, it counts as cancelled or aborted as ever, and its span says
+    /// `tracewell.cancel.reason` = `shutdown`.
     /// Cancel safety: may be dropped at any time and called again.
     ///
     /// # Panics
@@ -91,10 +94,24 @@ impl Registry {
             let _ = tokio::time::timeout(deadline, self.idle_except_streams()).await;
         }
         let waited = begin.elapsed();
+        self.interrupt();
         let snapshot = self.snapshot();
         let requests = snapshot.active.into_iter().filter(|entry| entry.kind == Kind::Request);
         let (streams, left) = requests.partition(ActiveEntry::is_stream);
         DrainReport { left, streams, unlisted: snapshot.unlisted, waited }
+    }
+}
+
+impl Registry {
+    /// Marks the requests that are active now.
+    fn interrupt(&self) {
+        let mut left = Vec::new();
+        for shard in self.shards() {
+            shard.pick(|entry| entry.kind == Kind::Request, &mut left);
+        }
+        for entry in left {
+            entry.set_flag(INTERRUPTED, true);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     cell::Cell,
     sync::Arc as StdArc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use opentelemetry::{SpanId, TraceId};
@@ -32,13 +32,20 @@ pub(super) const STUCK: u8 = 1;
 /// The owner listens to [`CANCEL_ASKED`].
 pub(super) const CANCELLABLE: u8 = 2;
 pub(super) const CANCEL_ASKED: u8 = 4;
+/// It has attributes for its span, logs and metrics.
+pub(super) const ENRICHED: u8 = 8;
+/// The service went down before it ended.
+pub(super) const INTERRUPTED: u8 = 16;
 
 /// One entry. Kept small (a test has the number): ids are bytes, so that nothing is padded; a name is rare for requests.
 pub(super) struct Entry {
     pub(super) id: EntryId,
     pub(super) shard: Arc<Shard>,
     pub(super) started: Instant,
-    pub(super) started_at: SystemTime,
+    /// Nanoseconds of Unix time: half as long as a `SystemTime`.
+    started_at: u64,
+    /// The `tracing` span; 0 = none.
+    pub(super) tracing_id: u64,
     pub(super) parent_id: Option<EntryId>,
     trace_id: [u8; 16],
     span_id: [u8; 8],
@@ -67,7 +74,8 @@ impl Entry {
             id: EntryId::next(),
             shard,
             started,
-            started_at,
+            started_at: unix_nanos(started_at),
+            tracing_id: new.tracing_id,
             parent_id: new.parent_id,
             trace_id: new.trace_id.to_bytes(),
             span_id: new.span_id.to_bytes(),
@@ -108,7 +116,9 @@ impl Entry {
         if !Arc::ptr_eq(&self.shard, shard) {
             self.shard = Arc::clone(shard);
         }
-        (self.started_at, self.started) = new.start();
+        let (started_at, started) = new.start();
+        (self.started_at, self.started) = (unix_nanos(started_at), started);
+        self.tracing_id = new.tracing_id;
         self.parent_id = new.parent_id;
         (self.trace_id, self.span_id) = (new.trace_id.to_bytes(), new.span_id.to_bytes());
         self.method = cut(new.method, MAX_NAME);
@@ -119,6 +129,10 @@ impl Entry {
         (self.kind, self.sampled) = (new.kind, new.sampled);
         self.phase = AtomicU8::new(ACTIVE);
         self.flags = AtomicU8::new(first_flags(new.cancellable));
+    }
+
+    pub(super) fn started_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.started_at)
     }
 
     pub(super) fn trace_id(&self) -> TraceId {
@@ -168,6 +182,13 @@ impl Entry {
     pub(super) fn with_state<R>(&self, read: impl FnOnce(&mut Mutable) -> R) -> R {
         read(&mut lock(&self.state))
     }
+}
+
+/// Until the year 2554; before 1970 it is 1970.
+#[inline]
+fn unix_nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
 }
 
 const fn first_flags(cancellable: bool) -> u8 {

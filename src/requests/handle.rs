@@ -86,7 +86,7 @@ impl Current {
     /// When the entry started, by the wall clock.
     #[must_use]
     pub fn started_at(&self) -> SystemTime {
-        self.0.started_at
+        self.0.started_at()
     }
 
     /// How long ago the entry started, by the monotonic clock.

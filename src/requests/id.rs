@@ -30,6 +30,14 @@ impl EntryId {
         }
     }
 
+    /// The id with this shown form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        // a number's own reading takes a sign, too
+        let shown = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Self::from_u64(u64::from_str_radix(text, 16).ok().filter(|_| shown)?)
+    }
+
     /// Takes the next free id of this thread.
     pub(super) fn next() -> Self {
         let id = THREAD.try_with(|thread| {

@@ -34,11 +34,24 @@
 //! the OpenTelemetry context into other tasks and threads. Where they were forgotten, debug builds say so:
 //! [`detect_lost_context`].
 //!
+//! # Said once
+//!
+//! [`set_attribute`] adds an attribute to the span, to the log records from then on and, where
+//! `TRACEWELL_METRIC_ATTRIBUTES` has its key, to the metrics of the request or task. In a handler of axum, [`Current`] is
+//! an extractor.
+//!
+//! # Looking back
+//!
+//! [`Registry::history`] has the last ten entries of each latency, by route and by name of tasks, and [`Registry::find`]
+//! one entry in full, with its last log lines where [`Registry::keep_log_lines`] asks for them: what `/debug/requests` shows.
+//!
 //! # What hangs, and what must stop
 //!
 //! [`watch`] flags, logs and counts entries older than a threshold. [`Registry::cancel`] asks one entry to stop, if its
 //! owner listens: [`Cancellable`].
 
+mod attributes;
+mod bands;
 mod cancel;
 mod current;
 mod details;
@@ -46,7 +59,10 @@ mod drain;
 mod entry;
 mod guard;
 mod handle;
+mod history;
 mod id;
+mod interrupted;
+mod lines;
 mod lost;
 mod new_entry;
 mod outcome;
@@ -59,6 +75,7 @@ mod stuck;
 mod subscriber;
 mod sync;
 mod text;
+mod voice;
 mod work;
 
 #[cfg(feature = "admin")]
@@ -69,15 +86,23 @@ mod tests;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::subscriber::CarriedSubscribers;
-pub(crate) use self::work::Waiting;
+pub(crate) use self::{
+    attributes::log_attributes,
+    current::peek,
+    lines::{MAX_LINES, keeping_log_lines},
+    work::Waiting,
+};
 pub use self::{
+    attributes::set_attribute,
     cancel::{Cancellable, Cancelled},
     current::{Entered, Scope, current, enter},
     details::{Annotation, Stage},
     drain::{DrainReport, drain},
     guard::Guard,
     handle::{Current, STREAMING},
+    history::{Found, History, LatencyBand},
     id::EntryId,
+    lines::LogLine,
     lost::detect_lost_context,
     new_entry::{Kind, NewEntry},
     outcome::{EndDetails, Outcome},

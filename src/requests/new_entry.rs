@@ -29,6 +29,9 @@ impl Kind {
         }
     }
 
+    /// By [`index`](Self::index).
+    pub(super) const ALL: [Self; 2] = [Self::Request, Self::Task];
+
     pub(super) const fn index(self) -> usize {
         match self {
             Self::Request => 0,
@@ -61,6 +64,8 @@ pub struct NewEntry {
     pub parent_id: Option<EntryId>,
     /// Whether an operator may cancel it: set by owners that heed [`Current::cancelled`](super::Current::cancelled).
     pub cancellable: bool,
+    /// The `tracing` span, to be ended with telemetry if nobody does before; 0 = none.
+    pub(crate) tracing_id: u64,
     /// The start on both clocks; `None` = when the entry is inserted. Saves two clock readings where the caller has them.
     pub started: Option<(SystemTime, Instant)>,
 }
@@ -93,6 +98,7 @@ impl NewEntry {
             sampled: false,
             parent_id: None,
             cancellable: false,
+            tracing_id: 0,
             started: None,
         }
     }

@@ -4,11 +4,13 @@ use std::{fmt, sync::OnceLock};
 
 use super::{
     Current, Guard, Kind, NewEntry, Snapshot, Totals,
+    bands::Bands,
     drain::IdleSignal,
     entry::Entry,
     id::thread_number,
+    lines,
     shard::{Shard, Tally},
-    sync::Arc,
+    sync::{Arc, Ordering},
 };
 
 /// Entries a shard should have at most: a snapshot holds one shard's lock for so many clones, well under a millisecond.
@@ -23,7 +25,9 @@ const MAX_SHARDS: usize = 256;
 ///
 /// The table lists at most its capacity of entries. What comes on top is counted in the totals and in
 /// [`Snapshot::unlisted`], has its handle as usual, and is missing from the list only. An entry costs less than 200 bytes,
-/// plus its path, annotations and stages; slots once used are kept (16 bytes each), and 64 ended entries per shard.
+/// plus its path, annotations and stages; slots once used are kept (16 bytes each), and 64 ended entries per shard. Of
+/// each route, and of each name of tasks, ten ended entries per latency are kept besides, for
+/// [`history`](Self::history): 12,900 at most of each kind.
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Shards>,
@@ -142,6 +146,10 @@ impl Registry {
         &self.inner.idle
     }
 
+    pub(super) fn bands(&self) -> &Bands {
+        &self.inner.bands
+    }
+
     pub(super) fn shards(&self) -> &[Arc<Shard>] {
         &self.inner.shards
     }
@@ -163,16 +171,17 @@ struct Shards {
     /// A power of two of them.
     shards: Box<[Arc<Shard>]>,
     idle: Arc<IdleSignal>,
+    bands: Arc<Bands>,
 }
 
 impl Shards {
     fn new(capacity: usize, count: usize) -> Self {
-        let idle = Arc::new(IdleSignal::new());
+        let (idle, bands) = (Arc::new(IdleSignal::new()), Arc::new(Bands::default()));
         let shards = (0..count).map(|index| {
             let own = capacity / count + usize::from(index < capacity % count);
-            Arc::new(Shard::new(own, Arc::clone(&idle)))
+            Arc::new(Shard::new(own, Arc::clone(&idle), Arc::clone(&bands)))
         });
-        Self { shards: shards.collect(), idle }
+        Self { shards: shards.collect(), idle, bands }
     }
 }
 
@@ -192,8 +201,11 @@ impl Shards {
 
 impl Drop for Shards {
     fn drop(&mut self) {
+        let kept = self.shards.first().map_or(0, |shard| shard.log_lines.load(Ordering::Relaxed));
+        lines::count_keeping(kept, 0);
         for shard in &self.shards {
             shard.close();
         }
+        self.bands.close();
     }
 }

@@ -1,9 +1,10 @@
 //! One shard of the table: its entries, its totals and its ended entries, all under one lock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     EndDetails, Kind, Outcome, Totals,
+    bands::{self, Bands},
     drain::IdleSignal,
     entry::{ACTIVE, ENDED, Entry, IN_STREAM},
     sync::{Arc, AtomicUsize, Mutex, Ordering, lock},
@@ -11,6 +12,9 @@ use super::{
 
 /// Ended entries each shard keeps, so that the last so many of the whole table are always among them.
 pub(super) const RECENT: usize = 64;
+
+/// Of entries that ended well and fast, a shard hands on at most one per so much time when it forgets them.
+const BETWEEN_FAST: Duration = Duration::from_millis(1);
 
 /// The slot of an entry that is counted but not listed.
 const UNLISTED: u32 = u32::MAX;
@@ -23,6 +27,9 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Shard {
     capacity: usize,
     idle: Arc<IdleSignal>,
+    bands: Arc<Bands>,
+    /// How many log lines of a request are kept; 0 = none.
+    pub(super) log_lines: AtomicUsize,
     /// `State::listed`, for looking for room without the lock. Written under it.
     listed: AtomicUsize,
     state: Mutex<State>,
@@ -39,6 +46,8 @@ struct State {
     /// A ring: `oldest` is the next one to be forgotten, once there are `RECENT`.
     recent: Vec<Ended>,
     oldest: usize,
+    /// The end of the fast one handed on last.
+    last_fast: Option<Instant>,
     /// The registry is gone: nobody will look at ended entries again.
     closed: bool,
 }
@@ -105,8 +114,9 @@ impl Ended {
 pub(super) struct Place(u32);
 
 impl Shard {
-    pub(super) fn new(capacity: usize, idle: Arc<IdleSignal>) -> Self {
-        Self { capacity, idle, listed: AtomicUsize::new(0), state: Mutex::default() }
+    pub(super) fn new(capacity: usize, idle: Arc<IdleSignal>, bands: Arc<Bands>) -> Self {
+        let (log_lines, listed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { capacity, idle, bands, log_lines, listed, state: Mutex::default() }
     }
 
     /// Whether there seems to be room. A hint: only `insert` knows.
@@ -156,13 +166,23 @@ impl Shard {
         let quiet = entry.kind == Kind::Request && tally.only_streams();
         let ended = Ended { entry: listed.unwrap_or_else(|| Arc::clone(entry)), outcome, details, tasks };
         let evicted = state.remember(ended);
+        let kept_longer = evicted.as_ref().is_some_and(|ended| state.is_worth_more(ended));
         drop(state);
         // memory is given back outside of the lock
-        if let Some(Ended { entry, .. }) = evicted {
-            Entry::keep_spare(entry);
+        match evicted {
+            Some(ended) if kept_longer => self.keep_longer(ended),
+            Some(Ended { entry, .. }) => Entry::keep_spare(entry),
+            None => {}
         }
         if quiet {
             self.ring();
+        }
+    }
+
+    #[cold]
+    fn keep_longer(&self, ended: Ended) {
+        for Ended { entry, .. } in self.bands.keep(ended).into_iter().flatten() {
+            Entry::keep_spare(entry);
         }
     }
 
@@ -266,6 +286,27 @@ impl State {
                 None
             }
         }
+    }
+
+    /// Whether a forgotten entry goes on to the bands: all that were slow or went wrong, and of the others some.
+    #[inline]
+    fn is_worth_more(&mut self, ended: &Ended) -> bool {
+        if self.closed {
+            return false;
+        }
+        if ended.outcome != Outcome::Completed || ended.details.duration >= bands::LATENCIES[1] {
+            return true;
+        }
+        let at = ended.at();
+        // ends are not quite in order: what ended before the last one is no news
+        let due = match (self.last_fast, at) {
+            (Some(last), Some(at)) => at.saturating_duration_since(last) >= BETWEEN_FAST,
+            _ => true,
+        };
+        if due {
+            self.last_fast = at;
+        }
+        due
     }
 
     /// Keeps an ended entry and hands out the one to be forgotten for it.

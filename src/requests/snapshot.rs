@@ -11,7 +11,7 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::{
     EntryId, Kind, Outcome,
-    details::{Annotation, Details, Stage},
+    details::{Annotation, Stage},
     entry::{Entry, STUCK},
     shard::{Ended, RECENT, Tally},
     sync::Arc,
@@ -188,10 +188,11 @@ impl ActiveEntry {
         Self::new(&entry.0, Instant::now())
     }
 
-    fn new(entry: &Entry, now: Instant) -> Self {
-        let (route, details) = entry
-            .with_state(|state| (state.route.clone(), state.details.as_deref().cloned().unwrap_or_default()));
-        let Details { stages, stages_dropped, annotations, annotations_dropped, .. } = details;
+    pub(super) fn new(entry: &Entry, now: Instant) -> Self {
+        let (route, (stages, stages_dropped, annotations, annotations_dropped)) = entry.with_state(|state| {
+            let shown = state.details.as_ref().map(|details| details.shown());
+            (state.route.clone(), shown.unwrap_or_default())
+        });
         Self {
             id: entry.id,
             kind: entry.kind,
@@ -202,7 +203,7 @@ impl ActiveEntry {
             trace_id: Some(entry.trace_id()).filter(|id| *id != TraceId::INVALID),
             span_id: Some(entry.span_id()).filter(|id| *id != SpanId::INVALID),
             sampled: entry.sampled,
-            started_at: entry.started_at,
+            started_at: entry.started_at(),
             age: now.saturating_duration_since(entry.started),
             stage: stages.last().map(|stage| stage.name.clone()).filter(|name| !name.is_empty()),
             stages,
@@ -243,7 +244,7 @@ impl fmt::Display for ActiveEntry {
 }
 
 impl RecentEntry {
-    fn new(ended: &Ended) -> Self {
+    pub(super) fn new(ended: &Ended) -> Self {
         let end = ended.at().unwrap_or_else(|| ended.entry.started);
         Self {
             entry: ActiveEntry::new(&ended.entry, end),

@@ -10,15 +10,15 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, KeyValue, TraceFlags,
+    KeyValue,
     metrics::{Counter, Meter},
-    trace::{SpanContext, TraceContextExt as _, TraceState},
 };
 
 use super::{
     ActiveEntry, Current, Kind, Registry,
     entry::{Entry, IN_STREAM, STUCK},
     sync::{Arc, Ordering},
+    voice::in_trace,
 };
 
 /// Counts requests that became stuck: {request}, by `tracewell.name`.
@@ -192,9 +192,12 @@ fn flag(entry: &Current) -> bool {
     if !entry.is_active() || !entry.0.set_flag(STUCK, true) {
         return false;
     }
-    let flags = if entry.sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() };
-    let ids = SpanContext::new(entry.trace_id(), entry.span_id(), flags, false, TraceState::default());
-    let _in_its_trace = Context::new().with_remote_span_context(ids).attach();
+    in_trace(entry.ids(), || say(entry));
+    true
+}
+
+/// Logs and counts it.
+fn say(entry: &Current) {
     let seen = ActiveEntry::of(entry);
     let counted = [KeyValue::new(NAME, seen.name.clone())];
     match seen.kind {
@@ -219,5 +222,4 @@ fn flag(entry: &Current) -> bool {
         tracewell.age_ms = u64::try_from(seen.age.as_millis()).unwrap_or(u64::MAX),
         "stuck: {seen}"
     );
-    true
 }

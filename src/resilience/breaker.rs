@@ -52,6 +52,40 @@ pub struct BreakerOpen {
     pub target: Arc<str>,
 }
 
+/// What a breaker holds at a moment, and how it behaves.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct BreakerSnapshot {
+    /// Who is called.
+    pub target: Arc<str>,
+    /// The state.
+    pub state: State,
+    /// Whether it is open until a reset.
+    pub by_hand: bool,
+    /// How long ago it opened, unless it is closed or was opened by hand.
+    pub open_since: Option<Duration>,
+    /// Good calls of the window.
+    pub good: u32,
+    /// Bad calls of the window.
+    pub bad: u32,
+    /// Calls that did not pass, so far.
+    pub rejected: u64,
+    /// Probes under way.
+    pub probes_running: u32,
+    /// Probes that were good since it is half-open.
+    pub probes_good: u32,
+    /// How far back it looks.
+    pub window: Duration,
+    /// The share of failures above which it opens.
+    pub failure_share: f64,
+    /// The calls in the window below which it does not open.
+    pub min_calls: u32,
+    /// How long it stays open.
+    pub open_for: Duration,
+    /// Probes that pass at a time, and that must be good for it to close.
+    pub probes: u32,
+}
+
 type Listener = Box<dyn Fn(&str, State, State) + Send + Sync>;
 
 /// How a breaker shall behave; see [`Breaker::builder`].
@@ -72,8 +106,10 @@ pub struct BreakerBuilder {
 /// closes after 3 good probes in a row and opens again after a bad one. A call that is dropped counts as neither.
 ///
 /// Why our own: a policy around any future needs a permit that is given back when the call is dropped, and a window in
-/// time that allocates nothing. `failsafe` weighs calls by an average that never forgets entirely, `recloser` counts calls
-/// whatever their age, and those of the `tower-resilience` family exist as tower middleware alone.
+/// time that allocates nothing. `failsafe` 1.3 weighs calls by a moving average, in which they fade instead of leaving,
+/// and does not open before it has run for a window's length; the ring of `recloser` 1.4 holds a number of calls whatever
+/// their age; `tower-resilience-circuitbreaker` 0.14 has a true window and gives permits back, but keeps a record of each
+/// call in the window, and is tower middleware alone.
 ///
 /// The window is divided into 20 slices: a call leaves it after 95 to 100 % of its length.
 #[derive(Clone)]
@@ -91,6 +127,8 @@ struct Inner {
     opened: Option<Instant>,
     probes_running: u32,
     probes_good: u32,
+    /// Calls that did not pass.
+    rejected: u64,
     /// Counts changes of state: what a call admitted before the last one found out is no news.
     generation: u64,
 }
@@ -144,6 +182,7 @@ impl BreakerBuilder {
             opened: None,
             probes_running: 0,
             probes_good: 0,
+            rejected: 0,
             generation: 0,
         };
         let shared = Arc::new(Shared { settings: self, inner: Mutex::new(inner) });
@@ -207,6 +246,7 @@ impl Breaker {
                 State::HalfOpen => inner.probes_running < self.0.settings.probes,
             };
             inner.probes_running += u32::from(probe && admitted);
+            inner.rejected = inner.rejected.saturating_add(u64::from(!admitted));
             admitted.then(|| Permit { breaker: self.clone(), generation: inner.generation, decided: false })
         };
         self.tell(changed);
@@ -225,6 +265,31 @@ impl Breaker {
         self.tell(Some(changed));
     }
 
+    /// What it holds now, all of one moment.
+    #[must_use]
+    pub fn snapshot(&self) -> BreakerSnapshot {
+        let now = Instant::now();
+        let settings = &self.0.settings;
+        let inner = self.lock();
+        let counts = inner.window.counts(now);
+        BreakerSnapshot {
+            target: Arc::clone(&settings.target),
+            state: if self.is_due(&inner) { State::HalfOpen } else { inner.state },
+            by_hand: inner.state == State::Open && inner.opened.is_none(),
+            open_since: inner.opened.map(|opened| now.saturating_duration_since(opened)),
+            good: counts.good,
+            bad: counts.bad,
+            rejected: inner.rejected,
+            probes_running: inner.probes_running,
+            probes_good: inner.probes_good,
+            window: inner.window.length(),
+            failure_share: settings.share,
+            min_calls: settings.min_calls,
+            open_for: settings.open_for,
+            probes: settings.probes,
+        }
+    }
+
     fn decide(&self, generation: u64, good: Option<bool>) {
         let settings = &self.0.settings;
         let now = Instant::now();
@@ -236,10 +301,8 @@ impl Breaker {
             match (inner.state, good) {
                 (State::Closed, Some(good)) => {
                     inner.window.add(now, u32::from(good), u32::from(!good));
-                    let counts = inner.window.counts(now);
-                    let total = counts.good.saturating_add(counts.bad);
-                    let too_many = f64::from(counts.bad) > f64::from(total) * settings.share;
-                    (total >= settings.min_calls && too_many).then(|| inner.become_(State::Open, Some(now)))
+                    // a good call opens it as well, if it is the one that makes the calls enough
+                    inner.is_too_bad(settings, now).then(|| inner.become_(State::Open, Some(now)))
                 }
                 (State::HalfOpen, Some(false)) => Some(inner.become_(State::Open, Some(now))),
                 (State::HalfOpen, good) => {
@@ -272,6 +335,15 @@ impl Breaker {
 }
 
 impl Inner {
+    fn is_too_bad(&self, settings: &BreakerBuilder, now: Instant) -> bool {
+        if !self.window.has_bad(now) {
+            return false;
+        }
+        let counts = self.window.counts(now);
+        let total = counts.good.saturating_add(counts.bad);
+        total >= settings.min_calls && f64::from(counts.bad) > f64::from(total) * settings.share
+    }
+
     fn become_(&mut self, state: State, opened: Option<Instant>) -> (State, State) {
         let old = std::mem::replace(&mut self.state, state);
         self.generation = self.generation.wrapping_add(1);

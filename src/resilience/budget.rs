@@ -31,8 +31,8 @@ impl Budget {
         Self(Arc::new(Shared { share, floor, window: Mutex::new(Window::new(LENGTH)) }))
     }
 
-    pub(super) fn called(&self) {
-        self.0.window.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), 1, 0);
+    pub(super) fn called(&self, now: Instant) {
+        self.0.window.lock().unwrap_or_else(PoisonError::into_inner).add(now, 1, 0);
     }
 
     /// Takes one retry from the budget, if there is one left.

@@ -69,30 +69,53 @@ pub struct HttpJudge {
 impl HttpJudge {
     /// The judge of answers to this request.
     pub fn of<B>(request: &http::Request<B>) -> Self {
+        Self::for_request(request.method(), request.headers())
+    }
+
+    /// The judge of answers to a request of this method with these headers.
+    #[must_use]
+    pub fn for_request(method: &Method, headers: &HeaderMap) -> Self {
         let idempotent =
             [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE]
-                .contains(request.method())
-                || request.method().as_str() == "QUERY";
-        Self { repeatable: idempotent || request.headers().contains_key("idempotency-key") }
+                .contains(method)
+                || method.as_str() == "QUERY";
+        Self { repeatable: idempotent || headers.contains_key("idempotency-key") }
+    }
+
+    /// The same for a request that cannot be sent again.
+    #[must_use]
+    pub fn once(self) -> Self {
+        Self { repeatable: false }
+    }
+
+    /// What an answer with this code and these headers means.
+    #[must_use]
+    pub fn answer(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
+        self.as_allowed(match status {
+            StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Verdict::Fail,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => after(headers),
+            status if status.is_server_error() => after(headers),
+            _ => Verdict::Good,
+        })
+    }
+
+    /// A verdict as far as the request may be repeated.
+    #[must_use]
+    pub fn as_allowed(&self, verdict: Verdict) -> Verdict {
+        if self.repeatable || verdict == Verdict::Good { verdict } else { Verdict::Fail }
     }
 }
 
 impl<B, E: fmt::Display> Judge<Response<B>, E> for HttpJudge {
     fn verdict(&self, result: &Result<Response<B>, E>) -> Verdict {
-        let passing = match result {
-            Err(_) => Verdict::Retry,
-            Ok(response) => match response.status() {
-                StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Verdict::Fail,
-                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => after(response.headers()),
-                status if status.is_server_error() => after(response.headers()),
-                _ => Verdict::Good,
-            },
-        };
-        if self.repeatable || passing == Verdict::Good { passing } else { Verdict::Fail }
+        match result {
+            Err(_) => self.as_allowed(Verdict::Retry),
+            Ok(response) => self.answer(response.status(), response.headers()),
+        }
     }
 
     fn timed_out(&self) -> Verdict {
-        if self.repeatable { Verdict::Retry } else { Verdict::Fail }
+        self.as_allowed(Verdict::Retry)
     }
 
     fn describe(&self, result: Result<&Response<B>, &E>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

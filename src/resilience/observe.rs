@@ -12,10 +12,12 @@ use super::breaker::{State, breakers};
 const POLICY: &str = "policy";
 const FEATURE: &str = "feature";
 const FALLBACK: &str = "fallback";
+const BULKHEAD: &str = "bulkhead";
 
 pub(super) struct Instruments {
     retries: Counter<u64>,
     fallbacks: Counter<u64>,
+    rejections: Counter<u64>,
     _breakers: ObservableGauge<u64>,
 }
 
@@ -36,6 +38,11 @@ pub(super) fn instruments() -> &'static Instruments {
                 .u64_counter("fallback.invocations")
                 .with_unit("{invocation}")
                 .with_description("Values that stood in for what could not be had.")
+                .build(),
+            rejections: meter
+                .u64_counter("bulkhead.rejections")
+                .with_unit("{call}")
+                .with_description("Calls that were not made, because all places were taken.")
                 .build(),
             _breakers: meter
                 .u64_observable_gauge("breakers.state")
@@ -58,6 +65,10 @@ pub(super) fn instruments() -> &'static Instruments {
 /// A series that exists from the first call on: rates of a counter that appears with its first increment miss that one.
 pub(super) fn policy_in_use(policy: &str) {
     instruments().retries.add(0, &[KeyValue::new(POLICY, policy.to_owned())]);
+}
+
+pub(super) fn rejected(bulkhead: &str) {
+    instruments().rejections.add(1, &[KeyValue::new(BULKHEAD, bulkhead.to_owned())]);
 }
 
 pub(super) fn fallback_in_use(feature: &'static str, name: &'static str) {

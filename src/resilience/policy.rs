@@ -1,18 +1,13 @@
 //! The policies in their one order, around any future.
 
-use std::{
-    fmt,
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Breaker, BreakerOpen, Judge, Retry, TimedOut, Verdict, observe, retry::Delays, timeout::Within};
+use super::{
+    Breaker, BreakerOpen, Breakers, Bulkhead, BulkheadFull, Judge, Retry, TimedOut, Verdict, observe,
+    retry::Delays, tally::Tally, timeout::Within,
+};
 
 /// Why a call under a [`Policy`] has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +17,8 @@ pub enum Failure<E> {
     Call(E),
     /// The breaker did not let it pass.
     Open(BreakerOpen),
+    /// The bulkhead had no place.
+    Full(BulkheadFull),
     /// The last attempt had no answer in its time, or the deadline of all of them passed.
     Timeout(TimedOut),
 }
@@ -39,6 +36,7 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
         match self {
             Self::Call(error) => error.fmt(f),
             Self::Open(error) => error.fmt(f),
+            Self::Full(error) => error.fmt(f),
             Self::Timeout(error) => error.fmt(f),
         }
     }
@@ -48,12 +46,12 @@ impl<E: std::error::Error + 'static> std::error::Error for Failure<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Call(error) => error.source(),
-            Self::Open(_) | Self::Timeout(_) => None,
+            Self::Open(_) | Self::Full(_) | Self::Timeout(_) => None,
         }
     }
 }
 
-/// Deadline, retry, breaker and timeout around calls of one target; see the [module](super) for their order.
+/// Deadline, retry, breaker, bulkhead and timeout around calls of one target; see the [module](super) for their order.
 ///
 /// A call that succeeds at once allocates nothing.
 ///
@@ -76,17 +74,27 @@ pub struct Policy {
     name: Arc<str>,
     deadline: Option<Duration>,
     retry: Option<Retry>,
-    breaker: Option<Breaker>,
+    guard: Guard,
+    bulkhead: Option<Bulkhead>,
     timeout: Option<Duration>,
-    in_use: Arc<AtomicBool>,
+    tally: Arc<Tally>,
+}
+
+/// Which breaker is asked.
+#[derive(Debug, Clone)]
+enum Guard {
+    None,
+    One(Breaker),
+    PerTarget(Breakers),
 }
 
 impl Policy {
     /// A policy without any part, named after what is called; the name is an attribute of metrics.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let in_use = Arc::new(AtomicBool::new(false));
-        Self { name: name.into(), deadline: None, retry: None, breaker: None, timeout: None, in_use }
+        let name: Arc<str> = name.into();
+        let tally = Tally::new(Arc::clone(&name));
+        Self { name, deadline: None, retry: None, guard: Guard::None, bulkhead: None, timeout: None, tally }
     }
 
     /// All attempts and the delays between them end by then.
@@ -106,7 +114,23 @@ impl Policy {
     /// Asks this breaker before each attempt.
     #[must_use]
     pub fn with_breaker(mut self, breaker: Breaker) -> Self {
-        self.breaker = Some(breaker);
+        self.guard = Guard::One(breaker);
+        self
+    }
+
+    /// Asks the breaker of each call's target before each attempt: of the URI's host and port in the layers, of what
+    /// [`call_to`](Self::call_to) is told, and of the policy's own name where nothing says more.
+    #[must_use]
+    pub fn with_breakers(mut self, breakers: Breakers) -> Self {
+        self.guard = Guard::PerTarget(breakers);
+        self
+    }
+
+    /// Takes one of this bulkhead's places for each attempt, until its result; for a tower client that is the answer's
+    /// headers.
+    #[must_use]
+    pub fn with_bulkhead(mut self, bulkhead: Bulkhead) -> Self {
+        self.bulkhead = Some(bulkhead);
         self
     }
 
@@ -123,7 +147,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// The last attempt's error, the breaker's, or a timeout.
+    /// The last attempt's error, the breaker's or the bulkhead's, or a timeout.
     pub async fn call<T, E, F>(&self, mut call: impl FnMut() -> F) -> Result<T, Failure<E>>
     where
         F: Future<Output = Result<T, E>>,
@@ -138,9 +162,23 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// The last attempt's error, the breaker's, or a timeout.
-    pub async fn call_with<T, E, F, J>(
+    /// The last attempt's error, the breaker's or the bulkhead's, or a timeout.
+    pub async fn call_with<T, E, F, J>(&self, judge: &J, call: impl FnMut(u32) -> F) -> Result<T, Failure<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+        J: Judge<T, E>,
+    {
+        self.call_to(None, judge, call).await
+    }
+
+    /// The same with the target's name, for a policy with [`Breakers`].
+    ///
+    /// # Errors
+    ///
+    /// The last attempt's error, the breaker's or the bulkhead's, or a timeout.
+    pub async fn call_to<T, E, F, J>(
         &self,
+        target: Option<&str>,
         judge: &J,
         mut call: impl FnMut(u32) -> F,
     ) -> Result<T, Failure<E>>
@@ -148,7 +186,15 @@ impl Policy {
         F: Future<Output = Result<T, E>>,
         J: Judge<T, E>,
     {
-        let mut course = Course::begin(self);
+        let of_target = match &self.guard {
+            Guard::PerTarget(breakers) => Some(breakers.of(target.unwrap_or(&self.name))),
+            Guard::None | Guard::One(_) => None,
+        };
+        let breaker = match &self.guard {
+            Guard::One(breaker) => Some(breaker),
+            Guard::None | Guard::PerTarget(_) => of_target.as_ref(),
+        };
+        let mut course = Course::begin(self, breaker);
         loop {
             let (result, verdict) = self.attempt(&course, judge, &mut call).await;
             let said = Said { judge, result: &result };
@@ -158,7 +204,14 @@ impl Policy {
                     return result;
                 }
                 Verdict::Fail => {
-                    course.given_up(&said, "it cannot be repeated");
+                    course.given_up(
+                        &said,
+                        match &result {
+                            Err(Failure::Open(_)) => "the breaker is open",
+                            Err(Failure::Full(_)) => "the bulkhead is full",
+                            _ => "it cannot be repeated",
+                        },
+                    );
                     return result;
                 }
                 Verdict::Retry => None,
@@ -179,7 +232,11 @@ impl Policy {
         }
     }
 
-    /// One attempt: breaker, then timeout, then the call.
+    pub(super) fn is_per_target(&self) -> bool {
+        matches!(self.guard, Guard::PerTarget(_))
+    }
+
+    /// One attempt: breaker, then bulkhead, then timeout, then the call.
     async fn attempt<T, E, F, J>(
         &self,
         course: &Course<'_>,
@@ -190,11 +247,21 @@ impl Policy {
         F: Future<Output = Result<T, E>>,
         J: Judge<T, E>,
     {
-        let permit = match self.breaker.as_ref().map(Breaker::acquire).transpose() {
+        let permit = match course.breaker.map(Breaker::acquire).transpose() {
             Ok(permit) => permit,
             Err(open) => return (Err(Failure::Open(open)), Verdict::Fail),
         };
-        let now = Instant::now();
+        let _place = match &self.bulkhead {
+            None => None,
+            Some(bulkhead) => match bulkhead.acquire_until(course.deadline).await {
+                Ok(place) => Some(place),
+                // no word about the target: the permit goes back unused
+                Err(full) => return (Err(Failure::Full(full)), Verdict::Fail),
+            },
+        };
+        // the clock is read once for a first attempt that waited for nobody
+        let fresh = course.retries == 0 && self.bulkhead.is_none();
+        let now = if fresh { course.begun } else { Instant::now() };
         let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
         let until = [own, course.deadline].into_iter().flatten().min();
         let (result, verdict) = match Within::new(call(course.retries), now, until).await {
@@ -223,6 +290,7 @@ impl<T, E, J: Judge<T, E>> fmt::Display for Said<'_, T, E, J> {
             Ok(value) => self.judge.describe(Ok(value), f),
             Err(Failure::Call(error)) => self.judge.describe(Err(error), f),
             Err(Failure::Open(error)) => error.fmt(f),
+            Err(Failure::Full(error)) => error.fmt(f),
             Err(Failure::Timeout(error)) => error.fmt(f),
         }
     }
@@ -231,6 +299,7 @@ impl<T, E, J: Judge<T, E>> fmt::Display for Said<'_, T, E, J> {
 /// How one call goes.
 struct Course<'a> {
     policy: &'a Policy,
+    breaker: Option<&'a Breaker>,
     begun: Instant,
     deadline: Option<Instant>,
     retries: u32,
@@ -238,16 +307,14 @@ struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    fn begin(policy: &'a Policy) -> Self {
-        if !policy.in_use.load(Ordering::Relaxed) && !policy.in_use.swap(true, Ordering::Relaxed) {
-            observe::policy_in_use(&policy.name);
-        }
-        if let Some(budget) = policy.retry.as_ref().and_then(|retry| retry.budget.as_ref()) {
-            budget.called();
-        }
+    fn begin(policy: &'a Policy, breaker: Option<&'a Breaker>) -> Self {
+        policy.tally.called();
         let begun = Instant::now();
+        if let Some(budget) = policy.retry.as_ref().and_then(|retry| retry.budget.as_ref()) {
+            budget.called(begun);
+        }
         let deadline = policy.deadline.and_then(|deadline| begun.checked_add(deadline));
-        Self { policy, begun, deadline, retries: 0, delays: None }
+        Self { policy, breaker, begun, deadline, retries: 0, delays: None }
     }
 
     /// The delay before the next attempt, or why there is none.
@@ -270,6 +337,7 @@ impl<'a> Course<'a> {
     fn retrying(&mut self, error: &dyn fmt::Display, delay: Duration) {
         self.retries += 1;
         let attempts = self.policy.retry.as_ref().map_or(0, Retry::max_retries).saturating_add(1);
+        self.policy.tally.retried();
         let Self { policy, retries, begun, .. } = self;
         observe::retrying(&policy.name, error, (*retries, attempts), delay, begun.elapsed());
     }
@@ -281,6 +349,7 @@ impl<'a> Course<'a> {
     }
 
     fn given_up(&self, error: &dyn fmt::Display, why: &'static str) {
+        self.policy.tally.gave_up();
         observe::result(&self.policy.name, Some(error), self.retries + 1, self.begun.elapsed(), why);
     }
 }

@@ -158,3 +158,47 @@ async fn only_calls_of_the_window_count_and_late_news_do_not() {
     assert_eq!(breaker.state(), State::HalfOpen, "a call from before says nothing about now");
     drop(probe);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bulkhead_bounds_the_calls_the_wait_and_those_who_wait() {
+    let bulkhead = Bulkhead::builder("b", 1).with_max_wait(SECOND).with_max_waiting(1).build();
+    let held = bulkhead.acquire().await.unwrap();
+    let begun = Instant::now();
+    let (waited, refused) = tokio::join!(bulkhead.acquire(), bulkhead.acquire());
+    assert!(waited.is_err() && refused.is_err());
+    assert_eq!(begun.elapsed(), SECOND, "one waited in vain, the other had no place to wait");
+
+    let next = async {
+        let place = bulkhead.acquire().await;
+        (place, begun.elapsed())
+    };
+    let release = async {
+        advance(SECOND / 2).await;
+        drop(held);
+    };
+    let ((place, at), ()) = tokio::join!(next, release);
+    assert_eq!((place.is_ok(), at), (true, SECOND * 3 / 2));
+
+    // the policy's deadline bounds the wait as well, and a wait that is dropped is none
+    let policy = Policy::new("p").with_bulkhead(bulkhead.clone()).with_deadline(SECOND / 4);
+    let begun = Instant::now();
+    assert!(matches!(policy.call(|| async { Ok::<_, String>(()) }).await, Err(Failure::Full(_))));
+    assert_eq!(begun.elapsed(), SECOND / 4);
+    drop(place);
+    let now = bulkhead.snapshot();
+    assert_eq!((now.limit, now.in_use, now.waiting, now.rejected), (1, 0, 0, 3));
+}
+
+#[test]
+fn one_target_is_one_breaker_and_the_oldest_closed_one_makes_room() {
+    let breakers = Breakers::bounded(2, |target| Breaker::builder(target));
+    breakers.of("bad").force_open();
+    let good = breakers.of("good");
+    assert_eq!(breakers.of("good").target(), "good");
+    drop(breakers.of("bad").acquire());
+    breakers.of("new").force_open();
+    assert_eq!((breakers.len(), breakers.of("bad").state()), (2, State::Open), "an open one stays");
+    good.force_open();
+    assert_eq!(breakers.of("good").state(), State::Closed, "it was forgotten, and is another one now");
+    assert_eq!(breakers.len(), 2);
+}

@@ -13,6 +13,8 @@ pub(super) struct Window {
     slice: Duration,
     begun: Instant,
     slices: [Slice; SLICES],
+    /// The slice of the latest bad one.
+    latest_bad: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,7 +33,16 @@ pub(super) struct Counts {
 impl Window {
     pub(super) fn new(length: Duration) -> Self {
         let slice = (length / u32::try_from(SLICES).unwrap_or(1)).max(Duration::from_nanos(1));
-        Self { slice, begun: Instant::now(), slices: [Slice::default(); SLICES] }
+        Self { slice, begun: Instant::now(), slices: [Slice::default(); SLICES], latest_bad: None }
+    }
+
+    /// Whether there is a bad one: cheaper than [`counts`](Self::counts), and what is asked of those that are well.
+    pub(super) fn has_bad(&self, now: Instant) -> bool {
+        self.latest_bad.is_some_and(|latest| self.number(now).saturating_sub(latest) < SLICES as u64)
+    }
+
+    pub(super) fn length(&self) -> Duration {
+        self.slice.saturating_mul(SLICES as u32)
     }
 
     pub(super) fn add(&mut self, now: Instant, good: u32, bad: u32) {
@@ -39,6 +50,9 @@ impl Window {
         let slice = &mut self.slices[usize::try_from(number).unwrap_or(0) % SLICES];
         if slice.number != number {
             *slice = Slice { number, counts: Counts::default() };
+        }
+        if bad > 0 {
+            self.latest_bad = Some(number);
         }
         slice.counts.good = slice.counts.good.saturating_add(good);
         slice.counts.bad = slice.counts.bad.saturating_add(bad);
@@ -55,6 +69,7 @@ impl Window {
 
     pub(super) fn clear(&mut self) {
         self.slices = [Slice::default(); SLICES];
+        self.latest_bad = None;
     }
 
     fn number(&self, now: Instant) -> u64 {

@@ -1,14 +1,17 @@
 //! This process as the kernel sees it, from `/proc`; what a system does not have is left out.
 //!
 //! Read here and not through a crate: four small files, and the values needed are already in units that need no call
-//! into libc (kilobytes in `status`, and ticks of a hundredth of a second, which Linux has fixed for user space).
+//! into libc (kilobytes in `status`, and ticks of a hundredth of a second, which Linux has fixed for user space). Context
+//! switches are `getrusage`'s.
 
 use std::{
     fs,
-    sync::OnceLock,
-    time::{Duration, SystemTime},
+    sync::{Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
+/// A collection's callbacks come one after the other within this, and no two collections do.
+const COLLECTION: Duration = Duration::from_millis(20);
 /// `USER_HZ`.
 const TICKS: f64 = 100.0;
 
@@ -24,6 +27,18 @@ pub(crate) struct Reading {
     pub(crate) max_descriptors: Option<u64>,
     /// Minor and major.
     pub(crate) faults: Option<(u64, u64)>,
+    /// Voluntary and involuntary, of all threads that are and were.
+    pub(crate) switches: Option<(u64, u64)>,
+}
+
+/// One reading for all instruments of a collection: in a process with thousands of descriptors it takes a while.
+pub(crate) fn collected() -> Reading {
+    static LAST: Mutex<Option<(Instant, Reading)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*last {
+        Some((at, reading)) if at.elapsed() < COLLECTION => reading.clone(),
+        _ => last.insert((Instant::now(), read())).1.clone(),
+    }
 }
 
 /// Reads everything afresh: some 30 µs.
@@ -42,7 +57,22 @@ pub(crate) fn read() -> Reading {
         let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
         line.split_whitespace().next()?.parse().ok()
     });
+    reading.switches = switches();
     reading
+}
+
+/// `/proc` has them for single threads only.
+#[cfg(unix)]
+fn switches() -> Option<(u64, u64)> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let count = |count: std::ffi::c_long| u64::try_from(count).ok();
+    count(usage.voluntary_context_switches()).zip(count(usage.involuntary_context_switches()))
+}
+
+#[cfg(not(unix))]
+fn switches() -> Option<(u64, u64)> {
+    None
 }
 
 fn from_status(status: &str, reading: &mut Reading) {

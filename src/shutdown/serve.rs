@@ -104,7 +104,7 @@ impl Serve {
         let mut stop = stop.unwrap_or_else(|| Box::pin(super::signal()));
         let mut heart = JoinSet::new();
         heart.spawn(telemetry.health().clone().beat());
-        heart.spawn(telemetry.requests().watch(crate::requests::Thresholds::default()));
+        heart.spawn(telemetry.requests().watch(telemetry.stuck_thresholds().clone()));
 
         let (stopped, stopping) = watch::channel(false);
         // dropped with this future, however it ends: what became a tunnel closes then
@@ -156,7 +156,7 @@ async fn drain(
     deadline: Instant,
 ) -> DrainReport {
     let left = || deadline.saturating_duration_since(Instant::now());
-    let report = telemetry.requests().drain(left()).await;
+    let report = telemetry.drain(left()).await;
     // without a stream, a connection that is still open is being written to, or has a request that nobody observes
     let limit =
         if report.streams.is_empty() && report.unlisted == 0 { left() } else { WRITE_OUT.min(left()) };

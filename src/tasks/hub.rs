@@ -12,24 +12,35 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry::{metrics::MeterProvider, trace::SpanKind};
+use opentelemetry::{Key as AttributeKey, KeyValue, metrics::MeterProvider, trace::SpanKind};
 
 use super::{
     Incoming, Outgoing, Periodic, PeriodicJob, Run, Running, TaskResult,
-    metrics::Instruments,
+    metrics::{self, Instruments},
     periodic::Job,
-    result::end_of,
+    result::{end_of, end_of_cancellable},
     running::Start,
     seen::{Key, Seen},
     semconv,
     span::Origin,
     state::{State, States},
 };
-use crate::requests::Registry;
+use crate::{
+    config::RequestsConfig,
+    requests::{Cancellable, Current, Registry},
+};
 
 /// Names that are kept apart in metrics and in [`Tasks::counts`]; further ones are `_OTHER`.
 const MAX_NAMES: usize = 1000;
 const OTHER: &str = "_OTHER";
+
+/// What `install` was told; the first one counts.
+static METRIC_KEYS: OnceLock<Vec<AttributeKey>> = OnceLock::new();
+
+/// Which attributes of tasks their metrics have too.
+pub(crate) fn configure(config: &RequestsConfig) {
+    let _ = METRIC_KEYS.set(config.metric_attributes.iter().cloned().map(AttributeKey::new).collect());
+}
 
 /// Where tasks are recorded. Clones share everything; the functions of the [module](super) use [`Tasks::global`].
 #[derive(Clone)]
@@ -100,7 +111,20 @@ impl Tasks {
             other: Named::new(OTHER),
             jobs: Mutex::default(),
         };
-        Self { inner: Arc::new(inner) }
+        let tasks = Self { inner: Arc::new(inner) };
+        let observed = Arc::downgrade(&tasks.inner);
+        metrics::observe_jobs(meters, move || {
+            observed.upgrade().map_or_else(Vec::new, |inner| Self { inner }.jobs())
+        });
+        tasks
+    }
+
+    /// A task's own attributes that its metrics have too.
+    pub(super) fn of_metrics(&self, entry: &Current) -> Vec<KeyValue> {
+        let Some(keys) = METRIC_KEYS.get().filter(|keys| !keys.is_empty()) else { return Vec::new() };
+        let mut attributes = entry.attributes();
+        attributes.retain(|attribute| keys.contains(&attribute.key));
+        attributes
     }
 
     /// Counts the task as sent; see [`sent`](super::sent()).
@@ -126,7 +150,10 @@ impl Tasks {
 
     /// Starts a task that no message caused; see [`start`](super::start()).
     pub fn start(&self, name: impl Into<Cow<'static, str>>) -> Running {
-        let name = name.into();
+        self.begin(name.into(), false)
+    }
+
+    fn begin(&self, name: Cow<'static, str>, cancellable: bool) -> Running {
         let start = Start {
             key: None,
             id: None,
@@ -134,7 +161,7 @@ impl Tasks {
             kind: SpanKind::Internal,
             attributes: semconv::plain(&name),
             origin: Origin::HERE,
-            cancellable: false,
+            cancellable,
             again: false,
             name,
         };
@@ -148,6 +175,17 @@ impl Tasks {
         F::Output: TaskResult,
     {
         Run::new(self.start(name), work, end_of)
+    }
+
+    /// [`run`](Self::run) for a task that an operator may cancel; see [`Registry::cancel`].
+    pub fn run_cancellable<F>(&self, name: impl Into<Cow<'static, str>>, work: F) -> Run<Cancellable<F>>
+    where
+        F: Future,
+        F::Output: TaskResult,
+    {
+        let running = self.begin(name.into(), true);
+        let work = Cancellable::new(running.handle(), work);
+        Run::new(running, work, end_of_cancellable)
     }
 
     /// Runs a task again and again; see [`periodic`](super::periodic()).

@@ -6,14 +6,14 @@ use opentelemetry::{Context, trace::SpanKind};
 
 use super::{
     Run, Running, TaskResult, Tasks,
-    result::{End, end_of},
+    result::{end_of, end_of_cancellable},
     running::Start,
     seen::Key,
     semconv::{self, Message, Operation},
     span::Origin,
     state::State,
 };
-use crate::requests::{Cancellable, Cancelled};
+use crate::requests::Cancellable;
 
 /// A message that arrived; made by [`receive`](super::receive()).
 #[must_use = "the task is received, and started by run() or start()"]
@@ -111,7 +111,7 @@ impl Incoming {
     /// [`Registry::cancel`](crate::requests::Registry::cancel).
     ///
     /// # Errors
-    /// [`Cancelled`] when that happened; `work` has been dropped then.
+    /// [`Cancelled`](crate::requests::Cancelled) when that happened; `work` has been dropped then.
     pub fn run_cancellable<F>(self, work: F) -> Run<Cancellable<F>>
     where
         F: Future,
@@ -119,10 +119,7 @@ impl Incoming {
     {
         let running = self.begin(true);
         let work = Cancellable::new(running.handle(), work);
-        Run::new(running, work, |result: &Result<F::Output, Cancelled>| match result {
-            Ok(result) => end_of(result),
-            Err(Cancelled) => End::Cancelled,
-        })
+        Run::new(running, work, end_of_cancellable)
     }
 
     fn begin(self, cancellable: bool) -> Running {

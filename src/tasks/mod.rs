@@ -33,6 +33,7 @@
 //! | `tracewell.task.duration` (s) by name, state at the end, `error.type` | every run |
 //! | `tracewell.task.active` ({task}) by name | runs under way |
 //! | `tracewell.task.overruns` ({run}) by name | runs of periodic tasks that were left out |
+//! | `tracewell.task.periodic.last_run`, `.next_run` (s, Unix time), `.late`, `.failing` (0 or 1) by name | periodic tasks as they are now; [`jobs`] |
 //! | `task_totals` of a [`Snapshot`](crate::requests::Snapshot) | every run; requests are never among them |
 //!
 //! A task is known by its name and id. Started again after it failed, was cancelled or panicked, it is retried. So of a
@@ -52,6 +53,7 @@
 //! Error with `error.type`, and `tracewell.outcome` says how it was.
 
 mod context;
+mod environment;
 mod hub;
 mod incoming;
 mod metrics;
@@ -70,8 +72,12 @@ mod json;
 
 use std::{borrow::Cow, collections::HashMap, fmt, future::Future, hash::BuildHasher, time::Duration};
 
+use crate::requests::Cancellable;
+
+pub(crate) use self::hub::configure;
 pub use self::{
     context::{extract, inject},
+    environment::{child_env, env_context, extract_env},
     hub::{TaskCounts, Tasks},
     incoming::Incoming,
     outgoing::Outgoing,
@@ -115,6 +121,19 @@ where
     F::Output: TaskResult,
 {
     Tasks::global().run(name, work)
+}
+
+/// [`run`] for a task that an operator may cancel: on the admin server, or by
+/// [`Registry::cancel`](crate::requests::Registry::cancel).
+///
+/// # Errors
+/// [`Cancelled`](crate::requests::Cancelled) when that happened; `work` has been dropped then.
+pub fn run_cancellable<F>(name: impl Into<Cow<'static, str>>, work: F) -> Run<Cancellable<F>>
+where
+    F: Future,
+    F::Output: TaskResult,
+{
+    Tasks::global().run_cancellable(name, work)
 }
 
 /// Runs a task at once and then every `interval` (1 ms at least), as long as the result is polled: for `tokio::spawn`.

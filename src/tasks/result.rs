@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::requests::Cancelled;
+
 /// A result that says whether the work went well. For a `Result`, its error is the failure; `()` is always a success.
 ///
 /// Implement it for results of your own, to be used with [`run`](super::run) and [`Incoming::run`](super::Incoming::run).
@@ -66,4 +68,12 @@ pub(super) enum End<'a> {
 /// How a run with this result ended.
 pub(super) fn end_of<R: TaskResult>(result: &R) -> End<'_> {
     result.failure().map_or(End::Succeeded, End::Failed)
+}
+
+/// The same of a run that an operator could cancel.
+pub(super) fn end_of_cancellable<R: TaskResult>(result: &Result<R, Cancelled>) -> End<'_> {
+    match result {
+        Ok(result) => end_of(result),
+        Err(Cancelled) => End::Cancelled,
+    }
 }

@@ -78,6 +78,7 @@ impl Running {
             .with_start(started_at, started);
         entry.parent_id = parent.map(|parent| parent.id());
         entry.cancellable = start.cancellable;
+        entry.tracing_id = span.tracing_id();
         let entry = tasks.registry().start(entry);
         let handle = entry.handle().clone();
         if let Some(id) = start.id {
@@ -153,10 +154,23 @@ impl Running {
             }
             self.count(state);
             let instruments = self.tasks.instruments();
-            instruments.record(self.named.name(), state, error, duration);
+            instruments.record(
+                self.named.name(),
+                state,
+                error,
+                duration,
+                self.tasks.of_metrics(&self.handle),
+            );
             instruments.add_active(self.named.name(), -1);
         }
-        self.span.end(self.started_at + duration, semconv::end(state, error), error.is_some());
+        let mut attributes = semconv::end(state, error);
+        if self.handle.has_more_to_say() {
+            attributes.extend(self.handle.attributes());
+            if matches!(end, End::Cancelled) {
+                attributes.extend(self.handle.end_reason());
+            }
+        }
+        self.span.end(self.started_at + duration, attributes, error.is_some());
         entry.end(outcome, EndDetails::new(duration));
     }
 }

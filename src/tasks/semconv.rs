@@ -11,6 +11,10 @@ pub(super) const TASKS: &str = "tracewell.tasks";
 pub(super) const DURATION: &str = "tracewell.task.duration";
 pub(super) const ACTIVE: &str = "tracewell.task.active";
 pub(super) const OVERRUNS: &str = "tracewell.task.overruns";
+pub(super) const LAST_RUN: &str = "tracewell.task.periodic.last_run";
+pub(super) const NEXT_RUN: &str = "tracewell.task.periodic.next_run";
+pub(super) const LATE: &str = "tracewell.task.periodic.late";
+pub(super) const FAILING: &str = "tracewell.task.periodic.failing";
 
 /// Bucket boundaries of durations, in seconds: up to an hour.
 pub(super) const SECONDS: [f64; 16] =

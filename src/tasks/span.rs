@@ -72,6 +72,11 @@ impl TaskSpan {
         &self.context
     }
 
+    /// 0 = none.
+    pub(super) fn tracing_id(&self) -> u64 {
+        self.span.id().map_or(0, |id| id.into_u64())
+    }
+
     pub(super) fn enter(&self) -> Entered<'_> {
         let context = self.attach.then(|| self.context.clone().attach());
         Entered { _span: self.span.enter(), _context: context }

@@ -35,7 +35,7 @@ pub use self::{
 };
 use crate::{
     Telemetry,
-    http::ServerLayer,
+    http::{ClientLayer, ServerLayer},
     pipeline::Take,
     requests::{self, Registry},
 };
@@ -172,6 +172,12 @@ impl Capture {
     #[must_use]
     pub fn server_layer(&self) -> ServerLayer {
         self.inner.telemetry.server_layer()
+    }
+
+    /// A client layer that records into this capture.
+    #[must_use]
+    pub fn client_layer(&self) -> ClientLayer {
+        self.inner.telemetry.client_layer()
     }
 
     /// A meter of this capture, by the name of its scope.

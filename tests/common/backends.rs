@@ -1,4 +1,4 @@
-//! A real Collector, Jaeger, Loki and Prometheus for one test binary, with the files of `collector-config/` unchanged.
+//! A real Collector, Jaeger, Loki and Prometheus for one test binary, with the files of `collector-config/local/` unchanged.
 //!
 //! The calls block and work from any thread. A waiting call panics after 30 s, saying what it waited for, the last answer
 //! and the end of each program's log. Dropping [`Backends`] stops every program, also while a test panics.
@@ -9,6 +9,7 @@ mod http;
 mod process;
 mod programs;
 pub(crate) mod sample;
+pub(crate) mod scraping;
 
 use std::{
     env, fs, io,
@@ -101,7 +102,7 @@ impl Backends {
     pub(crate) fn start() -> Result<Self, String> {
         Self::start_programs(Ports::free, |binaries, ports, dir| {
             vec![
-                programs::otelcol(binaries, ports, dir, "otelcol-file.yaml"),
+                programs::otelcol(binaries, ports, dir, programs::config("otelcol-file.yaml")),
                 programs::jaeger(binaries, ports),
                 programs::loki(binaries, ports, &dir.join("loki")),
                 programs::prometheus(binaries, ports, &dir.join("prometheus")),
@@ -123,7 +124,18 @@ impl Backends {
     /// As [`start`](Self::start).
     pub(crate) fn collector_only_on(ports: impl FnMut() -> io::Result<Ports>) -> Result<Self, String> {
         Self::start_programs(ports, |binaries, ports, dir| {
-            vec![programs::otelcol(binaries, ports, dir, "otelcol-file-only.yaml")]
+            vec![programs::otelcol(binaries, ports, dir, programs::config("otelcol-file-only.yaml"))]
+        })
+    }
+
+    /// Starts a Collector that answers a request only when the OTLP server at `endpoint` has taken what is in it. What it
+    /// says it has taken is there, whatever becomes of it then.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn collector_in_front_of(endpoint: &str) -> Result<Self, String> {
+        Self::start_programs(Ports::free, |binaries, ports, dir| {
+            vec![programs::otelcol(binaries, ports, dir, programs::in_front_of(endpoint))]
         })
     }
 
@@ -205,6 +217,13 @@ impl Backends {
     /// Ends the Collector as a crash would; what it had not passed on is lost.
     pub(crate) fn kill_collector(&self) {
         self.lock()[0].kill();
+    }
+
+    /// Ends the Collector as its supervisor would: it finishes what it has begun.
+    pub(crate) fn stop_collector(&self) {
+        let mut processes = self.lock();
+        processes[0].terminate();
+        processes[0].wait_or_kill(STOP_TIMEOUT);
     }
 
     /// Starts the Collector again on the same ports and waits until it is ready.
@@ -314,11 +333,13 @@ impl Backends {
 
     /// What reached the Collector so far; what it wrote before a crash is still there.
     pub(crate) fn received(&self) -> Received {
-        let messages = |file, head| {
+        let messages = |file, head: &str| {
             let text = fs::read_to_string(self.dir.path().join(file)).unwrap_or_default();
-            // a message that a crash cut off stands in one line with the next; the last one may be half written
-            let whole = |line: &str| serde_json::from_str(&line[line.rfind(head).unwrap_or(0)..]).ok();
-            text.lines().filter_map(whole).collect()
+            // a kill takes the end of what was not yet written: of a message, or only the line's end after a whole one.
+            // Either way the next message begins on that line, and every head begins one: inside a text its quotes
+            // would be escaped. The last message may be half written.
+            let whole = |tail: &str| serde_json::from_str(format!("{head}{tail}").trim_end()).ok();
+            text.split(head).filter_map(whole).collect()
         };
         Received {
             traces: messages("traces.jsonl", r#"{"resourceSpans""#),

@@ -91,7 +91,44 @@ fn a_stuck_request_is_reported_and_cancelled_at_the_deadline() {
         assert!((300..5000).contains(&elapsed.as_millis()), "{elapsed:?}");
         let version = if http_2 { "2" } else { "1.1" };
         world.assert_one(&Expected::cancelled().route("/stuck").version(version));
+        let span = &world.server_spans()[0];
+        let reason = span.attributes.iter().find(|said| said.key.as_str() == "tracewell.cancel.reason");
+        assert_eq!(reason.map(|said| said.value.to_string()).as_deref(), Some("shutdown"));
+        let said = world.records_at("WARN");
+        assert_eq!(said.len(), 1);
+        assert!(said[0].body().contains("interrupted by the shutdown") && said[0].body().contains("/stuck"));
+        assert_eq!(said[0].trace_id(), span.span_context.trace_id().to_string());
     }
+}
+
+#[test]
+fn what_another_server_still_holds_at_the_end_keeps_its_trace() {
+    let mut world = World::new();
+    let (layer, telemetry) = (world.layer.clone(), world.take_telemetry());
+    let (report, shutdown, held) = world.run(async move {
+        let mut service = Router::new().route("/", any(pending::<()>)).layer(layer);
+        let request = http::Request::get("/").body(Body::empty()).unwrap();
+        let mut held = Box::pin(tower::Service::call(&mut service, request));
+        let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(held.as_mut().poll(cx).is_pending()));
+        assert!(waits.await);
+        let report = telemetry.drain(Duration::ZERO).await;
+        assert_eq!(telemetry.health().phase(), Phase::Draining);
+        (report, telemetry.shutdown().await, held)
+    });
+    assert_eq!((report.left.len(), shutdown.unwrap().is_complete()), (1, true));
+    assert_eq!(world.exported_spans(), 1, "its trace is whole");
+    assert_eq!(world.totals().active(), 1, "it is nobody's business to end it");
+    drop(held);
+    let totals = world.totals();
+    assert_eq!((totals.started, totals.cancelled), (1, 1));
+    let spans = world.server_spans();
+    assert_eq!(spans.len(), 1, "once");
+    let said = |key: &str| {
+        let found = spans[0].attributes.iter().find(|said| said.key.as_str() == key);
+        found.map(|said| said.value.to_string())
+    };
+    assert_eq!(said("tracewell.outcome").as_deref(), Some("interrupted"));
+    assert_eq!(said("tracewell.cancel.reason").as_deref(), Some("shutdown"));
 }
 
 #[test]

@@ -243,6 +243,32 @@ impl World {
         logs.iter().filter(|log| log.body() == message).map(|log| log.trace_id()).collect()
     }
 
+    /// The telemetry, for a test that ends it itself.
+    pub(crate) fn take_telemetry(&mut self) -> Telemetry {
+        self.telemetry.take().unwrap()
+    }
+
+    /// The admin endpoints of this world.
+    pub(crate) fn admin(&self) -> Router {
+        tracewell::admin::router(self.telemetry.as_ref().unwrap())
+    }
+
+    /// The exported records of a level, after everything was sent.
+    pub(crate) fn records_at(&self, level: &str) -> Vec<tracewell::testing::LogRecord> {
+        self.metrics();
+        let mut logs = self.collector.logs();
+        logs.retain(|log| log.severity() == level);
+        logs
+    }
+
+    /// The exported records with this message, after everything was sent.
+    pub(crate) fn records_of(&self, message: &str) -> Vec<tracewell::testing::LogRecord> {
+        self.metrics();
+        let mut logs = self.collector.logs();
+        logs.retain(|log| log.body() == message);
+        logs
+    }
+
     /// The access records.
     pub(crate) fn access_records(&self) -> Vec<tracewell::testing::LogRecord> {
         let mut logs = self.collector.logs();
@@ -415,6 +441,11 @@ impl Expected {
 
     pub(crate) fn with_error(self, error: &str) -> Self {
         Self { error: Some(error.to_owned()), ..self }
+    }
+
+    /// The error behind it was given.
+    pub(crate) fn logged(self) -> Self {
+        Self { logs: vec![("ERROR", "http.server.request.exception")], ..self }
     }
 
     pub(crate) fn unlogged(self) -> Self {

@@ -4,7 +4,11 @@
 mod bad_input;
 mod bodies;
 mod drain;
+mod enrichment;
 mod handlers;
 mod harness;
+mod operator;
 mod storm;
 mod streams;
+mod stuck;
+mod websocket;

@@ -147,6 +147,7 @@ impl Create<'_> {
             export_timeout: limit(millis("export_timeout"), default.export_timeout),
             max_queue_size,
             max_export_batch_size: given.unwrap_or(default.max_export_batch_size).min(max_queue_size),
+            drop: default.drop,
         }
     }
 

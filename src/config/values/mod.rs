@@ -21,8 +21,8 @@ pub use self::{
     mistake::{Mistake, Secret},
     sampler::{ParentSamplers, Sampler},
     words::{
-        AccessLog, Compression, Detector, ExemplarFilter, Exporter, HistogramAggregation, LogFormat,
-        LogLevel, Preset, Propagator, Protocol, Signal, Temporality,
+        AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
+        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,
     },
 };
 

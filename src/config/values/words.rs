@@ -92,6 +92,18 @@ words! {
 }
 
 words! {
+    /// Which item is dropped when a queue is full. Under each, errors (spans with the status Error, log records from ERROR
+    /// on) and spans of a second or more are kept rather than the rest, up to half of the queue.
+    #[non_exhaustive]
+    DropPolicy {
+        /// The one that comes: what was there first is sent.
+        Newest = "newest",
+        /// The one that waits longest: the queue holds what happened last.
+        Oldest = "oldest",
+    }
+}
+
+words! {
     /// Which measurements may become exemplars.
     ExemplarFilter {
         /// Every one.
@@ -100,6 +112,20 @@ words! {
         AlwaysOff = "always_off",
         /// Those made inside a sampled span.
         TraceBased = "trace_based",
+    }
+}
+
+words! {
+    /// Which headers of trusted proxies count (`TRACEWELL_PROXY_HEADERS`).
+    #[non_exhaustive]
+    ProxyHeaders {
+        /// Those that are there; where there are both kinds, what both say. A proxy that writes one kind passes the other
+        /// one on as the client wrote it.
+        Any = "any",
+        /// `Forwarded` (RFC 7239) alone.
+        Forwarded = "forwarded",
+        /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` alone.
+        XForwarded = "x-forwarded",
     }
 }
 
@@ -113,6 +139,23 @@ words! {
         Console = "console",
         /// Served for Prometheus to scrape; metrics only.
         Prometheus = "prometheus",
+    }
+}
+
+words! {
+    /// How names become those of Prometheus on `/metrics` (`translation_strategy` of the specification's Prometheus
+    /// exporter).
+    #[non_exhaustive]
+    Translation {
+        /// `http.server.request.duration` in seconds becomes `http_server_request_duration_seconds`; counters end with
+        /// `_total`.
+        UnderscoreEscapingWithSuffixes = "UnderscoreEscapingWithSuffixes",
+        /// `http_server_request_duration`.
+        UnderscoreEscapingWithoutSuffixes = "UnderscoreEscapingWithoutSuffixes",
+        /// `http.server.request.duration_seconds`, for scrapers that know UTF-8 names; others get it escaped.
+        NoUTF8EscapingWithSuffixes = "NoUTF8EscapingWithSuffixes",
+        /// `http.server.request.duration`.
+        NoTranslation = "NoTranslation",
     }
 }
 

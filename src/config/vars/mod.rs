@@ -9,24 +9,26 @@ use self::{
     otlp::otlp,
     reader::{Reader, partly},
     table::{
-        ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT,
-        ATTRIBUTE_VALUE_LENGTH_LIMIT, BLRP_EXPORT_TIMEOUT, BLRP_MAX_EXPORT_BATCH_SIZE, BLRP_MAX_QUEUE_SIZE,
-        BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE, BSP_MAX_QUEUE_SIZE,
-        BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONFIG_FILE, CONSOLE, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT,
-        EXCEPTION_SIGNAL, HTTP_KNOWN_METHODS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT,
-        LOG_LEVEL, LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_EXPORTER,
-        METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER,
-        METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST, PROMETHEUS_PORT,
-        PROPAGATORS, REDACT_EXCEPT, REDACT_NAMES, RELOAD, RELOAD_SIGHUP, RESOURCE_ATTRIBUTES,
-        RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED, SERVICE_NAME, SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT,
-        SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT,
-        TRACES_EXPORTER, TRACES_SAMPLER, TRACES_SAMPLER_ARG, UNSUPPORTED,
+        ACCESS_LOG, ADMIN_ADDR, ADMIN_ALLOW, ADMIN_CANCEL, ADMIN_TOKEN, ATTRIBUTE_COUNT_LIMIT,
+        ATTRIBUTE_VALUE_LENGTH_LIMIT, BAGGAGE_ATTRIBUTES, BLRP_EXPORT_TIMEOUT, BLRP_MAX_EXPORT_BATCH_SIZE,
+        BLRP_MAX_QUEUE_SIZE, BLRP_SCHEDULE_DELAY, BSP_EXPORT_TIMEOUT, BSP_MAX_EXPORT_BATCH_SIZE,
+        BSP_MAX_QUEUE_SIZE, BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONFIG_FILE, CONSOLE, DRAIN,
+        EVENT_ATTRIBUTE_COUNT_LIMIT, EXCEPTION_SIGNAL, HTTP_KNOWN_METHODS, HTTP_REQUEST_HEADERS,
+        HTTP_RESPONSE_HEADERS, LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL,
+        LOGRECORD_ATTRIBUTE_COUNT_LIMIT, LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_DROP, LOGS_EXPORTER,
+        METRIC_ATTRIBUTES, METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER,
+        METRICS_EXPORTER, METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST,
+        PROMETHEUS_PORT, PROPAGATORS, PROXY_HEADERS, PUBLIC_ENDPOINT, REDACT_EXCEPT, REDACT_NAMES, RELOAD,
+        RELOAD_SIGHUP, REQUEST_LOG_LINES, RESOURCE_ATTRIBUTES, RESOURCE_DETECTORS, RUST_LOG, SDK_DISABLED,
+        SERVICE_NAME, SHUTDOWN, SPAN_ATTRIBUTE_COUNT_LIMIT, SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT,
+        SPAN_EVENT_COUNT_LIMIT, SPAN_LINK_COUNT_LIMIT, STRICT, STUCK, STUCK_TASKS, TRACES_DROP,
+        TRACES_EXPORTER, TRACES_SAMPLER, TRACES_SAMPLER_ARG, TRUSTED_PROXIES, UNSUPPORTED,
     },
 };
 use super::{
     AdminConfig, Batch, CardinalityLimits, Config, HttpConfig, LogLimits, LogsConfig, MetricsConfig, Mistake,
-    RedactionConfig, ReloadConfig, ResourceConfig, Sampler, ShutdownConfig, Signal, Source, SpanLimits,
-    TracesConfig, file,
+    PrometheusPage, RedactionConfig, ReloadConfig, RequestsConfig, ResourceConfig, Sampler, ShutdownConfig,
+    Signal, Source, SpanLimits, TracesConfig, file,
 };
 
 pub(super) use self::reader::Bad;
@@ -80,7 +82,21 @@ pub(super) fn resolve_variables(source: &Source) -> (Config, Vec<Mistake>) {
         },
         components: Vec::new(),
         file: None,
-        http: HttpConfig { known_methods: r.get(&HTTP_KNOWN_METHODS, parse::methods) },
+        http: HttpConfig {
+            known_methods: r.get(&HTTP_KNOWN_METHODS, parse::methods),
+            trusted_proxies: r.optional(&TRUSTED_PROXIES, parse::ranges).unwrap_or_default(),
+            proxy_headers: r.get(&PROXY_HEADERS, parse::word),
+            public_endpoint: r.get(&PUBLIC_ENDPOINT, parse::boolean),
+            baggage_attributes: r.optional(&BAGGAGE_ATTRIBUTES, parse::tokens).unwrap_or_default(),
+            request_headers: r.optional(&HTTP_REQUEST_HEADERS, parse::header_names).unwrap_or_default(),
+            response_headers: r.optional(&HTTP_RESPONSE_HEADERS, parse::header_names).unwrap_or_default(),
+        },
+        requests: RequestsConfig {
+            stuck: r.get(&STUCK, parse::timeout),
+            stuck_tasks: r.get(&STUCK_TASKS, parse::timeout),
+            log_lines: r.get(&REQUEST_LOG_LINES, parse::log_lines),
+            metric_attributes: r.optional(&METRIC_ATTRIBUTES, parse::attribute_names).unwrap_or_default(),
+        },
     };
     r.optional(&CONFIG_FILE, parse::text);
     for (name, why) in UNSUPPORTED {
@@ -110,6 +126,7 @@ fn traces(r: &mut Reader<'_>) -> TracesConfig {
         batch: batch(
             r,
             [&BSP_SCHEDULE_DELAY, &BSP_EXPORT_TIMEOUT, &BSP_MAX_QUEUE_SIZE, &BSP_MAX_EXPORT_BATCH_SIZE],
+            &TRACES_DROP,
         ),
         limits: limits(r),
         otlp: otlp(r, Signal::Traces),
@@ -149,13 +166,18 @@ fn unused_argument(r: &mut Reader<'_>, chosen: &Sampler) {
     }
 }
 
-fn batch(r: &mut Reader<'_>, [delay, timeout, queue, size]: [&'static Variable; 4]) -> Batch {
+fn batch(
+    r: &mut Reader<'_>,
+    [delay, timeout, queue, size]: [&'static Variable; 4],
+    drop: &'static Variable,
+) -> Batch {
     let (max_queue_size, max_export_batch_size) = sizes(r, queue, size);
     Batch {
         schedule_delay: r.get(delay, parse::millis),
         export_timeout: r.get(timeout, parse::timeout),
         max_queue_size,
         max_export_batch_size,
+        drop: r.get(drop, parse::word),
     }
 }
 
@@ -213,6 +235,7 @@ fn metrics(r: &mut Reader<'_>) -> MetricsConfig {
         temporality: r.get(&METRICS_TEMPORALITY, parse::word),
         histogram: r.get(&METRICS_HISTOGRAM, parse::word),
         prometheus: (r.get(&PROMETHEUS_HOST, parse::host), r.get(&PROMETHEUS_PORT, parse::port)),
+        page: PrometheusPage::default(),
         otlp: otlp(r, Signal::Metrics),
         more: Vec::new(),
         views: Vec::new(),
@@ -226,6 +249,7 @@ fn logs(r: &mut Reader<'_>) -> LogsConfig {
         batch: batch(
             r,
             [&BLRP_SCHEDULE_DELAY, &BLRP_EXPORT_TIMEOUT, &BLRP_MAX_QUEUE_SIZE, &BLRP_MAX_EXPORT_BATCH_SIZE],
+            &LOGS_DROP,
         ),
         otlp: otlp(r, Signal::Logs),
         more: Vec::new(),
@@ -237,12 +261,20 @@ fn logs(r: &mut Reader<'_>) -> LogsConfig {
 }
 
 fn admin(r: &mut Reader<'_>) -> AdminConfig {
+    let token = r.optional(&ADMIN_TOKEN, parse::secret);
+    let mut cancel = r.get(&ADMIN_CANCEL, parse::boolean);
+    if cancel && token.is_none() {
+        let why = format!("accepted is true only with {}", ADMIN_TOKEN.name);
+        r.mistake(&ADMIN_CANCEL, "true", &why, "false");
+        cancel = false;
+    }
     AdminConfig {
         addr: r.optional(&ADMIN_ADDR, parse::address),
-        token: r.optional(&ADMIN_TOKEN, parse::secret),
+        token,
         allow: r.optional(&ADMIN_ALLOW, parse::ranges).unwrap_or_default(),
         liveness_stall: r.get(&LIVENESS_STALL, parse::timeout),
         checks_disabled: r.optional(&CHECKS_DISABLED, parse::names).unwrap_or_default(),
         console: r.get(&CONSOLE, parse::boolean),
+        cancel,
     }
 }

@@ -189,12 +189,33 @@ pub(super) fn ranges(text: &str) -> Parsed<Vec<IpRange>> {
     list(text, |entry| IpRange::parse(entry).ok())
 }
 
+/// Names as they may stand in a `baggage` header: tokens of RFC 9110 section 5.6.2.
+pub(super) fn tokens(text: &str) -> Parsed<Vec<String>> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    list(text, |entry| entry.bytes().all(is_token).then(|| entry.to_owned()))
+}
+
 pub(super) fn names(text: &str) -> Parsed<Vec<String>> {
     list(text, |entry| Some(entry.to_owned()))
 }
 
 pub(in crate::config) fn methods(text: &str) -> Parsed<Vec<String>> {
     list(text, |entry| http::Method::from_bytes(entry.as_bytes()).ok().map(|method| method.to_string()))
+}
+
+/// Lower-case.
+pub(super) fn header_names(text: &str) -> Parsed<Vec<String>> {
+    list(text, |entry| http::HeaderName::from_bytes(entry.as_bytes()).ok().map(|name| name.to_string()))
+}
+
+/// Names of attributes: letters, digits, dots, dashes and underscores.
+pub(super) fn attribute_names(text: &str) -> Parsed<Vec<String>> {
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    list(text, |entry| entry.bytes().all(part).then(|| entry.to_owned()))
+}
+
+pub(super) fn log_lines(text: &str) -> Parsed<usize> {
+    text.parse().ok().filter(|lines| *lines <= crate::requests::MAX_LINES).ok_or_else(bad)
 }
 
 /// All or nothing; of two pairs with one key the later counts.

@@ -80,6 +80,8 @@ const LENGTH: &str = "a number of characters from 0 to 2147483647";
 const SIZE: &str = "a whole number from 1 to 2147483647";
 const DELAY: &str = "milliseconds, a whole number from 0 to 2147483647";
 const TIMEOUT: &str = "milliseconds, a whole number from 0 (= no limit) to 2147483647";
+const AGE: &str = "milliseconds, a whole number from 0 (= never) to 2147483647";
+const HEADER_NAMES: &str = "a list of names of HTTP headers";
 const EXPORTERS: &str = "a list of otlp, console; or none";
 
 macro_rules! table {
@@ -171,6 +173,10 @@ table! {
 
     HTTP_KNOWN_METHODS = var("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,HEAD,POST,PUT,DELETE,CONNECT,OPTIONS,TRACE,PATCH,QUERY",
         "a list of HTTP methods, case-sensitive", "replaces the list of known methods; any other is recorded as _OTHER");
+    HTTP_REQUEST_HEADERS = var("OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS", "", HEADER_NAMES,
+        "headers of requests that become attributes http.request.header.<name> of the server span");
+    HTTP_RESPONSE_HEADERS = var("OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS", "", HEADER_NAMES,
+        "headers of responses that become attributes http.response.header.<name> of the server span");
     EXCEPTION_SIGNAL = var("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "logs", "logs", "exceptions are log records, never span events");
     RUST_LOG = var("RUST_LOG", "info", "directives of tracing's EnvFilter such as info,my_crate=debug", "which log events are kept");
 
@@ -183,12 +189,32 @@ table! {
     STRICT = var("TRACEWELL_STRICT", "false", BOOL, "true: a mistake in the configuration is an error of init");
     LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json or pretty", "how log lines look on stdout");
     ACCESS_LOG = var("TRACEWELL_ACCESS_LOG", "off", "off, errors, slow or all", "which finished requests get a completion record");
+    TRACES_DROP = var("TRACEWELL_TRACES_DROP", "newest", "newest or oldest",
+        "which span is dropped when the queue is full: the one that comes or the one that waits longest; errors and slow ones are kept first");
+    LOGS_DROP = var("TRACEWELL_LOGS_DROP", "newest", "newest or oldest",
+        "which log record is dropped when the queue is full: the one that comes or the one that waits longest; errors are kept first");
     ADMIN_ADDR = var("TRACEWELL_ADMIN_ADDR", "(no admin server)", "an address and port such as 127.0.0.1:9470", "where the admin server listens");
     ADMIN_TOKEN = var("TRACEWELL_ADMIN_TOKEN", "", "visible ASCII characters", "bearer token that opens the admin endpoints").secret();
     ADMIN_ALLOW = var("TRACEWELL_ADMIN_ALLOW", "", "a list of IP addresses and ranges such as 10.0.0.0/8",
         "addresses trusted without the token, beside loopback");
+    ADMIN_CANCEL = var("TRACEWELL_ADMIN_CANCEL", "false", BOOL,
+        "true: whoever has the token may cancel an active request or task on the admin server");
+    STUCK = var("TRACEWELL_STUCK_MS", "60000", AGE, "age from which on a request is flagged, logged and counted as stuck");
+    STUCK_TASKS = var("TRACEWELL_STUCK_TASKS_MS", "600000", AGE, "the same of tasks");
+    REQUEST_LOG_LINES = var("TRACEWELL_REQUEST_LOG_LINES", "0", "a whole number from 0 (= none) to 100",
+        "last log lines kept of each request and task, for /debug/requests").presets("20", None);
+    METRIC_ATTRIBUTES = var("TRACEWELL_METRIC_ATTRIBUTES", "", "a list of names of attributes: letters, digits, \".\", \"-\" and \"_\"",
+        "attributes given to a request or task that its metrics have too; each of their values is a series");
     LIVENESS_STALL = var("TRACEWELL_LIVENESS_STALL_MS", "60000", "milliseconds, a whole number from 0 (= never) to 2147483647",
         "age of the runtime's heartbeat that makes /health answer 503");
+    TRUSTED_PROXIES = var("TRACEWELL_TRUSTED_PROXIES", "", "a list of IP addresses and ranges such as 10.0.0.0/8",
+        "proxies whose Forwarded and X-Forwarded-* headers say who the client is");
+    PROXY_HEADERS = var("TRACEWELL_PROXY_HEADERS", "any", "any, forwarded or x-forwarded",
+        "which headers of trusted proxies count; any: those that are there, and of both kinds what both say");
+    PUBLIC_ENDPOINT = var("TRACEWELL_PUBLIC_ENDPOINT", "false", BOOL,
+        "true: strangers call, so each request starts a trace of its own and links to its caller's, whose baggage is not taken");
+    BAGGAGE_ATTRIBUTES = var("TRACEWELL_BAGGAGE_ATTRIBUTES", "", "a list of names without spaces, such as tenant",
+        "members of the baggage that become attributes of spans and log records");
     CHECKS_DISABLED = var("TRACEWELL_CHECKS_DISABLED", "", "a list of names", "health checks that do not run");
     CONSOLE = var("TRACEWELL_CONSOLE", "false", BOOL, "true: the console page keeps recent telemetry in memory").presets("true", None);
     SHUTDOWN = var("TRACEWELL_SHUTDOWN_MS", "5000", DELAY, "the one deadline of the flush of all signals");

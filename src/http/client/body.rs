@@ -74,7 +74,7 @@ where
             Some(Err(error)) => {
                 let error = error.into();
                 if let Some(call) = this.call.take() {
-                    call.failed(&error, std::any::type_name::<B::Error>());
+                    call.failed(&*error, std::any::type_name::<B::Error>());
                 }
                 Some(Err(error))
             }

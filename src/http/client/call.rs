@@ -8,7 +8,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode, Uri, Version};
 use opentelemetry::{
     Context as OtelContext, KeyValue,
     baggage::BaggageExt as _,
@@ -18,12 +18,7 @@ use opentelemetry_http::HeaderInjector;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::{
-    ResendCount, UrlTemplate,
-    body::CallBody,
-    instruments::Point,
-    layer::{BoxError, Shared},
-};
+use super::{ResendCount, UrlTemplate, body::CallBody, instruments::Point, layer::Shared};
 use crate::{
     http::{
         semconv::Method,
@@ -54,19 +49,52 @@ impl fmt::Debug for Call {
     }
 }
 
+/// What is about to be sent, whichever client does it.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a HttpMethod,
+    pub(super) uri: &'a Uri,
+    pub(super) template: Option<&'static str>,
+    pub(super) resend_count: u32,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+        let extensions = request.extensions();
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            template: extensions.get::<UrlTemplate>().map(|template| template.0),
+            resend_count: extensions.get::<ResendCount>().map_or(0, |count| count.0),
+        }
+    }
+}
+
+/// The context that travels with a request, if it may.
+pub(super) struct Sent(Option<OtelContext>);
+
+impl Sent {
+    pub(super) fn write(&self, shared: &Shared, headers: &mut HeaderMap) {
+        if let Some(context) = &self.0 {
+            shared.propagator(|propagator| {
+                propagator.inject_context(context, &mut HeaderInjector(headers));
+            });
+        }
+    }
+}
+
 impl Call {
-    /// Starts the span, shows the call as the request's stage, and gives the request its trace context.
-    pub(super) fn begin<B>(shared: &Arc<Shared>, request: &mut Request<B>) -> Self {
+    /// Starts the span and shows the call as the request's stage; what is returned with it goes into the headers.
+    pub(super) fn begin(shared: &Arc<Shared>, asked: &Asked<'_>) -> (Self, Sent) {
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        let method = Shared::methods().find(request.method());
-        let target = Target::of(request.uri());
-        let template = request.extensions().get::<UrlTemplate>().map(|template| template.0);
-        let resend_count = request.extensions().get::<ResendCount>().map_or(0, |count| count.0);
+        let &Asked { template, resend_count, .. } = asked;
+        let method = shared.resolved().settings.methods.find(asked.method);
+        let target = Target::of(asked.uri);
         let name = match template {
             Some(template) => format!("{} {template}", method.span_name()).into(),
             None => method.span_name().into(),
         };
-        let attributes = semconv_client::start(request, method, &target, template, resend_count);
+        let attributes =
+            semconv_client::start((asked.method, asked.uri), method, &target, template, resend_count);
         let outer = OtelContext::current();
         let seed =
             SpanSeed { name, kind: SpanKind::Client, start_time: started_at, attributes, links: Vec::new() };
@@ -76,14 +104,9 @@ impl Call {
             let context = span.context();
             (span, context)
         });
-        if shared.trusts(request.uri()) {
-            let sent = sent_context(&outer, &context);
-            shared.propagator(|propagator| {
-                propagator.inject_context(&sent, &mut HeaderInjector(request.headers_mut()));
-            });
-        }
+        let sent = Sent(shared.trusts(asked.uri).then(|| sent_context(&outer, &context)));
         let waiting = requests::current().map(|entry| entry.wait_for(format!("calling {}", target.shown())));
-        Self {
+        let call = Self {
             shared: Arc::clone(shared),
             span,
             context,
@@ -95,7 +118,8 @@ impl Call {
             answer: None,
             waiting,
             ended: false,
-        }
+        };
+        (call, sent)
     }
 
     pub(super) fn enter(&self) -> tracing::span::Entered<'_> {
@@ -118,8 +142,7 @@ impl Call {
     }
 
     /// The call or its body failed; `name` is the error's type, for what is of no known kind.
-    pub(super) fn failed(mut self, error: &BoxError, name: &'static str) {
-        let error: &(dyn Error + 'static) = &**error;
+    pub(super) fn failed(mut self, error: &(dyn Error + 'static), name: &'static str) {
         let kind = semconv_client::failure(error).unwrap_or(name);
         self.end(Ending::Failed(kind));
     }
@@ -134,7 +157,7 @@ impl Call {
         let _current = self.context.clone().attach();
         let Self { method, template, answer, .. } = *self;
         let point = Point { method, target: &self.target, template, answer, ending };
-        self.shared.instruments().record(&point, duration);
+        self.shared.resolved().instruments.record(&point, duration);
 
         let span = self.context.span();
         if span.is_recording() {

@@ -52,7 +52,7 @@ where
             (Ok(response), Some(call)) => Ok(call.answered(response)),
             (Ok(response), None) => Ok(response.map(CallBody::unobserved)),
             (Err(error), Some(call)) => {
-                call.failed(&error, std::any::type_name::<E>());
+                call.failed(&*error, std::any::type_name::<E>());
                 Err(error)
             }
             (Err(error), None) => Err(error),

@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     fmt,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use http::Uri;
@@ -11,7 +11,7 @@ use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
 use tower_layer::Layer;
 
 use super::{instruments::Instruments, service::ClientService};
-use crate::http::semconv::Methods;
+use crate::http::Settings;
 
 /// What every error of an inner service can become.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -42,6 +42,9 @@ pub struct ResendCount(pub u32);
 /// request](crate::requests) that made the call shows it as its stage, `calling payments.example`. The trace context and
 /// the baggage travel in the request's headers.
 ///
+/// Which methods are known is `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`'s choice, as for servers. With the feature `reqwest`,
+/// `ClientLayer::middleware` observes the calls of `reqwest` in the same way.
+///
 /// ```
 /// use tower_layer::Layer as _;
 /// # let client = ();
@@ -64,6 +67,7 @@ struct Options {
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
     propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
     trusted: Option<Trusted>,
+    settings: Option<Arc<Settings>>,
 }
 
 impl ClientLayer {
@@ -93,6 +97,15 @@ impl ClientLayer {
         self.options.trusted = Some(Arc::new(trusted));
         self
     }
+
+    pub(crate) fn with_settings(mut self, settings: Settings) -> Self {
+        self.options.settings = Some(Arc::new(settings));
+        self
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::new(Shared { options: self.options.clone(), resolved: OnceLock::new() })
+    }
 }
 
 impl fmt::Debug for ClientLayer {
@@ -105,30 +118,31 @@ impl<S> Layer<S> for ClientLayer {
     type Service = ClientService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ClientService::new(
-            inner,
-            Arc::new(Shared { options: self.options.clone(), instruments: OnceLock::new() }),
-        )
+        ClientService::new(inner, self.shared())
     }
 }
 
 /// What all clones of a service share; what comes from globals is resolved by the first call, after `init`.
 pub(super) struct Shared {
     options: Options,
-    instruments: OnceLock<Instruments>,
+    resolved: OnceLock<Resolved>,
+}
+
+/// Where calls are recorded, and what the operator chose for HTTP.
+pub(super) struct Resolved {
+    pub(super) instruments: Instruments,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl Shared {
-    pub(super) fn instruments(&self) -> &Instruments {
-        self.instruments.get_or_init(|| match &self.options.meters {
-            Some(meters) => Instruments::new(&**meters),
-            None => Instruments::new(&*opentelemetry::global::meter_provider()),
+    pub(super) fn resolved(&self) -> &Resolved {
+        self.resolved.get_or_init(|| Resolved {
+            instruments: match &self.options.meters {
+                Some(meters) => Instruments::new(&**meters),
+                None => Instruments::new(&*opentelemetry::global::meter_provider()),
+            },
+            settings: self.options.settings.clone().unwrap_or_else(Settings::global),
         })
-    }
-
-    pub(super) fn methods() -> &'static Methods {
-        static METHODS: LazyLock<Methods> = LazyLock::new(Methods::default);
-        &METHODS
     }
 
     pub(super) fn trusts(&self, uri: &Uri) -> bool {

@@ -5,8 +5,12 @@ mod call;
 mod future;
 mod instruments;
 mod layer;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod service;
 
+#[cfg(feature = "reqwest")]
+pub use self::reqwest::ClientMiddleware;
 pub use self::{
     body::CallBody,
     future::CallFuture,

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::{
     body::CallBody,
-    call::Call,
+    call::{Asked, Call},
     future::CallFuture,
     layer::{BoxError, Shared},
 };
@@ -50,7 +50,8 @@ where
         if OtelContext::is_current_telemetry_suppressed() {
             return CallFuture::unobserved(self.inner.call(request));
         }
-        let call = Call::begin(&self.shared, &mut request);
+        let (call, sent) = Call::begin(&self.shared, &Asked::of(&request));
+        sent.write(&self.shared, request.headers_mut());
         let inner = {
             let _entered = call.enter();
             self.inner.call(request)

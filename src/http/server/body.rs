@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::exchange::{End, Exchange};
+use crate::{http::BoxError, requests::Cancelled};
 
 pin_project! {
     /// The body of an observed response.
@@ -53,6 +54,11 @@ impl<B> ResponseBody<B> {
     pub(super) fn unobserved(inner: B) -> Self {
         Self { inner: Some(inner), exchange: None }
     }
+
+    /// Nothing, for a client whose request was cancelled.
+    pub(super) fn empty() -> Self {
+        Self { inner: None, exchange: None }
+    }
 }
 
 impl<B: Default> Default for ResponseBody<B> {
@@ -64,24 +70,31 @@ impl<B: Default> Default for ResponseBody<B> {
 impl<B> Body for ResponseBody<B>
 where
     B: Body,
-    B::Error: std::fmt::Display,
+    B::Error: Into<BoxError>,
 {
     type Data = B::Data;
-    type Error = B::Error;
+    /// The body's own error, or [`Cancelled`](crate::requests::Cancelled).
+    type Error = BoxError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut this = self.as_mut().project();
         let Some(mut inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let Some(exchange) = this.exchange.as_mut() else { return inner.poll_frame(cx) };
+        let Some(exchange) = this.exchange.as_mut() else {
+            return inner.poll_frame(cx).map_err(Into::into);
+        };
+        if exchange.is_cancelled(cx) {
+            self.set(Self::empty());
+            return Poll::Ready(Some(Err(Cancelled.into())));
+        }
         let polled = {
             let _entered = exchange.enter();
             catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll_frame(cx)))
         };
         let frame = match polled {
-            Ok(poll) => ready!(poll),
+            Ok(poll) => ready!(poll).map(|frame| frame.map_err(Into::<BoxError>::into)),
             Err(panic) => {
                 if let Some(exchange) = this.exchange.take() {
                     exchange.end(End::Panicked);

@@ -1,32 +1,36 @@
 //! One request from its arrival to its last byte: the guard that is moved call → future → body and ends once.
 
 use std::{
+    borrow::Cow,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::Context,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use http::{Request, Response, StatusCode, Version, header};
 use opentelemetry::{
-    Context as OtelContext,
-    trace::{SpanKind, Status, TraceContextExt as _},
+    Context as OtelContext, KeyValue,
+    trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::{body::ResponseBody, connection::ConnectionScope, layer::Resolved};
+use super::{body::ResponseBody, connection::ConnectionScope, extras::CancelSignal, layer::Resolved};
 use crate::{
     http::{
+        Cause,
         metrics::Measured,
         route::{self, Route},
         semconv::{self, Ending, Method, Point, Scheme},
+        semconv_extra,
     },
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
     resilience,
-    span_seed::SpanSeed,
+    span_seed::{self, SpanSeed},
 };
 
 /// How an exchange can end.
@@ -72,8 +76,10 @@ pub(super) struct Exchange {
     announced: Option<u64>,
     /// The duration, once span and metrics have it: what is left is a stream.
     recorded: Option<Duration>,
-    /// No span of ours carries the caller's context: it is made current itself, so that it is passed on all the same.
-    attach: bool,
+    /// No span of ours carries the caller's context: it is passed on all the same, and is nobody's here to end.
+    foreign: bool,
+    /// Where an operator may cancel requests.
+    cancelled: Option<CancelSignal>,
 }
 
 impl fmt::Debug for Exchange {
@@ -84,7 +90,7 @@ impl fmt::Debug for Exchange {
 
 /// The request's span and entry as the current ones.
 pub(super) struct Entered<'a> {
-    _span: tracing::span::Entered<'a>,
+    _span: span_seed::Entered<'a>,
     _context: Option<opentelemetry::ContextGuard>,
     _entry: requests::Entered<'a>,
 }
@@ -95,26 +101,35 @@ impl Exchange {
     pub(super) fn begin<B>(shared: &Arc<Resolved>, request: &Request<B>) -> Self {
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let method = shared.settings.methods.find(request.method());
-        let scheme = Scheme::of(request.uri());
+        let peer = route::peer(request.extensions());
+        let origin = shared.settings.proxies.origin(peer, request.headers());
+        let scheme =
+            origin.as_ref().and_then(|origin| origin.scheme).unwrap_or_else(|| Scheme::of(request.uri()));
         let template = route::template(request.extensions());
         let route = template.and_then(route::remembered);
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
-        let peer = route::peer(request.extensions());
         let request_size = announced_length(request.headers());
 
-        let name = match (route, &unremembered) {
-            (Some(route), _) => route.span_name(method).into(),
-            (None, Some(route)) => format!("{} {route}", method.span_name()).into(),
-            (None, None) => method.span_name().into(),
+        let name = span_name(method, route, unremembered.as_deref());
+        let extras = shared.extras.as_deref();
+        let attributes = || {
+            let mut attributes =
+                semconv::start(request, method, scheme, route.map(|route| route.template), peer);
+            attributes.extend(unremembered.as_deref().map(semconv::unremembered_route));
+            if let Some(origin) = &origin {
+                origin.apply(&mut attributes);
+            }
+            if let Some(extras) = extras {
+                attributes.extend(extras.of_request(request.headers()));
+            }
+            attributes
         };
-        let mut attributes = semconv::start(request, method, scheme, route.map(|route| route.template), peer);
-        if let Some(route) = &unremembered {
-            attributes.push(semconv::unremembered_route(route));
-        }
-        let seed =
-            SpanSeed { name, kind: SpanKind::Server, start_time: started_at, attributes, links: Vec::new() };
-        let (span, context, attach) = start_span(seed, shared, request.headers());
-        let new = new_entry(request, method, &context, (started, started_at));
+        let kind = SpanKind::Server;
+        let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
+        let (span, context, foreign) = start_span(seed, attributes, shared, request.headers());
+        let mut new = new_entry(request, method, &context, (started, started_at));
+        (new.tracing_id, new.cancellable) =
+            (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
         shared.instruments.add_active(method, scheme, 1);
         let entry = shared.registry.start(match (route, &unremembered) {
             (Some(route), _) => new.with_route(Arc::clone(&route.shared)),
@@ -122,6 +137,7 @@ impl Exchange {
             (None, None) => new,
         });
         Self {
+            cancelled: extras.and_then(|extras| extras.cancel_signal(entry.handle())),
             shared: Arc::clone(shared),
             scope: requests::Scope::new(Some(entry.handle().clone())),
             entry: Some(entry),
@@ -142,15 +158,20 @@ impl Exchange {
             sent: 0,
             announced: None,
             recorded: None,
-            attach,
+            foreign,
         }
     }
 
     /// Makes span and entry current, for a poll.
     pub(super) fn enter(&mut self) -> Entered<'_> {
         let entry = self.scope.enter();
-        let context = self.attach.then(|| self.context.clone().attach());
-        Entered { _span: self.span.enter(), _context: context, _entry: entry }
+        let context = self.context.has_active_span().then(|| self.context.clone().attach());
+        Entered { _span: span_seed::Entered::new(&self.span), _context: context, _entry: entry }
+    }
+
+    /// Whether an operator wants it gone; its task is woken then.
+    pub(super) fn is_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
+        self.cancelled.as_mut().is_some_and(|cancelled| cancelled.as_mut().poll(cx).is_ready())
     }
 
     /// The headers are there: the exchange ends here when nothing follows, and moves into the body otherwise.
@@ -159,11 +180,20 @@ impl Exchange {
         mut response: Response<B>,
     ) -> Response<ResponseBody<B>> {
         if let Some(entry) = &self.entry {
-            resilience::set_response_headers(entry.handle(), false, response.headers_mut());
+            let trace_id = self.shared.settings.trace_id_header;
+            resilience::set_response_headers(entry.handle(), trace_id, response.headers_mut());
         }
         let status = response.status();
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
+        if let Some(extras) = &self.shared.extras {
+            quietly(|| self.context.span().set_attributes(extras.of_response(response.headers())));
+        }
+        if status.is_server_error() {
+            if let Some(cause) = response.extensions_mut().remove::<Cause>() {
+                quietly(|| self.log_cause(&cause));
+            }
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS || self.connect && status.is_success() {
             return self.tunnel(response);
         }
@@ -200,6 +230,10 @@ impl Exchange {
     /// that is. Nothing is ever sent through this response's body.
     fn tunnel<B>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         self.become_stream();
+        if let Some(entry) = &self.entry {
+            // nothing polls a tunnel's exchange
+            entry.handle().forbid_cancellation();
+        }
         match ConnectionScope::current() {
             Some(connection) => connection.keep(self),
             None => self.end(End::Delivered),
@@ -291,19 +325,51 @@ impl Exchange {
             request_size: self.request_size,
             response_size,
         };
-        self.shared.instruments.record(self.route, &point, &measured);
+        let instruments = &self.shared.instruments;
+        match self.own_attributes() {
+            Some(own) => instruments.record_with(&point, &measured, own),
+            None => instruments.record(self.route, &point, &measured),
+        }
+    }
+
+    /// What the program gave the request for its metrics, if anything.
+    fn own_attributes(&self) -> Option<Vec<KeyValue>> {
+        let (extras, entry) = (self.shared.extras.as_deref()?, self.entry.as_ref()?);
+        Some(extras.of_metrics(entry.handle())).filter(|own| !own.is_empty())
     }
 
     fn end_span(&self, ending: Ending, duration: Duration) {
         let span = self.context.span();
-        if self.attach || !span.is_recording() {
+        if self.foreign || !span.is_recording() {
             return;
         }
         span.set_attributes(semconv::end(self.status, ending));
+        if let Some(entry) = self.entry.as_ref().map(requests::Guard::handle).filter(|e| e.has_more_to_say())
+        {
+            span.set_attributes(entry.attributes());
+            if matches!(ending, Ending::Cancelled | Ending::Aborted) {
+                span.set_attributes(entry.end_reason());
+            }
+        }
         if semconv::error_type(self.status, ending).is_some() {
             span.set_status(Status::error(""));
         }
         span.end_with_timestamp(self.started_at + duration);
+    }
+
+    /// The error behind a 5xx, inside the request's span and entry.
+    fn log_cause(&mut self, cause: &Cause) {
+        let (method, route) = (self.method, self.route.map(|route| route.template));
+        let unremembered = self.unremembered.clone();
+        let route = route.or(unremembered.as_deref()).unwrap_or("");
+        let _entered = self.enter();
+        semconv_extra::log_cause(
+            cause.kind(),
+            &cause.message(),
+            cause.stacktrace().as_deref(),
+            method,
+            route,
+        );
     }
 
     /// What a person should read about the end, inside the request's span and entry.
@@ -314,8 +380,8 @@ impl Exchange {
         }
         let mut scope = std::mem::take(&mut self.scope);
         let _entry = scope.enter();
-        let _context = self.attach.then(|| self.context.clone().attach());
-        let _span = self.span.enter();
+        let _context = self.context.has_active_span().then(|| self.context.clone().attach());
+        let _span = span_seed::Entered::new(&self.span);
         let (route, outcome) = (self.route_text().unwrap_or(""), self.outcome(ending).as_str());
         match (end, ending) {
             (End::Error { name, message }, _) => semconv::log_exception(name, message, self.method, route),
@@ -340,27 +406,47 @@ fn quietly(record: impl FnOnce()) {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.finish(End::Left);
+        span_seed::release(std::mem::replace(&mut self.span, Span::none()));
     }
 }
 
 /// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span.
-fn start_span(seed: SpanSeed, shared: &Resolved, headers: &http::HeaderMap) -> (Span, OtelContext, bool) {
-    let parent = shared.propagated(|propagator| {
+///
+/// Where the span will hardly be recorded, its attributes are made only if it is recorded after all.
+fn start_span(
+    seed: impl FnOnce(Vec<KeyValue>, Vec<Link>) -> SpanSeed,
+    attributes: impl Fn() -> Vec<KeyValue>,
+    shared: &Resolved,
+    headers: &http::HeaderMap,
+) -> (Span, OtelContext, bool) {
+    let mut parent = shared.propagated(|propagator| {
         // most callers send nothing, and an extraction that finds nothing is not free
         let named = |field: &str| headers.keys().any(|name| name.as_str().eq_ignore_ascii_case(field));
         let sent = propagator.fields().any(named);
         sent.then(|| propagator.extract(&HeaderExtractor(headers)))
     });
+    let mut links = Vec::new();
+    if shared.settings.public_endpoint {
+        // a stranger's trace is linked to and not joined, and its baggage stays outside
+        let stranger = parent.take().map(|parent| parent.span().span_context().clone());
+        links.extend(stranger.filter(SpanContext::is_valid).map(Link::with_context));
+    }
     let _parent = parent.clone().map(OtelContext::attach);
-    seed.around(|| {
+    let expected = shared.settings.expects_recording();
+    let seed = seed(if expected { attributes() } else { Vec::new() }, links);
+    let (span, context) = seed.around(|| {
         let span = tracing::info_span!(target: "tracewell::http", "HTTP request");
         // starts the span now: its ids are needed before it is entered
         let context = span.context();
-        match parent {
-            Some(parent) if !context.has_active_span() => (span, parent, true),
-            _ => (span, context, false),
-        }
-    })
+        (span, context)
+    });
+    if !expected && context.span().is_recording() {
+        context.span().set_attributes(attributes());
+    }
+    match parent {
+        Some(parent) if !context.has_active_span() => (span, parent, true),
+        _ => (span, context, false),
+    }
 }
 
 fn new_entry<B>(
@@ -375,6 +461,20 @@ fn new_entry<B>(
         .with_path(semconv::clip(request.uri().path(), 1024))
         .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
         .with_start(started_at, started)
+}
+
+/// Method and route, as far as there is one.
+fn span_name(method: Method, route: Option<&'static Route>, unremembered: Option<&str>) -> Cow<'static, str> {
+    match (route, unremembered) {
+        (Some(route), _) => route.span_name(method).into(),
+        (None, Some(route)) => format!("{} {route}", method.span_name()).into(),
+        (None, None) => method.span_name().into(),
+    }
+}
+
+/// 0 = none.
+fn tracing_id(span: &Span) -> u64 {
+    span.id().map_or(0, |id| id.into_u64())
 }
 
 fn announced_length(headers: &http::HeaderMap) -> Option<u64> {

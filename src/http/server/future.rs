@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Response;
+use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
 use super::{
@@ -64,6 +64,13 @@ fn poll<F: Future>(inner: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::
     inner.as_pin_mut().map_or(Poll::Pending, |inner| inner.poll(cx))
 }
 
+/// What the client of a cancelled request sees.
+fn cancelled<B>() -> Response<ResponseBody<B>> {
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}
+
 impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
@@ -72,11 +79,15 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.as_mut().project();
         let Some(exchange) = this.exchange.as_mut() else {
             return poll(this.inner, cx).map_ok(|response| response.map(ResponseBody::unobserved));
         };
+        if exchange.is_cancelled(cx) {
+            self.set(Self { inner: None, exchange: None });
+            return Poll::Ready(Ok(cancelled()));
+        }
         let polled = {
             let _entered = exchange.enter();
             catch_unwind(AssertUnwindSafe(|| {

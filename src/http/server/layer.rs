@@ -6,14 +6,19 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
+use opentelemetry::{
+    Context as OtelContext, metrics::MeterProvider, propagation::TextMapPropagator,
+    trace::TraceContextExt as _,
+};
 use tower_layer::Layer;
 
-use super::service::ServerService;
+use super::{extras::Extras, service::ServerService};
 use crate::{
-    config::{AccessLog, HttpConfig},
-    http::{metrics::Instruments, semconv::Methods},
+    config::{AccessLog, Config, IpRange, ProxyHeaders, Sampler},
+    http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
+    redaction::Redactor,
     requests::Registry,
+    sampling::SamplerInUse,
 };
 
 /// The client's address, for servers that are not axum's: put it into a request's extensions.
@@ -35,7 +40,8 @@ pub struct Peer(pub SocketAddr);
 /// ```
 #[derive(Clone)]
 pub struct ServerLayer {
-    options: Options,
+    /// One for all services of a layer: some routers layer anew for each request.
+    shared: Arc<Shared>,
 }
 
 type Unobserved = Arc<dyn Fn(&http::Method, &http::Uri) -> bool + Send + Sync>;
@@ -48,7 +54,30 @@ pub(super) struct Options {
     meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
     propagator: Option<Propagator>,
     settings: Option<Arc<Settings>>,
+    proxies: Option<Vec<IpRange>>,
+    proxy_headers: Option<ProxyHeaders>,
+    public_endpoint: Option<bool>,
+    trace_id_header: bool,
     pub(super) unobserved: Option<Unobserved>,
+    pub(super) request_headers: Vec<String>,
+    pub(super) response_headers: Vec<String>,
+    pub(super) metric_attributes: Vec<String>,
+    pub(super) cancellable: bool,
+}
+
+impl Options {
+    /// The settings, with what this layer was told.
+    fn chosen(&self, settings: Arc<Settings>) -> Arc<Settings> {
+        let Self { proxies, proxy_headers, public_endpoint, trace_id_header, .. } = self;
+        if proxies.is_none() && proxy_headers.is_none() && public_endpoint.is_none() && !trace_id_header {
+            return settings;
+        }
+        let mut settings = Settings::clone(&settings);
+        settings.public_endpoint = self.public_endpoint.unwrap_or(settings.public_endpoint);
+        settings.trace_id_header = self.trace_id_header;
+        settings.proxies.change(self.proxies.as_deref(), self.proxy_headers);
+        Arc::new(settings)
+    }
 }
 
 impl fmt::Debug for ServerLayer {
@@ -67,28 +96,35 @@ impl ServerLayer {
     /// A layer that records into the globals that `init` installed.
     #[must_use]
     pub fn new() -> Self {
-        Self { options: Options::default() }
+        Self::of(Options::default())
+    }
+
+    fn of(options: Options) -> Self {
+        Self { shared: Arc::new(Shared { options, resolved: OnceLock::new() }) }
+    }
+
+    fn change(self, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = self.shared.options.clone();
+        change(&mut options);
+        Self::of(options)
     }
 
     /// Enters requests into this registry instead of the global one.
     #[must_use]
-    pub fn with_registry(mut self, registry: Registry) -> Self {
-        self.options.registry = Some(registry);
-        self
+    pub fn with_registry(self, registry: Registry) -> Self {
+        self.change(|options| options.registry = Some(registry))
     }
 
     /// Makes the instruments with this provider instead of the global one.
     #[must_use]
-    pub fn with_meter_provider(mut self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
-        self.options.meters = Some(Arc::new(provider));
-        self
+    pub fn with_meter_provider(self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
+        self.change(|options| options.meters = Some(Arc::new(provider)))
     }
 
     /// Finds the caller's trace with this propagator instead of the global one.
     #[must_use]
-    pub fn with_propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
-        self.options.propagator = Some(Arc::new(propagator));
-        self
+    pub fn with_propagator(self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
+        self.change(|options| options.propagator = Some(Arc::new(propagator)))
     }
 
     /// Requests for which `unobserved` answers true pass without a span, a metric or an entry.
@@ -96,16 +132,78 @@ impl ServerLayer {
     /// It is called once per request, before anything else; it should not block.
     #[must_use]
     pub fn with_unobserved(
-        mut self,
+        self,
         unobserved: impl Fn(&http::Method, &http::Uri) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.options.unobserved = Some(Arc::new(unobserved));
-        self
+        self.change(|options| options.unobserved = Some(Arc::new(unobserved)))
     }
 
-    pub(crate) fn with_settings(mut self, settings: Settings) -> Self {
-        self.options.settings = Some(Arc::new(settings));
-        self
+    /// The proxies whose `Forwarded` (RFC 7239) or `X-Forwarded-*` headers count, instead of those of
+    /// `TRACEWELL_TRUSTED_PROXIES`. Without any, nobody's do: a client can write them as well.
+    ///
+    /// A proxy that writes one kind of these headers passes the other kind on as the client wrote it: where a request has
+    /// both, only what both say counts, unless [`with_proxy_headers`](Self::with_proxy_headers) says which one to read.
+    ///
+    /// The client is the last address in the list that is not such a proxy; scheme and host are what the outermost of them
+    /// was asked for. `network.peer.address` stays the connection's.
+    #[must_use]
+    pub fn with_trusted_proxies(self, proxies: impl IntoIterator<Item = IpRange>) -> Self {
+        self.change(|options| options.proxies = Some(proxies.into_iter().collect()))
+    }
+
+    /// Which headers of trusted proxies count, instead of `TRACEWELL_PROXY_HEADERS`'s choice.
+    #[must_use]
+    pub fn with_proxy_headers(self, headers: ProxyHeaders) -> Self {
+        self.change(|options| options.proxy_headers = Some(headers))
+    }
+
+    /// Whether strangers call, whatever `TRACEWELL_PUBLIC_ENDPOINT` says: each request then is the root of a trace of its own,
+    /// which links to the caller's span, is sampled by our choice alone, and has none of the caller's baggage.
+    #[must_use]
+    pub fn with_public_endpoint(self, public: bool) -> Self {
+        self.change(|options| options.public_endpoint = Some(public))
+    }
+
+    /// Adds `x-trace-id`, for people who read no `traceparent`, to the headers that say what a request's work went through;
+    /// see [`set_response_headers`](crate::resilience::set_response_headers).
+    #[must_use]
+    pub fn with_trace_id_header(self) -> Self {
+        self.change(|options| options.trace_id_header = true)
+    }
+
+    /// Makes these headers of requests attributes of the span (`http.request.header.<name>`), beside those of
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS`. Secrets in them are hidden.
+    #[must_use]
+    pub fn with_captured_request_headers(self, names: impl IntoIterator<Item = http::HeaderName>) -> Self {
+        self.change(|options| options.request_headers.extend(names.into_iter().map(|name| name.to_string())))
+    }
+
+    /// The same for headers of responses (`http.response.header.<name>`), beside those of
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS`.
+    #[must_use]
+    pub fn with_captured_response_headers(self, names: impl IntoIterator<Item = http::HeaderName>) -> Self {
+        self.change(|options| options.response_headers.extend(names.into_iter().map(|name| name.to_string())))
+    }
+
+    /// Attributes set by [`requests::set_attribute`](crate::requests::set_attribute) that the request's metrics have too,
+    /// beside those of `TRACEWELL_METRIC_ATTRIBUTES`. Each value is a series of its own: tenants or plans, never users.
+    #[must_use]
+    pub fn with_metric_attributes<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.change(|options| options.metric_attributes.extend(keys.into_iter().map(Into::into)))
+    }
+
+    /// Lets requests be cancelled from outside, by [`Registry::cancel`]; so does `TRACEWELL_ADMIN_CANCEL`.
+    ///
+    /// A cancelled request's future, or body, is dropped at its next poll. The client sees an empty 503 before the
+    /// headers, and a broken connection (HTTP/1) or a reset stream (HTTP/2) after. A tunnel cannot be cancelled.
+    /// It costs every request three allocations; without it, nothing.
+    #[must_use]
+    pub fn with_cancellation(self) -> Self {
+        self.change(|options| options.cancellable = true)
+    }
+
+    pub(crate) fn with_settings(self, settings: Settings) -> Self {
+        self.change(|options| options.settings = Some(Arc::new(settings)))
     }
 }
 
@@ -113,10 +211,7 @@ impl<S> Layer<S> for ServerLayer {
     type Service = ServerService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ServerService::new(
-            inner,
-            Arc::new(Shared { options: self.options.clone(), resolved: OnceLock::new() }),
-        )
+        ServerService::new(inner, Arc::clone(&self.shared))
     }
 }
 
@@ -132,6 +227,7 @@ pub(super) struct Resolved {
     pub(super) instruments: Instruments,
     pub(super) registry: Registry,
     pub(super) settings: Arc<Settings>,
+    pub(super) extras: Option<Box<Extras>>,
     propagator: Option<Propagator>,
 }
 
@@ -154,9 +250,10 @@ impl Shared {
                 None => Instruments::new(&*opentelemetry::global::meter_provider()),
             };
             let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
-            let settings = options.settings.clone().unwrap_or_else(Settings::global);
+            let settings = options.chosen(options.settings.clone().unwrap_or_else(Settings::global));
             let propagator = options.propagator.clone();
-            Arc::new(Resolved { instruments, registry, settings, propagator })
+            let extras = Extras::new(&settings, options);
+            Arc::new(Resolved { instruments, registry, settings, extras, propagator })
         })
     }
 }
@@ -168,10 +265,20 @@ impl fmt::Debug for Shared {
 }
 
 /// What the operator chose for HTTP.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    pub(super) methods: Methods,
+    pub(in crate::http) methods: Methods,
     pub(super) access_log: Option<AccessLog>,
+    pub(super) proxies: TrustedProxies,
+    pub(super) public_endpoint: bool,
+    pub(super) trace_id_header: bool,
+    pub(super) request_headers: Vec<String>,
+    pub(super) response_headers: Vec<String>,
+    pub(super) metric_attributes: Vec<String>,
+    pub(super) cancellable: bool,
+    pub(super) redactor: Redactor,
+    /// How spans are sampled, unless attributes are to be made whether they are or not.
+    sampler: Option<SamplerInUse>,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -182,12 +289,49 @@ pub(crate) fn configure(settings: Settings) {
 }
 
 impl Settings {
-    pub(crate) fn new(http: &HttpConfig, access_log: AccessLog) -> Self {
-        let methods = Methods::new(http.known_methods.iter().map(String::as_str));
-        Self { methods, access_log: Some(access_log).filter(|log| *log != AccessLog::Off) }
+    /// Without a sampler attributes are always there: span processors of the user's may look at them as spans start.
+    pub(crate) fn new(config: &Config, redactor: &Redactor, sampler: Option<SamplerInUse>) -> Self {
+        let Config { http, logs, requests, admin, .. } = config;
+        Self {
+            methods: Methods::new(http.known_methods.iter().map(String::as_str)),
+            access_log: Some(logs.access_log).filter(|log| *log != AccessLog::Off),
+            request_headers: http.request_headers.clone(),
+            response_headers: http.response_headers.clone(),
+            metric_attributes: requests.metric_attributes.clone(),
+            cancellable: admin.cancel,
+            redactor: redactor.clone(),
+            proxies: TrustedProxies::new(&http.trusted_proxies, http.proxy_headers),
+            public_endpoint: http.public_endpoint,
+            trace_id_header: false,
+            sampler,
+        }
     }
 
-    fn global() -> Arc<Self> {
+    /// Whether a span started in the current context will be recorded, more likely than not. A guess, for what would be
+    /// made in vain: the tracer decides.
+    pub(super) fn expects_recording(&self) -> bool {
+        let Some(in_use) = &self.sampler else { return true };
+        let in_use = in_use.get();
+        let mut sampler = &**in_use;
+        if let Sampler::ParentBased(root) = sampler {
+            let parent = OtelContext::map_current(|current| {
+                let span = current.span();
+                let parent = span.span_context();
+                parent.is_valid().then(|| parent.is_sampled())
+            });
+            match parent {
+                Some(sampled) => return sampled,
+                None => sampler = root,
+            }
+        }
+        match sampler {
+            Sampler::AlwaysOn | Sampler::ParentBased(_) | Sampler::ParentBasedBy(_) => true,
+            Sampler::AlwaysOff => false,
+            Sampler::TraceIdRatio(ratio) => *ratio >= 0.5,
+        }
+    }
+
+    pub(in crate::http) fn global() -> Arc<Self> {
         SETTINGS.get().cloned().unwrap_or_default()
     }
 }

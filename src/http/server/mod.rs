@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod exchange;
+mod extras;
 mod future;
 mod layer;
 mod service;

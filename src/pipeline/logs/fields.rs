@@ -1,11 +1,18 @@
 //! An event's fields into a log record, each formatted once.
 
-use std::{error::Error, fmt};
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+};
 
-use opentelemetry::logs::{AnyValue, LogRecord as _};
+use opentelemetry::{
+    Array, KeyValue, Value,
+    logs::{AnyValue, LogRecord as _},
+};
 use opentelemetry_sdk::logs::SdkLogRecord;
 use tracing::field::{Field, Visit};
 
+use super::messages;
 use crate::{
     pipeline::scrub::{DROPPED, Scrub},
     redaction::REDACTED,
@@ -14,6 +21,8 @@ use crate::{
 /// Longest value of one field; what is longer is cut and marked.
 const MAX_VALUE: usize = 32 * 1024;
 const CUT: &str = "…[cut]";
+/// Stands for a value whose formatting panicked.
+pub(super) const PANICKED: &str = "[this value panicked while it was formatted]";
 
 /// Writes fields into a record, as far as they may be seen.
 pub(super) struct Fields<'a> {
@@ -32,6 +41,21 @@ impl<'a> Fields<'a> {
     pub(super) fn finish(self) {
         if self.dropped > 0 {
             self.record.add_attribute(DROPPED, i64::from(self.dropped));
+        }
+    }
+
+    /// An attribute of the request's, unless the event has one of that name.
+    pub(super) fn enrich(&mut self, attribute: KeyValue) {
+        let KeyValue { key, value, .. } = attribute;
+        if self.record.attributes_iter().any(|(own, _)| *own == key) {
+            return;
+        }
+        if self.kept < self.scrub.attributes {
+            self.kept += 1;
+            let value = self.scrub.any_value(key.as_str(), any_value(value));
+            self.record.add_attribute(key, value);
+        } else {
+            self.dropped += 1;
         }
     }
 
@@ -118,25 +142,72 @@ impl Visit for Fields<'_> {
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         // one value a person can read; the causes are what distinguishes two errors of one kind
-        let mut text = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
+        let text = formatted(|out| {
+            write!(out, "{value}")?;
+            let mut source = value.source();
+            // an error that is its own cause ends where the text is full
+            while let Some(cause) = source {
+                write!(out, ": {cause}")?;
+                source = cause.source();
+            }
+            Ok(())
+        });
         self.put_text(field, text);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put_text(field, formatted(value));
+        if field.name() == "message" {
+            if let Some(message) = messages::remembered(field, value, &self.scrub.redactor) {
+                return self.record.set_body(message.into());
+            }
+        }
+        self.put_text(field, formatted(|out| write!(out, "{value:?}")));
     }
 }
 
-/// Formats a value; one whose `Debug` panics says so instead of taking the request down.
-fn formatted(value: &dyn fmt::Debug) -> String {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| format!("{value:?}")))
-        .unwrap_or_else(|_| "[this value panicked while it was formatted]".to_owned())
+/// The value of an attribute as that of a log record.
+fn any_value(value: Value) -> AnyValue {
+    fn list<T: Into<AnyValue>>(values: Vec<T>) -> AnyValue {
+        AnyValue::ListAny(Box::new(values.into_iter().map(Into::into).collect()))
+    }
+    match value {
+        Value::Bool(value) => value.into(),
+        Value::I64(value) => value.into(),
+        Value::F64(value) => value.into(),
+        Value::String(value) => AnyValue::String(value),
+        Value::Array(Array::Bool(values)) => list(values),
+        Value::Array(Array::I64(values)) => list(values),
+        Value::Array(Array::F64(values)) => list(values),
+        Value::Array(Array::String(values)) => list(values),
+        other => other.to_string().into(),
+    }
+}
+
+/// Formats a value as far as it fits; one whose formatting panics says so instead of taking the request down.
+fn formatted(format: impl FnOnce(&mut Bounded) -> fmt::Result) -> String {
+    let format = std::panic::AssertUnwindSafe(|| {
+        let mut out = Bounded(String::new());
+        // an error is the end of the place, or the value's own
+        let _ = format(&mut out);
+        out.0
+    });
+    std::panic::catch_unwind(format).unwrap_or_else(|_| PANICKED.to_owned())
+}
+
+/// Takes a little more than [`MAX_VALUE`], which says that there was more, and then no more.
+struct Bounded(String);
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let room = (MAX_VALUE + 4).saturating_sub(self.0.len());
+        if piece.len() <= room {
+            self.0.push_str(piece);
+            return Ok(());
+        }
+        let end = (0..=room).rev().find(|at| piece.is_char_boundary(*at)).unwrap_or(0);
+        self.0.push_str(&piece[..end]);
+        Err(fmt::Error)
+    }
 }
 
 fn bounded(mut value: String) -> String {
@@ -146,4 +217,41 @@ fn bounded(mut value: String) -> String {
         value.push_str(CUT);
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its own cause.
+    #[derive(Debug)]
+    struct Endless;
+
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("é")
+        }
+    }
+
+    impl Error for Endless {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&Self)
+        }
+    }
+
+    #[test]
+    fn a_value_is_formatted_only_as_far_as_it_is_kept() {
+        let endless = formatted(|out| {
+            let mut source = Some(&Endless as &dyn Error);
+            while let Some(cause) = source {
+                write!(out, ": {cause}")?;
+                source = cause.source();
+            }
+            Ok(())
+        });
+        assert!(endless.len() <= MAX_VALUE + 4);
+        let kept = bounded(endless);
+        assert!(kept.ends_with(CUT) && kept.len() <= MAX_VALUE + CUT.len());
+        assert_eq!(bounded(formatted(|out| write!(out, "{:?}", "short"))), "\"short\"");
+    }
 }

@@ -17,8 +17,13 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher::WeakDisp
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{Lines, Records, fields::Fields, json, pretty};
-use crate::{config::LogFormat, diagnostics::Listener, pipeline::scrub::Scrub, requests};
+use super::{Lines, Records, brief, fields::Fields, json, pretty};
+use crate::{
+    config::LogFormat,
+    diagnostics::Listener,
+    pipeline::{baggage::CopiedBaggage, scrub::Scrub},
+    requests,
+};
 
 /// Longest line buffer a thread keeps between two events.
 const KEEP: usize = 16 * 1024;
@@ -35,6 +40,7 @@ pub(in crate::pipeline) struct LogLayer {
     records: Records,
     lines: Option<Lines>,
     scrub: Scrub,
+    baggage: CopiedBaggage,
     /// For the context of a span that is named by an event but not entered.
     dispatch: OnceLock<WeakDispatch>,
 }
@@ -61,11 +67,17 @@ impl LogLayer {
             records,
             lines,
             scrub,
+            baggage: CopiedBaggage::default(),
             dispatch: OnceLock::new(),
         }
     }
 
-    fn record<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> SdkLogRecord
+    pub(in crate::pipeline) fn with_baggage(mut self, baggage: CopiedBaggage) -> Self {
+        self.baggage = baggage;
+        self
+    }
+
+    pub(super) fn record<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> SdkLogRecord
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
@@ -87,6 +99,9 @@ impl LogLayer {
         }
         let mut fields = Fields::new(&mut record, &self.scrub);
         event.record(&mut fields);
+        for attribute in requests::log_attributes() {
+            fields.enrich(attribute);
+        }
         fields.finish();
         self.set_ids(event, context, &mut record);
         record
@@ -97,14 +112,24 @@ impl LogLayer {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let mut set = |span: &SpanContext| {
+        let mut set = |context: &OtelContext| {
+            let span = context.span();
+            let span: &SpanContext = span.span_context();
             if span.is_valid() {
                 record.set_trace_context(span.trace_id(), span.span_id(), Some(span.trace_flags()));
+            }
+            for member in self.baggage.of(context) {
+                // what the event says itself is nearer
+                if record.attributes_iter().any(|(key, _)| *key == member.key) {
+                    continue;
+                }
+                let value = self.scrub.text(member.key.as_str(), member.value.as_str().into_owned());
+                record.add_attribute(member.key, value);
             }
         };
         match event.parent() {
             // the bridge keeps the current span active as OpenTelemetry's context
-            None => OtelContext::map_current(|current| set(current.span().span_context())),
+            None => OtelContext::map_current(|current| set(current)),
             Some(parent) => {
                 let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade) else { return };
                 // a span that the bridge does not see is transparent: its nearest ancestor that it sees stands for it
@@ -114,7 +139,7 @@ impl LogLayer {
                         .filter(|context| context.span().span_context().is_valid())
                 });
                 if let Some(seen) = seen {
-                    set(seen.span().span_context());
+                    set(&seen);
                 }
             }
         }
@@ -158,10 +183,13 @@ where
             }
             return;
         }
-        if matches!(self.records, Records::None) && self.lines.is_none() {
+        if matches!(self.records, Records::None) && self.lines.is_none() && !requests::keeping_log_lines() {
             return;
         }
         let record = self.record(event, &context);
+        if requests::keeping_log_lines() {
+            brief::keep(&record);
+        }
         if let Some(lines) = &self.lines {
             self.print(lines, &record);
         }

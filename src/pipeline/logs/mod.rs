@@ -1,13 +1,17 @@
 //! Log records: one `tracing` event becomes one OTLP record and one line on stdout, with the same ids.
 
+mod brief;
 mod fields;
+#[cfg(any(fuzzing, test))]
+pub(super) mod fuzzing;
 mod json;
 mod layer;
+mod messages;
 mod pretty;
 
 use std::{sync::Arc, time::Duration};
 
-use opentelemetry::InstrumentationScope;
+use opentelemetry::{InstrumentationScope, logs::Severity};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -17,16 +21,20 @@ use opentelemetry_sdk::{
 pub(super) use self::layer::LogLayer;
 pub(crate) use self::layer::is_transport;
 use super::{
-    exporter::Export,
-    otlp::{InFlight, Lane},
-    queue::Queue,
+    otlp::{Batched, Lane},
+    queue::{Item, Queue},
     scrub::{Blank, Scrub},
-    transport::Transport,
 };
 use crate::{config::LogFormat, lines::LineWriter};
 
 /// A record with the scope it was made in.
 pub(crate) type ScopedRecord = (SdkLogRecord, Arc<InstrumentationScope>);
+
+impl Item for ScopedRecord {
+    fn is_kept_first(&self) -> bool {
+        self.0.severity_number().is_some_and(|severity| severity >= Severity::Error)
+    }
+}
 
 /// Lines on stdout.
 #[derive(Debug, Clone)]
@@ -72,7 +80,7 @@ struct Added(Box<dyn LogProcessor>);
 
 impl LogProcessor for Added {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        self.0.emit(record, scope);
+        super::contained(|| self.0.emit(record, scope));
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -134,34 +142,15 @@ impl LogExport {
     }
 }
 
-impl Export for LogExport {
-    async fn due(&mut self) {
-        self.lane.due().await;
+impl Batched for LogExport {
+    type Item = ScopedRecord;
+
+    fn lane(&self) -> &Lane<ScopedRecord> {
+        &self.lane
     }
 
-    async fn once(&mut self) {
-        let batch = self.lane.queue.take();
-        if batch.is_empty() {
-            return;
-        }
-        let in_flight = InFlight::new(&self.lane, batch.len());
+    async fn export(&self, batch: Vec<ScopedRecord>) -> OTelSdkResult {
         let records: Vec<_> = batch.iter().map(|(record, scope)| (record, &**scope)).collect();
-        let result = self.exporter.export(LogBatch::new(&records)).await;
-        in_flight.settle(result);
-    }
-
-    async fn drain(&mut self) {
-        let mut drain = self.lane.drain();
-        while drain.goes_on(&self.lane) {
-            self.once().await;
-        }
-    }
-
-    fn close(&mut self) {
-        self.lane.queue.close();
-    }
-
-    fn transport(&self) -> Arc<Transport> {
-        Arc::clone(&self.lane.transport)
+        self.exporter.export(LogBatch::new(&records)).await
     }
 }

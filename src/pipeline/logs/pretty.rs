@@ -20,14 +20,17 @@ pub(super) fn write_line(record: &SdkLogRecord, request: Option<&Current>, colou
     });
     let mut time = String::with_capacity(27);
     timestamp::rfc3339_micros(record.timestamp().unwrap_or_else(SystemTime::now), &mut time);
-    let target = record.target().map_or("", |target| target);
     // writing to a String cannot fail
-    let _ = write!(out, "{dim}{time}{reset} {level_colour}{level:>5}{reset} {dim}{target}:{reset} ");
+    let _ = write!(out, "{dim}{time}{reset} {level_colour}{level:>5}{reset} {dim}");
+    write_text(record.target().map_or("", |target| target), out);
+    let _ = write!(out, ":{reset} ");
     if let Some(body) = record.body() {
         write_value(body, out);
     }
     for (key, value) in record.attributes_iter() {
-        let _ = write!(out, " {dim}{key}={reset}");
+        let _ = write!(out, " {dim}");
+        write_text(key.as_str(), out);
+        let _ = write!(out, "={reset}");
         write_value(value, out);
     }
     if let Some(route) = request.and_then(Current::route) {
@@ -40,18 +43,20 @@ pub(super) fn write_line(record: &SdkLogRecord, request: Option<&Current>, colou
     out.push('\n');
 }
 
-/// Control characters are shown escaped: a logged value must not drive the terminal.
+/// Control characters are shown escaped: what is logged must not drive the terminal.
+fn write_text(text: &str, out: &mut String) {
+    for char in text.chars() {
+        if char.is_control() {
+            out.extend(char.escape_default());
+        } else {
+            out.push(char);
+        }
+    }
+}
+
 fn write_value(value: &AnyValue, out: &mut String) {
     match value {
-        AnyValue::String(text) => {
-            for char in text.as_str().chars() {
-                if char.is_control() {
-                    out.extend(char.escape_default());
-                } else {
-                    out.push(char);
-                }
-            }
-        }
+        AnyValue::String(text) => write_text(text.as_str(), out),
         AnyValue::Int(value) => {
             let _ = write!(out, "{value}");
         }

@@ -6,7 +6,8 @@ use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, Sc
 
 use super::{
     Skipped,
-    names::{FamilyName, Kind, family_name},
+    names::{FamilyName, Kind},
+    naming::Naming,
 };
 
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Family<'a> {
     pub(super) name: String,
     /// empty: none
     pub(super) unit: String,
+    /// a counter's samples end with `_total`
+    pub(super) has_total: bool,
     /// the first description that is not empty
     pub(super) help: &'a str,
     pub(super) metrics: Vec<(&'a ScopeMetrics, &'a Data)>,
@@ -26,13 +29,14 @@ pub(super) struct Families<'a> {
     pub(super) list: Vec<Family<'a>>,
     pub(super) skipped: Skipped,
     openmetrics: bool,
+    naming: Naming,
     /// every name of a family or a sample, with its owner in `list`; `None` is `target_info`
     owners: HashMap<String, Option<usize>>,
 }
 
 impl<'a> Families<'a> {
-    pub(super) fn new(openmetrics: bool) -> Self {
-        Self { list: Vec::new(), skipped: Skipped::default(), openmetrics, owners: HashMap::new() }
+    pub(super) fn new(openmetrics: bool, naming: Naming) -> Self {
+        Self { list: Vec::new(), skipped: Skipped::default(), openmetrics, naming, owners: HashMap::new() }
     }
 
     pub(super) fn reserve_target_info(&mut self) {
@@ -50,8 +54,8 @@ impl<'a> Families<'a> {
         }
         let kind = kind(data);
         let is_gauge = matches!(data, Data::Gauge(_));
-        let index = family_name(&metric.name, &metric.unit, kind, is_gauge)
-            .and_then(|name| self.find_or_insert(name, kind));
+        let name = self.naming.family(&metric.name, &metric.unit, kind, is_gauge);
+        let index = name.and_then(|name| self.find_or_insert(name, kind));
         let Some(index) = index else {
             self.skipped.conflicting_metrics += 1;
             return;
@@ -65,9 +69,10 @@ impl<'a> Families<'a> {
 
     /// `None` if a name the family needs belongs to another one.
     fn find_or_insert(&mut self, name: FamilyName, kind: Kind) -> Option<usize> {
+        let suffixes = kind.suffixes(name.has_total);
         let mut samples: Vec<String> =
-            kind.suffixes().iter().map(|suffix| format!("{}{suffix}", name.name)).collect();
-        if self.openmetrics || kind == Kind::Histogram {
+            suffixes.iter().map(|suffix| format!("{}{suffix}", name.name)).collect();
+        if (self.openmetrics && name.has_total) || kind == Kind::Histogram {
             samples.push(name.name.clone());
         }
         for sample in &samples {
@@ -83,8 +88,8 @@ impl<'a> Families<'a> {
         }
         let index = self.list.len();
         self.owners.extend(samples.into_iter().map(|sample| (sample, Some(index))));
-        let FamilyName { name, unit } = name;
-        self.list.push(Family { kind, name, unit, help: "", metrics: Vec::new() });
+        let FamilyName { name, unit, has_total } = name;
+        self.list.push(Family { kind, name, unit, has_total, help: "", metrics: Vec::new() });
         Some(index)
     }
 }

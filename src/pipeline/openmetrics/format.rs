@@ -2,8 +2,6 @@
 
 /// A text exposition format with its escaping scheme.
 ///
-/// Names are translated to the classic character set before escaping, where `underscores` and `allow-utf-8` are both
-/// the identity: the scheme only shows in the `Content-Type`, as negotiation demands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// `text/plain;version=0.0.4`, the last resort every scraper reads; without exemplars.
@@ -17,12 +15,14 @@ pub(crate) enum Format {
     OpenMetrics1_0_0(Escaping),
 }
 
-/// The escaping schemes that can be promised; `dots` and `values` would rename metrics.
+/// How a scraper wants names that are not of the classic character set; see [`Naming`](super::naming::Naming).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Escaping {
     #[default]
     Underscores,
     AllowUtf8,
+    Dots,
+    Values,
 }
 
 impl Format {
@@ -56,6 +56,8 @@ impl Format {
             Self::Text1_0_0(Escaping::AllowUtf8) => {
                 "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
             }
+            Self::Text1_0_0(Escaping::Dots) => "text/plain; version=1.0.0; charset=utf-8; escaping=dots",
+            Self::Text1_0_0(Escaping::Values) => "text/plain; version=1.0.0; charset=utf-8; escaping=values",
             Self::OpenMetrics0_0_1 => "application/openmetrics-text; version=0.0.1; charset=utf-8",
             Self::OpenMetrics1_0_0(Escaping::Underscores) => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
@@ -63,11 +65,21 @@ impl Format {
             Self::OpenMetrics1_0_0(Escaping::AllowUtf8) => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
             }
+            Self::OpenMetrics1_0_0(Escaping::Dots) => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=dots"
+            }
+            Self::OpenMetrics1_0_0(Escaping::Values) => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=values"
+            }
         }
     }
 
-    pub(super) fn is_openmetrics(self) -> bool {
-        matches!(self, Self::OpenMetrics0_0_1 | Self::OpenMetrics1_0_0(_))
+    /// The older versions know no other names than the classic ones.
+    pub(super) fn escaping(self) -> Escaping {
+        match self {
+            Self::Text1_0_0(escaping) | Self::OpenMetrics1_0_0(escaping) => escaping,
+            Self::Text0_0_4 | Self::OpenMetrics0_0_1 => Escaping::Underscores,
+        }
     }
 
     fn from_media_range(range: &str) -> Option<(f32, Self)> {
@@ -95,6 +107,8 @@ impl Format {
         let escaping = match escaping {
             scheme if scheme.eq_ignore_ascii_case("underscores") => Some(Escaping::Underscores),
             scheme if scheme.eq_ignore_ascii_case("allow-utf-8") => Some(Escaping::AllowUtf8),
+            scheme if scheme.eq_ignore_ascii_case("dots") => Some(Escaping::Dots),
+            scheme if scheme.eq_ignore_ascii_case("values") => Some(Escaping::Values),
             _ => None,
         };
         match (media, version) {

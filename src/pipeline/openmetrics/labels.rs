@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
     metrics::v1::ScopeMetrics,
 };
 
-use super::{names::push_label_name, text::push_any_value};
+use super::{naming::Naming, text::push_any_value};
 
 const SCOPE_LABELS: [&str; 3] = ["otel_scope_name", "otel_scope_version", "otel_scope_schema_url"];
 
@@ -16,6 +16,7 @@ const SCOPE_LABELS: [&str; 3] = ["otel_scope_name", "otel_scope_version", "otel_
 pub(super) struct LabelSet<'a> {
     entries: Vec<Entry<'a>>,
     names: String,
+    naming: Naming,
     joined: String,
 }
 
@@ -34,6 +35,10 @@ pub(super) enum LabelValue<'a> {
 }
 
 impl<'a> LabelSet<'a> {
+    pub(super) fn new(naming: Naming) -> Self {
+        Self { naming, ..Self::default() }
+    }
+
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.names.clear();
@@ -61,7 +66,9 @@ impl<'a> LabelSet<'a> {
                 let Some(value) = &attribute.value else { continue };
                 let before = self.entries.len();
                 self.push_prefixed("otel_scope_", &attribute.key, any(value));
-                if self.last_name().is_some_and(|name| SCOPE_LABELS.contains(&name)) {
+                let naming = self.naming;
+                let is_own = |name: &str| SCOPE_LABELS.iter().any(|own| naming.label(own) == name);
+                if self.last_name().is_some_and(is_own) {
                     self.entries.truncate(before);
                 }
             }
@@ -74,7 +81,7 @@ impl<'a> LabelSet<'a> {
     ///
     /// Labels with an empty value are left out: to a scraper they are the same as absent ones.
     pub(super) fn for_each(&mut self, mut each: impl FnMut(&str, &str)) {
-        let Self { entries, names, joined } = self;
+        let Self { entries, names, joined, .. } = self;
         entries.sort_by(|a, b| names[a.name.clone()].cmp(&names[b.name.clone()]).then(a.key.cmp(b.key)));
         for group in entries.chunk_by(|a, b| names[a.name.clone()] == names[b.name.clone()]) {
             let name = &names[group[0].name.clone()];
@@ -104,7 +111,7 @@ impl<'a> LabelSet<'a> {
             return;
         }
         let start = self.names.len();
-        push_label_name(&mut self.names, prefix, key);
+        self.naming.push_label(&mut self.names, prefix, key);
         self.entries.push(Entry { name: start..self.names.len(), key, value });
     }
 

@@ -20,10 +20,10 @@ impl Kind {
     }
 
     /// What is appended to the family's name on the lines of its samples.
-    pub(super) fn suffixes(self) -> &'static [&'static str] {
+    pub(super) fn suffixes(self, has_total: bool) -> &'static [&'static str] {
         match self {
-            Self::Counter => &["_total"],
-            Self::Gauge => &[""],
+            Self::Counter if has_total => &["_total"],
+            Self::Counter | Self::Gauge => &[""],
             Self::Histogram => &["_bucket", "_sum", "_count"],
             Self::Summary => &["", "_sum", "_count"],
         }
@@ -35,6 +35,8 @@ impl Kind {
 pub(super) struct FamilyName {
     pub(super) name: String,
     pub(super) unit: String,
+    /// a counter's samples end with `_total`
+    pub(super) has_total: bool,
 }
 
 /// Translates an instrument's name and UCUM unit; `is_ratio` if unit `1` means a ratio, which it does on gauges alone.
@@ -78,7 +80,7 @@ pub(super) fn family_name(name: &str, unit: &str, kind: Kind, is_ratio: bool) ->
     };
     // A scraper refuses the whole page when UNIT is not the name's suffix.
     let is_suffix = full.strip_suffix(unit.as_str()).is_some_and(|rest| rest.ends_with('_'));
-    Some(FamilyName { name: full, unit: if is_suffix { unit } else { String::new() } })
+    Some(FamilyName { name: full, unit: if is_suffix { unit } else { String::new() }, has_total: true })
 }
 
 /// Appends the label's name for an attribute key to `out`.
@@ -109,7 +111,7 @@ fn is_metric_char(c: char) -> bool {
 }
 
 /// The words of a unit and of what follows its `/`; annotations (`{request}`) and `1` have none.
-fn unit_words(unit: &str) -> (String, String) {
+pub(super) fn unit_words(unit: &str) -> (String, String) {
     let (main, per) = unit.split_once('/').unwrap_or((unit, ""));
     (clean_unit(main, main_word), clean_unit(per, per_word))
 }

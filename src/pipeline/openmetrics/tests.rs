@@ -1,6 +1,7 @@
 //! The rules of the page one by one, then random requests against a strict reader.
 
 mod build;
+mod translation;
 mod validator;
 
 use opentelemetry_proto::tonic::{
@@ -19,14 +20,15 @@ use super::{
     names::{Kind, family_name, push_label_name},
     text::push_float,
 };
+use crate::config::PrometheusPage;
 
 const OPENMETRICS: Format = Format::OpenMetrics1_0_0(Escaping::Underscores);
 
 /// Encodes and checks the page; also that the same request as text 0.0.4 is valid.
 fn page_of(request: &ExportMetricsServiceRequest, format: Format) -> (String, Skipped) {
     let mut text = String::new();
-    let skipped = encode(request, format, &mut text);
-    if let Err(reason) = validate(&text, format.is_openmetrics()) {
+    let skipped = encode(request, format, PrometheusPage::default(), &mut text);
+    if let Err(reason) = validate(&text, format.is_open()) {
         panic!("{reason}\n{text}");
     }
     (text, skipped)
@@ -55,7 +57,12 @@ fn negotiates_the_heaviest_supported_format() {
         ("application/openmetrics-text", OPENMETRICS),
         ("application/openmetrics-text;version=0.0.1", Format::OpenMetrics0_0_1),
         ("application/openmetrics-text;version=2.0.0", Format::Text0_0_4),
-        ("application/openmetrics-text;version=1.0.0;escaping=dots", Format::Text0_0_4),
+        (
+            "application/openmetrics-text;version=1.0.0;escaping=dots",
+            Format::OpenMetrics1_0_0(Escaping::Dots),
+        ),
+        ("text/plain;version=1.0.0;escaping=values", Format::Text1_0_0(Escaping::Values)),
+        ("application/openmetrics-text;version=1.0.0;escaping=rot13", Format::Text0_0_4),
         ("application/openmetrics-text;version=1.0.0;q=0", Format::Text0_0_4),
         (
             "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.2",
@@ -104,7 +111,7 @@ fn malformed_accept_headers_fall_back() {
 #[test]
 fn content_types_name_version_and_escaping() {
     assert_eq!(Format::Text0_0_4.content_type(), "text/plain; version=0.0.4; charset=utf-8");
-    for escaping in [Escaping::Underscores, Escaping::AllowUtf8] {
+    for escaping in [Escaping::Underscores, Escaping::AllowUtf8, Escaping::Dots, Escaping::Values] {
         for format in [Format::Text1_0_0(escaping), Format::OpenMetrics1_0_0(escaping)] {
             assert_eq!(Format::negotiate(Some(format.content_type())), format);
         }
@@ -512,7 +519,7 @@ fn random_requests_give_valid_pages() {
         let (text, _) = page_of(&request, OPENMETRICS);
         page_of(&request, Format::Text0_0_4);
         let mut again = String::new();
-        encode(&request, OPENMETRICS, &mut again);
+        encode(&request, OPENMETRICS, PrometheusPage::default(), &mut again);
         assert_eq!(text, again);
         let page = validate(&text, true).unwrap();
         total.families += page.families;

@@ -21,6 +21,7 @@ use super::{
     families::Family,
     labels::LabelSet,
     names::Kind,
+    naming::{Naming, is_label_name, is_metric_name, push_quoted},
     text::{push_float, push_help, push_label_value},
 };
 
@@ -31,6 +32,9 @@ pub(super) struct Writer<'a, 'out> {
     /// the current point's labels as text, without braces
     labels: String,
     label_set: LabelSet<'a>,
+    scope_labels: bool,
+    /// of exemplars: classic names, as OpenMetrics has them
+    exemplar_set: LabelSet<'a>,
     /// hashes of the labels written in this family
     seen: HashSet<u64>,
     hasher: RandomState,
@@ -39,13 +43,15 @@ pub(super) struct Writer<'a, 'out> {
 }
 
 impl<'a, 'out> Writer<'a, 'out> {
-    pub(super) fn new(out: &'out mut String, openmetrics: bool) -> Self {
+    pub(super) fn new(out: &'out mut String, openmetrics: bool, naming: Naming, scope_labels: bool) -> Self {
         Self {
             skipped_points: 0,
             out,
             openmetrics,
             labels: String::new(),
-            label_set: LabelSet::default(),
+            label_set: LabelSet::new(naming),
+            scope_labels,
+            exemplar_set: LabelSet::default(),
             seen: HashSet::new(),
             hasher: RandomState::new(),
             exemplars: Vec::new(),
@@ -57,9 +63,9 @@ impl<'a, 'out> Writer<'a, 'out> {
     pub(super) fn target_info(&mut self, resource: &'a Resource) {
         let (name, kind) = if self.openmetrics { ("target", "info") } else { ("target_info", "gauge") };
         let _ = writeln!(self.out, "# HELP {name} Target metadata\n# TYPE {name} {kind}");
-        let mut labels = LabelSet::default();
-        labels.push_attributes(&resource.attributes, "");
-        render(&mut labels, &mut self.labels);
+        self.label_set.clear();
+        self.label_set.push_attributes(&resource.attributes, "");
+        render(&mut self.label_set, &mut self.labels);
         self.series("target_info", "", None);
         self.out.push_str("1\n");
     }
@@ -117,15 +123,24 @@ impl<'a, 'out> Writer<'a, 'out> {
     fn metadata(&mut self, family: &Family<'_>) {
         let (name, kind) = (&family.name, family.kind);
         // In OpenMetrics a family goes by its base name, in text 0.0.4 by that of its samples.
-        let suffix = if kind == Kind::Counter && !self.openmetrics { "_total" } else { "" };
+        let is_total = kind == Kind::Counter && family.has_total;
+        let mut quoted = String::new();
+        match is_total && !self.openmetrics {
+            true => push_quoted(&mut quoted, &format!("{name}_total"), is_metric_name),
+            false => push_quoted(&mut quoted, name, is_metric_name),
+        }
+        let kind = match self.openmetrics && kind == Kind::Counter && !is_total {
+            true => "unknown",
+            false => kind.as_str(),
+        };
         if !family.help.is_empty() {
-            let _ = write!(self.out, "# HELP {name}{suffix} ");
+            let _ = write!(self.out, "# HELP {quoted} ");
             push_help(self.out, family.help, self.openmetrics);
             self.out.push('\n');
         }
-        let _ = writeln!(self.out, "# TYPE {name}{suffix} {}", kind.as_str());
+        let _ = writeln!(self.out, "# TYPE {quoted} {kind}");
         if self.openmetrics && !family.unit.is_empty() {
-            let _ = writeln!(self.out, "# UNIT {name} {}", family.unit);
+            let _ = writeln!(self.out, "# UNIT {quoted} {}", family.unit);
         }
     }
 
@@ -144,14 +159,15 @@ impl<'a, 'out> Writer<'a, 'out> {
                 self.skipped_points += 1;
                 continue;
             }
-            self.series(&family.name, if counter { "_total" } else { "" }, None);
+            let is_total = counter && family.has_total;
+            self.series(&family.name, if is_total { "_total" } else { "" }, None);
             match value {
                 Value::AsInt(value) => {
                     let _ = write!(self.out, "{value}");
                 }
                 Value::AsDouble(value) => push_float(self.out, value, self.openmetrics),
             }
-            if counter {
+            if is_total {
                 self.exemplar(exemplars::newest(&point.exemplars));
             }
             self.out.push('\n');
@@ -228,7 +244,9 @@ impl<'a, 'out> Writer<'a, 'out> {
             return false;
         }
         self.label_set.clear();
-        self.label_set.push_scope(scope);
+        if self.scope_labels {
+            self.label_set.push_scope(scope);
+        }
         self.label_set.push_attributes(attributes, reserved);
         render(&mut self.label_set, &mut self.labels);
         let new = self.seen.insert(self.hasher.hash_one(&self.labels));
@@ -251,10 +269,20 @@ impl<'a, 'out> Writer<'a, 'out> {
     /// Writes a line up to its value.
     fn series(&mut self, name: &str, suffix: &str, extra: Option<(&str, f64)>) {
         let out = &mut *self.out;
-        out.push_str(name);
-        out.push_str(suffix);
-        if !self.labels.is_empty() || extra.is_some() {
+        let is_classic = is_metric_name(name);
+        if is_classic {
+            out.push_str(name);
+            out.push_str(suffix);
+        }
+        if !is_classic || !self.labels.is_empty() || extra.is_some() {
             out.push('{');
+            if !is_classic {
+                // the name in quotes is the first between the braces
+                out.push('"');
+                push_label_value(out, name);
+                out.push_str(suffix);
+                out.push_str(if self.labels.is_empty() && extra.is_none() { "\"" } else { "\"," });
+            }
             out.push_str(&self.labels);
             if let Some((label, value)) = extra {
                 out.push_str(if self.labels.is_empty() { "" } else { "," });
@@ -270,7 +298,7 @@ impl<'a, 'out> Writer<'a, 'out> {
 
     fn exemplar(&mut self, exemplar: Option<&'a Exemplar>) {
         if let Some(exemplar) = exemplar.filter(|_| self.openmetrics) {
-            exemplars::push(self.out, exemplar, &mut self.label_set);
+            exemplars::push(self.out, exemplar, &mut self.exemplar_set);
         }
     }
 }
@@ -280,7 +308,7 @@ fn render(set: &mut LabelSet<'_>, out: &mut String) {
     out.clear();
     set.for_each(|name, value| {
         out.push_str(if out.is_empty() { "" } else { "," });
-        out.push_str(name);
+        push_quoted(out, name, is_label_name);
         out.push_str("=\"");
         push_label_value(out, value);
         out.push('"');

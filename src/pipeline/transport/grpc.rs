@@ -11,6 +11,8 @@ use tonic::{
 
 use super::{
     Accepted, Payload, SendError, SendErrorKind,
+    checked::Checked,
+    dns,
     response::{self, Encoding},
 };
 use crate::config::{Compression, Otlp, Signal};
@@ -18,6 +20,8 @@ use crate::config::{Compression, Otlp, Signal};
 #[derive(Debug)]
 pub(super) struct GrpcWire {
     signal: Signal,
+    endpoint: Endpoint,
+    connect_timeout: Duration,
     channel: Channel,
     metadata: MetadataMap,
     compression: Compression,
@@ -26,11 +30,12 @@ pub(super) struct GrpcWire {
 impl GrpcWire {
     /// Must be called inside the exporter's runtime: the channel belongs to it.
     pub(super) fn new(signal: Signal, otlp: &Otlp) -> Result<Self, String> {
+        let connect_timeout = otlp.timeout.unwrap_or(Duration::from_secs(30));
         let mut endpoint = Endpoint::from_shared(otlp.endpoint.uri().to_string())
             .map_err(|error| format!("endpoint {}: {error}", otlp.endpoint))?
             .user_agent(super::super::USER_AGENT)
             .map_err(|error| error.to_string())?
-            .connect_timeout(otlp.timeout.unwrap_or(Duration::from_secs(30)));
+            .connect_timeout(connect_timeout);
         if otlp.endpoint.is_https() {
             endpoint = endpoint.tls_config(tls(otlp)?).map_err(|error| format!("TLS: {error}"))?;
         }
@@ -42,31 +47,60 @@ impl GrpcWire {
                 .map_err(|_| format!("header {name}: its value is no gRPC metadata"))?;
             metadata.insert(name, value);
         }
-        Ok(Self { signal, channel: endpoint.connect_lazy(), metadata, compression: otlp.compression })
+        let channel = channel(&endpoint, connect_timeout);
+        Ok(Self { signal, endpoint, connect_timeout, channel, metadata, compression: otlp.compression })
+    }
+
+    /// The same without a connection.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            signal: self.signal,
+            channel: channel(&self.endpoint, self.connect_timeout),
+            endpoint: self.endpoint.clone(),
+            connect_timeout: self.connect_timeout,
+            metadata: self.metadata.clone(),
+            compression: self.compression,
+        }
     }
 
     pub(super) async fn send(&self, payload: &Payload) -> Result<Accepted, SendError> {
-        let mut client =
-            tonic::client::Grpc::new(self.channel.clone()).accept_compressed(CompressionEncoding::Gzip);
+        let mut client = tonic::client::Grpc::new(Checked(self.channel.clone()))
+            .accept_compressed(CompressionEncoding::Gzip);
         if self.compression == Compression::Gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
         client.ready().await.map_err(|error| SendError::retryable(response::root_cause(&error)))?;
         let mut request = tonic::Request::new(payload.body.clone());
         *request.metadata_mut() = self.metadata.clone();
-        let path = http::uri::PathAndQuery::from_static(method(self.signal));
-        match client.unary(request, path, Encoded).await {
-            Ok(answer) => {
-                response::accepted(self.signal, answer.get_ref(), Encoding::Protobuf).ok_or_else(|| {
-                    SendError {
-                        kind: SendErrorKind::Unreadable,
-                        cause: "gRPC status Ok with a message that is no OTLP response".to_owned(),
-                    }
-                })
-            }
-            Err(status) => Err(response::grpc_error(&status)),
-        }
+        unary(self.signal, client, request).await
     }
+}
+
+/// Makes the call and reads its answer.
+pub(super) async fn unary<T>(
+    signal: Signal,
+    mut client: tonic::client::Grpc<T>,
+    request: tonic::Request<Bytes>,
+) -> Result<Accepted, SendError>
+where
+    T: tonic::client::GrpcService<tonic::body::Body>,
+    T::ResponseBody: http_body::Body + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let path = http::uri::PathAndQuery::from_static(method(signal));
+    match client.unary(request, path, Encoded).await {
+        Ok(answer) => {
+            response::accepted(signal, answer.get_ref(), Encoding::Protobuf).ok_or_else(|| SendError {
+                kind: SendErrorKind::Unreadable,
+                cause: "gRPC status Ok with a message that is no OTLP response".to_owned(),
+            })
+        }
+        Err(status) => Err(response::grpc_error(&status)),
+    }
+}
+
+fn channel(endpoint: &Endpoint, connect_timeout: Duration) -> Channel {
+    endpoint.connect_with_connector_lazy(dns::connector(Some(connect_timeout)))
 }
 
 const fn method(signal: Signal) -> &'static str {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{
     Accepted, Payload, SendError, SendErrorKind,
+    dns::{self, Resolver},
     response::{self, Encoding},
 };
 use crate::config::{Compression, Otlp, Signal};
@@ -21,10 +22,13 @@ use crate::config::{Compression, Otlp, Signal};
 /// Longest answer that is read (OTLP specification: 4 MiB).
 const MAX_RESPONSE: usize = 4 * 1024 * 1024;
 
+type Connector = HttpsConnector<HttpConnector<Resolver>>;
+
 #[derive(Debug)]
 pub(super) struct HttpWire {
     signal: Signal,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: Connector,
+    client: Client<Connector, Full<Bytes>>,
     uri: Uri,
     headers: HeaderMap,
     compression: Compression,
@@ -32,24 +36,31 @@ pub(super) struct HttpWire {
 
 impl HttpWire {
     pub(super) fn new(signal: Signal, otlp: &Otlp) -> Result<Self, String> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls(otlp)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(1)
-            .build(connector);
+            .wrap_connector(dns::connector(otlp.timeout));
+        let client = client(&connector);
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, HeaderValue::from_static(super::super::USER_AGENT));
         for (name, value) in otlp.headers.iter() {
             headers.insert(name, value.clone());
         }
-        Ok(Self { signal, client, uri: otlp.endpoint.uri().clone(), headers, compression: otlp.compression })
+        let uri = otlp.endpoint.uri().clone();
+        Ok(Self { signal, connector, client, uri, headers, compression: otlp.compression })
+    }
+
+    /// The same without a connection.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            signal: self.signal,
+            client: client(&self.connector),
+            connector: self.connector.clone(),
+            uri: self.uri.clone(),
+            headers: self.headers.clone(),
+            compression: self.compression,
+        }
     }
 
     pub(super) async fn send(&self, payload: &Payload) -> Result<Accepted, SendError> {
@@ -58,21 +69,7 @@ impl HttpWire {
             .request(self.request(payload)?)
             .await
             .map_err(|error| SendError::retryable(response::root_cause(&error)))?;
-        let status = response.status();
-        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let retry_after = header(header::RETRY_AFTER).map(str::to_owned);
-        let encoding = Encoding::of(header(header::CONTENT_TYPE), payload.json);
-        let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
-        if !status.is_success() {
-            // the status says enough without its body
-            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-            return Err(response::http_error(status.as_u16(), retry_after.as_deref(), &body, encoding));
-        }
-        let body = body.map_err(|error| SendError::retryable(response::root_cause(&*error)))?.to_bytes();
-        response::accepted(self.signal, &body, encoding).ok_or_else(|| SendError {
-            kind: SendErrorKind::Unreadable,
-            cause: format!("HTTP status {} with a body that is no OTLP response", status.as_u16()),
-        })
+        read(self.signal, payload.json, response).await
     }
 
     fn request(&self, payload: &Payload) -> Result<Request<Full<Bytes>>, SendError> {
@@ -95,10 +92,44 @@ impl HttpWire {
     }
 }
 
+fn client(connector: &Connector) -> Client<Connector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(1)
+        .build(connector.clone())
+}
+
 fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(body)?;
     Ok(encoder.finish()?.into())
+}
+
+/// Reads the answer to a request that was JSON or not.
+pub(super) async fn read<B>(
+    signal: Signal,
+    sent_json: bool,
+    response: Response<B>,
+) -> Result<Accepted, SendError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let status = response.status();
+    let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let retry_after = header(header::RETRY_AFTER).map(str::to_owned);
+    let encoding = Encoding::of(header(header::CONTENT_TYPE), sent_json);
+    let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
+    if !status.is_success() {
+        // the status says enough without its body
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        return Err(response::http_error(status.as_u16(), retry_after.as_deref(), &body, encoding));
+    }
+    let body = body.map_err(|error| SendError::retryable(response::root_cause(&*error)))?.to_bytes();
+    response::accepted(signal, &body, encoding).ok_or_else(|| SendError {
+        kind: SendErrorKind::Unreadable,
+        cause: format!("HTTP status {} with a body that is no OTLP response", status.as_u16()),
+    })
 }
 
 fn tls(otlp: &Otlp) -> Result<rustls::ClientConfig, String> {

@@ -3,9 +3,18 @@
 //! opentelemetry-otlp encodes spans and log records and hands the request to the [`HttpClient`] implemented here; the
 //! metrics' requests, which carry exemplars, are encoded by us. All three leave through [`Transport::send`], so retry,
 //! limits, headers, compression and accounting are the same for every signal and protocol.
+//!
+//! A connection is never kept for good: after a failure that the collector did not answer for, and after [`MAX_AGE`], the
+//! next attempt makes another one and asks for the collector's address again.
 
 mod certificates;
+#[cfg(feature = "otlp-grpc")]
+mod checked;
 mod console;
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
+mod dns;
+#[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]
+pub(super) mod fuzzing;
 #[cfg(feature = "otlp-grpc")]
 mod grpc;
 #[cfg(feature = "otlp-http")]
@@ -13,6 +22,8 @@ mod http;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod response;
 mod retry;
+#[cfg(all(test, feature = "otlp-http", feature = "otlp-grpc", feature = "testing"))]
+mod tests;
 
 use std::{
     fmt,
@@ -86,6 +97,9 @@ pub(crate) struct Payload {
     pub(crate) json: bool,
 }
 
+/// A connection is used so long at most: behind a name that now leads elsewhere the old server may live on.
+const MAX_AGE: Duration = Duration::from_secs(5 * 60);
+
 /// The connection to one signal's OTLP endpoint.
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -95,6 +109,7 @@ pub(crate) struct Transport {
     otlp: Otlp,
     certificates: CertificateFiles,
     timeout: Option<Duration>,
+    max_age: Duration,
     status: Arc<SignalStatus>,
     patience: Patience,
     /// The result of the last request that came through [`HttpClient`], for the exporter that made it.
@@ -106,6 +121,15 @@ pub(crate) struct Transport {
 struct Connected {
     wire: Arc<Wire>,
     stamp: u64,
+    since: Instant,
+    /// It may lead nowhere: a request over it had no answer.
+    suspect: bool,
+}
+
+impl Connected {
+    fn new(wire: Wire, stamp: u64) -> Self {
+        Self { wire: Arc::new(wire), stamp, since: Instant::now(), suspect: false }
+    }
 }
 
 #[derive(Debug)]
@@ -114,6 +138,20 @@ enum Wire {
     Http(Box<http::HttpWire>),
     #[cfg(feature = "otlp-grpc")]
     Grpc(Box<grpc::GrpcWire>),
+}
+
+impl Wire {
+    /// The same without a connection.
+    fn anew(&self) -> Self {
+        match self {
+            #[cfg(feature = "otlp-http")]
+            Self::Http(http) => Self::Http(Box::new(http.anew())),
+            #[cfg(feature = "otlp-grpc")]
+            Self::Grpc(grpc) => Self::Grpc(Box::new(grpc.anew())),
+            #[cfg(not(any(feature = "otlp-http", feature = "otlp-grpc")))]
+            _ => unreachable!("there is no wire without a protocol"),
+        }
+    }
 }
 
 impl Transport {
@@ -131,7 +169,7 @@ impl Transport {
         let wire = if exporters.contains(&Exporter::Otlp) {
             // before the files are read: a change in between is then seen
             let stamp = certificates.stamp();
-            Some(Mutex::new(Connected { wire: Arc::new(Self::wire(signal, otlp)?), stamp }))
+            Some(Mutex::new(Connected::new(Self::wire(signal, otlp)?, stamp)))
         } else {
             None
         };
@@ -141,7 +179,19 @@ impl Transport {
         let patience = Patience::default();
         let last = Mutex::default();
         let (timeout, otlp) = (otlp.timeout, otlp.clone());
-        Ok(Arc::new(Self { signal, console, wire, otlp, certificates, timeout, status, patience, last }))
+        let max_age = MAX_AGE;
+        Ok(Arc::new(Self {
+            signal,
+            console,
+            wire,
+            otlp,
+            certificates,
+            timeout,
+            max_age,
+            status,
+            patience,
+            last,
+        }))
     }
 
     #[cfg_attr(
@@ -161,7 +211,8 @@ impl Transport {
         }
     }
 
-    /// The connection for the next attempt: another one once the certificate files have changed. Files that cannot be
+    /// The connection for the next attempt: another one when the last is suspect or old, or the certificate files have
+    /// changed. Files that cannot be
     /// used, which may be half written, leave the connection as it is until they can.
     fn connection(&self, connected: &Mutex<Connected>) -> Arc<Wire> {
         let mut connected = connected.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,7 +220,7 @@ impl Transport {
             let stamp = self.certificates.stamp();
             if stamp != connected.stamp {
                 match Self::wire(self.signal, &self.otlp) {
-                    Ok(wire) => *connected = Connected { wire: Arc::new(wire), stamp },
+                    Ok(wire) => *connected = Connected::new(wire, stamp),
                     Err(problem) => diagnostics::warn(
                         "certificates",
                         format_args!(
@@ -180,7 +231,20 @@ impl Transport {
                 }
             }
         }
+        if connected.suspect || connected.since.elapsed() >= self.max_age {
+            *connected = Connected::new(connected.wire.anew(), connected.stamp);
+        }
         Arc::clone(&connected.wire)
+    }
+
+    /// The connection is not to be used again: a server that is gone may leave it open for a long time, and whoever gave
+    /// an answer that is none may be somebody else.
+    fn suspect(connected: &Mutex<Connected>) {
+        connected.lock().unwrap_or_else(PoisonError::into_inner).suspect = true;
+    }
+
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal
     }
 
     pub(crate) fn patience(&self) -> &Patience {
@@ -200,12 +264,16 @@ impl Transport {
             let began = Instant::now();
             let error = match self.attempt(&self.connection(wire), &payload, until).await {
                 Ok(accepted) => {
+                    self.patience.answered();
                     self.status.succeeded(self.signal);
                     return Ok(accepted);
                 }
                 Err(error) => error,
             };
             let retryable = matches!(error.kind, SendErrorKind::Retryable(_));
+            if matches!(error.kind, SendErrorKind::Retryable(None) | SendErrorKind::Unreadable) {
+                Self::suspect(wire);
+            }
             self.status.failed(self.signal, &error.cause, retryable, began);
             match error.kind {
                 SendErrorKind::Retryable(after) if attempts.again(after).await => {}

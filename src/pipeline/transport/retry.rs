@@ -1,4 +1,8 @@
 //! How long a refused request is repeated, and when waiting is pointless.
+//!
+//! A collector often starts together with its service, and is ready later. Until it has answered for the first time, for a
+//! minute at most, it is asked every second at least, that time does not count towards giving a batch up, and a shutdown
+//! tries a few times more.
 
 use std::{
     sync::{
@@ -15,17 +19,40 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Short enough that a collector that is back gets what waited soon.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// A batch is given up after this time, as the Collector's own exporters do (`max_elapsed_time`).
-const MAX_ELAPSED: Duration = Duration::from_secs(300);
+pub(super) const MAX_ELAPSED: Duration = Duration::from_secs(300);
 /// Somebody who waits is told after so many failures in a row that waiting is pointless.
 const QUICK_TRIES: u32 = 3;
 
+/// How long a collector that has not answered yet is taken to be on its way.
+const START: Duration = Duration::from_secs(60);
+/// [`MAX_PAUSE`] meanwhile.
+const MAX_PAUSE_AT_START: Duration = Duration::from_secs(1);
+/// [`QUICK_TRIES`] meanwhile: between one and two seconds of a shutdown.
+const QUICK_TRIES_AT_START: u32 = 8;
+
 /// How patient a transport is: long while the service runs, until the deadline once it stops.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Patience {
     hurry: Mutex<Hurry>,
     changed: Notify,
     futile: Notify,
     hopeless: AtomicBool,
+    /// The end of the collector's start, if it does not answer before.
+    starts_until: Instant,
+    answered: AtomicBool,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            hurry: Mutex::default(),
+            changed: Notify::new(),
+            futile: Notify::new(),
+            hopeless: AtomicBool::new(false),
+            starts_until: Instant::now() + START,
+            answered: AtomicBool::new(false),
+        }
+    }
 }
 
 /// Who waits for the transport.
@@ -58,6 +85,15 @@ impl Patience {
         self.hurry().end.is_some()
     }
 
+    /// The collector has taken something: it is no longer about to start.
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    fn is_starting(&self) -> bool {
+        !self.answered.load(Ordering::Relaxed) && Instant::now() < self.starts_until
+    }
+
     fn hurry(&self) -> Hurry {
         *self.hurry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,12 +116,24 @@ pub(super) struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
+    /// The time that counts towards giving up.
+    fn elapsed(&self) -> Duration {
+        match self.patience.answered.load(Ordering::Relaxed) {
+            true => self.started.elapsed(),
+            false => self.started.max(self.patience.starts_until).elapsed(),
+        }
+    }
+
     /// Waits for the next attempt after a failure, as long as the collector `asked` for or as we see fit; false when
     /// there is to be none.
     pub(super) async fn again(&mut self, asked: Option<Duration>) -> bool {
         let failed = Instant::now();
         let own = jittered(self.pause);
-        self.pause = self.pause.mul_f64(1.5).min(MAX_PAUSE);
+        let (longest, tries) = match self.patience.is_starting() {
+            true => (MAX_PAUSE_AT_START, QUICK_TRIES_AT_START),
+            false => (MAX_PAUSE, QUICK_TRIES),
+        };
+        self.pause = self.pause.mul_f64(1.5).min(longest);
         let mut counted = false;
         loop {
             // registered before the look at who waits, so that no change is missed
@@ -101,7 +149,7 @@ impl Attempts<'_> {
             let fits = |limit: Instant| limit.saturating_duration_since(Instant::now()) > left;
             if let Some(end) = hurry.end {
                 // a collector that refused several times in a row, or asks for more time than there is
-                if self.hurried >= QUICK_TRIES || !fits(end) {
+                if self.hurried >= tries || !fits(end) {
                     self.patience.hopeless.store(true, Ordering::Relaxed);
                     return false;
                 }
@@ -110,7 +158,7 @@ impl Attempts<'_> {
             }
             // compared as durations: a collector may ask for more than an `Instant` can hold
             let outdated = self.until.is_some_and(|until| !fits(until));
-            if outdated || self.started.elapsed().saturating_add(left) >= MAX_ELAPSED {
+            if outdated || self.elapsed().saturating_add(left) >= MAX_ELAPSED {
                 return false;
             }
             tokio::select! {
@@ -132,9 +180,14 @@ fn jittered(pause: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn pauses_grow_to_a_limit_and_what_the_collector_asks_for_is_kept() {
+    /// For a collector that has been there.
+    fn patience() -> Patience {
         let patience = Patience::default();
+        patience.answered();
+        patience
+    }
+
+    async fn pauses(patience: &Patience) -> Vec<Duration> {
         let mut attempts = patience.attempts(None);
         let mut pauses = Vec::new();
         for _ in 0..40 {
@@ -142,6 +195,41 @@ mod tests {
             assert!(attempts.again(None).await);
             pauses.push(before.elapsed());
         }
+        pauses
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_collector_that_starts_with_the_service_is_asked_every_second_and_nothing_is_given_up_meanwhile()
+     {
+        let starting = Patience::default();
+        let longest = pauses(&starting).await.into_iter().max();
+        assert!(longest.is_some_and(|pause| pause <= MAX_PAUSE_AT_START + Duration::from_millis(2)));
+        let before = |seconds| Instant::now() - Duration::from_secs(seconds);
+        for (answered, starts_until, counts) in [
+            (false, Instant::now() + START, false),
+            (false, before(3), true),
+            (true, Instant::now() + START, true),
+        ] {
+            let answered = AtomicBool::new(answered);
+            let patience = Patience { starts_until, answered, ..Patience::default() };
+            let mut attempts = Attempts { started: before(2), ..patience.attempts(None) };
+            let goes_on = attempts.again(Some(MAX_ELAPSED - Duration::from_secs(1))).await;
+            assert_eq!(goes_on, !counts, "{patience:?}");
+        }
+        let later = Some(Instant::now() + Duration::from_secs(60));
+        starting.set(Hurry { flush: None, end: later });
+        let mut attempts = starting.attempts(None);
+        for _ in 1..QUICK_TRIES_AT_START {
+            assert!(attempts.again(None).await);
+        }
+        assert!(!attempts.again(None).await && starting.is_hopeless());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_to_a_limit_and_what_the_collector_asks_for_is_kept() {
+        let patience = patience();
+        let pauses = pauses(&patience).await;
+        let mut attempts = patience.attempts(None);
         assert!(pauses[0] <= FIRST_PAUSE + Duration::from_millis(2), "{pauses:?}");
         assert!(pauses[39] <= MAX_PAUSE + Duration::from_millis(2) && pauses[39] >= MAX_PAUSE / 2);
         let before = tokio::time::Instant::now();
@@ -154,7 +242,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_shutdown_gives_up_after_quick_tries_and_a_flush_is_told_while_the_batch_is_kept() {
-        let patience = Patience::default();
+        let patience = patience();
         let later = Some(Instant::now() + Duration::from_secs(60));
         patience.set(Hurry { flush: later, end: None });
         let mut attempts = patience.attempts(None);

@@ -1,4 +1,4 @@
-//! The command lines of the four programs: the files of `collector-config/` unchanged, on free ports.
+//! The command lines of the four programs: the files of `collector-config/local/` unchanged, on free ports.
 
 use std::{
     env, io,
@@ -37,11 +37,26 @@ impl Binaries {
 }
 
 pub(crate) fn config_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("collector-config")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("collector-config/local")
 }
 
-fn config(name: &str) -> String {
+pub(crate) fn config(name: &str) -> String {
     config_dir().join(name).display().to_string()
+}
+
+/// An overlay: everything goes to another OTLP server, and a request is answered when that one has answered.
+pub(crate) fn in_front_of(endpoint: &str) -> String {
+    let pipeline = serde_json::json!({ "exporters": ["otlp_http/next"] });
+    let overlay = serde_json::json!({
+        "exporters": { "otlp_http/next": {
+            "endpoint": endpoint,
+            "compression": "none",
+            "sending_queue": { "enabled": false },
+            "retry_on_failure": { "enabled": false },
+        } },
+        "service": { "pipelines": { "traces": pipeline, "logs": pipeline, "metrics": pipeline } },
+    });
+    format!("yaml:{overlay}")
 }
 
 /// The ports of one set; somebody else may take one before its program does, so starting can fail.
@@ -86,11 +101,12 @@ impl Ports {
     }
 }
 
-pub(crate) fn otelcol(binaries: &Binaries, ports: &Ports, files: &Path, overlay: &str) -> Program {
+/// `overlay` is one more value of `--config`: a path, or `yaml:` and what would be in the file.
+pub(crate) fn otelcol(binaries: &Binaries, ports: &Ports, files: &Path, overlay: String) -> Program {
     Program {
         name: "otelcol",
         binary: binaries.path("otelcol"),
-        args: vec!["--config".to_owned(), config("otelcol.yaml"), "--config".to_owned(), config(overlay)],
+        args: vec!["--config".to_owned(), config("otelcol.yaml"), "--config".to_owned(), overlay],
         env: vec![
             ("OTELCOL_OTLP_GRPC_PORT", ports.otlp_grpc.to_string()),
             ("OTELCOL_OTLP_HTTP_PORT", ports.otlp_http.to_string()),

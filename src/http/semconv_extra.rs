@@ -1,0 +1,62 @@
+//! Semantic conventions for HTTP, version 1.44, that a request needs by choice only: captured headers (http/http-spans.md)
+//! and the error behind a 5xx (exceptions/exceptions-logs.md). Pure.
+
+use http::{HeaderMap, HeaderName};
+use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
+
+use super::semconv::{Method, clip};
+use crate::redaction::Redactor;
+
+/// Values of one header that become an attribute.
+const MAX_VALUES: usize = 32;
+/// The longest of them, in bytes.
+const MAX_VALUE: usize = 1024;
+
+/// Headers that are to become attributes, each with its key.
+pub(super) type Captured = Vec<(HeaderName, Key)>;
+
+/// The headers of requests with these names; what is no name of a header was refused before.
+pub(super) fn request_headers(names: &[String]) -> Captured {
+    captured("http.request.header.", names)
+}
+
+/// The same of responses.
+pub(super) fn response_headers(names: &[String]) -> Captured {
+    captured("http.response.header.", names)
+}
+
+fn captured(prefix: &str, names: &[String]) -> Captured {
+    let names = names.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+    names.map(|name| (name.clone(), Key::new(format!("{prefix}{name}")))).collect()
+}
+
+/// The attributes of the headers that are there: arrays, because a header may come more than once.
+pub(super) fn header_attributes(
+    wanted: &Captured,
+    headers: &HeaderMap,
+    redactor: &Redactor,
+) -> Vec<KeyValue> {
+    let found = wanted.iter().filter_map(|(name, key)| {
+        let values = headers.get_all(name).iter().take(MAX_VALUES).filter_map(|value| value.to_str().ok());
+        let seen =
+            |value| StringValue::from(redactor.value(name.as_str(), clip(value, MAX_VALUE)).into_owned());
+        let values: Vec<StringValue> = values.map(seen).collect();
+        (!values.is_empty()).then(|| KeyValue::new(key.clone(), Value::Array(Array::String(values))))
+    });
+    found.collect()
+}
+
+/// The event of the error behind a 5xx.
+pub(super) fn log_cause(kind: &str, message: &str, stacktrace: Option<&str>, method: Method, route: &str) {
+    tracing::event!(
+        name: "http.server.request.exception",
+        target: "tracewell::http",
+        tracing::Level::ERROR,
+        exception.type = kind,
+        exception.message = message,
+        exception.stacktrace = stacktrace,
+        http.request.method = method.name(),
+        http.route = route,
+        "the request failed: {message}"
+    );
+}

@@ -1,0 +1,181 @@
+//! W3C Trace Context (Level 1, sections 3.2 and 3.3): strict about `traceparent`, bounded about `tracestate`.
+//!
+//! A header that is not exactly what the specification says counts as none: a number with a sign, a short id or two
+//! headers instead of one would make two services disagree on the trace. Of `tracestate` 32 members and 512 characters
+//! are kept, whole members, by the specification's own order: those over 128 characters go first, then the last ones.
+
+use std::{str::FromStr as _, sync::LazyLock};
+
+use opentelemetry::{
+    Context, SpanId, TraceFlags, TraceId,
+    propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
+    trace::{SpanContext, TraceContextExt as _, TraceState},
+};
+
+const PARENT: &str = "traceparent";
+const STATE: &str = "tracestate";
+
+/// Characters of `traceparent` in version 00.
+const PARENT_LENGTH: usize = 55;
+/// Members of `tracestate`.
+const MAX_MEMBERS: usize = 32;
+/// Characters of `tracestate`, commas included.
+const MAX_STATE: usize = 512;
+/// Members longer than this go first.
+const LONG_MEMBER: usize = 128;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TraceContext;
+
+impl TextMapPropagator for TraceContext {
+    fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
+        let span = context.span();
+        let span = span.span_context();
+        if !span.is_valid() {
+            return;
+        }
+        let flags = span.trace_flags() & TraceFlags::SAMPLED;
+        injector.set(PARENT, format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()));
+        // a sampler of the program's may have made it longer than what came in
+        let state = span.trace_state().header();
+        if let Some(state) = bounded([state.as_str()].into_iter()) {
+            injector.set(STATE, state);
+        }
+    }
+
+    fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
+        match found(extractor) {
+            Some(span) => context.with_remote_span_context(span),
+            None => context.clone(),
+        }
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [PARENT, STATE].map(str::to_owned));
+        FieldIter::new(&*FIELDS)
+    }
+}
+
+fn found(extractor: &dyn Extractor) -> Option<SpanContext> {
+    let parents = extractor.get_all(PARENT)?;
+    // of two nobody knows which one is right
+    let [parent] = parents.as_slice() else { return None };
+    let (trace_id, span_id, flags) = parsed(parent.trim_matches([' ', '\t']))?;
+    let states = extractor.get_all(STATE).unwrap_or_default();
+    let state = bounded(states.into_iter()).and_then(|state| TraceState::from_str(&state).ok());
+    let context = SpanContext::new(trace_id, span_id, flags, true, state.unwrap_or(TraceState::NONE));
+    context.is_valid().then_some(context)
+}
+
+/// `{version}-{trace id}-{parent id}-{flags}`; later versions may go on after another dash.
+fn parsed(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
+    let bytes = text.as_bytes();
+    if bytes.len() < PARENT_LENGTH || !text.is_ascii() {
+        return None;
+    }
+    let part = |from: usize, to: usize| {
+        let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        bytes[from..to].iter().all(hex).then(|| &text[from..to])
+    };
+    let dashes = [2, 35, 52].iter().all(|at| bytes[*at] == b'-');
+    let version = part(0, 2)?;
+    let ends = match version {
+        "00" => bytes.len() == PARENT_LENGTH,
+        "ff" => false,
+        _ => bytes.get(PARENT_LENGTH).is_none_or(|byte| *byte == b'-'),
+    };
+    if !dashes || !ends {
+        return None;
+    }
+    let trace_id = TraceId::from_hex(part(3, 35)?).ok()?;
+    let span_id = SpanId::from_hex(part(36, 52)?).ok()?;
+    let flags = u8::from_str_radix(part(53, 55)?, 16).ok()?;
+    // flags of other meanings are not ours to pass on
+    Some((trace_id, span_id, TraceFlags::new(flags) & TraceFlags::SAMPLED))
+}
+
+/// The members of all headers of the name, as one text within the limits; `None` = none.
+fn bounded<'a>(headers: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let members = || {
+        let members = headers.clone().flat_map(|header| header.split(','));
+        members.map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
+    };
+    let mut kept: Vec<&str> = members().take(MAX_MEMBERS).collect();
+    let mut length = kept.iter().map(|member| member.len() + 1).sum::<usize>().checked_sub(1)?;
+    while length > MAX_STATE {
+        let long = kept.iter().rposition(|member| member.len() > LONG_MEMBER);
+        let removed = kept.remove(long.unwrap_or(kept.len() - 1));
+        length = length.saturating_sub(removed.len() + 1);
+    }
+    (!kept.is_empty()).then(|| kept.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_http::HeaderExtractor;
+
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn extracted(headers: &[(&'static str, &str)]) -> Option<SpanContext> {
+        let mut map = http::HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let context = TraceContext.extract_with_context(&Context::new(), &HeaderExtractor(&map));
+        let span = context.span().span_context().clone();
+        context.has_active_span().then_some(span)
+    }
+
+    #[test]
+    fn a_header_that_is_not_exactly_right_is_no_parent() {
+        assert!(extracted(&[(PARENT, GOOD)]).unwrap().is_sampled());
+        let ids = &GOOD[3..];
+        for (good, sampled) in [
+            (format!("cc-{ids}-anything-that-follows"), true),
+            (format!("00-{}03", &ids[..50]), true),
+            (format!("00-{}fe", &ids[..50]), false),
+            (format!(" {GOOD}\t"), true),
+        ] {
+            assert_eq!(extracted(&[(PARENT, &good)]).map(|span| span.is_sampled()), Some(sampled), "{good}");
+        }
+        for bad in [
+            format!("ff-{ids}"),
+            format!("00-{ids}-01"),
+            format!("{GOOD}-"),
+            format!("cc-{ids}.x"),
+            format!("+0-{ids}"),
+            format!("00-+{}", &ids[1..]),
+            format!("00-{}", ids.to_ascii_uppercase()),
+            format!("00-{}", &ids[1..]),
+            format!("00-{}{}", "0".repeat(32), &ids[32..]),
+            GOOD.replace('-', "_"),
+            String::new(),
+        ] {
+            assert_eq!(extracted(&[(PARENT, &bad)]), None, "{bad}");
+        }
+        assert_eq!(extracted(&[(PARENT, GOOD), (PARENT, GOOD)]), None, "two of them");
+        assert_eq!(extracted(&[(STATE, "a=1")]), None);
+    }
+
+    #[test]
+    fn the_state_of_all_lines_is_kept_up_to_its_limits() {
+        let state = |lines: &[&str]| {
+            let mut headers = vec![(PARENT, GOOD)];
+            headers.extend(lines.iter().map(|line| (STATE, *line)));
+            extracted(&headers).unwrap().trace_state().header()
+        };
+        assert_eq!(state(&["a=1, b=2", "", ",c=3 "]), "a=1,b=2,c=3");
+        assert_eq!(state(&["A=1"]), "", "an invalid member spoils all of it, not the parent");
+        let many: Vec<_> = (0..40).map(|n| format!("k{n}=v")).collect();
+        assert_eq!(state(&[&many.join(",")]), many[..32].join(","));
+        let long = format!("long={}", "x".repeat(130));
+        let short = |n: usize| format!("s{n}={}", "x".repeat(96));
+        let given = [short(0), long, short(1), short(2), short(3), short(4)];
+        // 630 characters: without the long one 499
+        assert_eq!(state(&[&given.join(",")]), [0, 1, 2, 3, 4].map(short).join(","));
+        let given = [0, 1, 2, 3, 4, 5].map(short);
+        assert_eq!(state(&[&given.join(",")]), given[..5].join(","), "then the last");
+    }
+}

@@ -1,0 +1,132 @@
+//! `tracing` spans into OpenTelemetry: tracing-opentelemetry's layer, driven without a filter of its own, and spared the
+//! entering of spans whose context is attached already.
+//!
+//! There are two of that layer. One is found by `OpenTelemetrySpanExt` and sees nothing: it is behind [`Unseeing`]. The
+//! other one does the work, inside of [`Spans`]. Both have the same type and tracer, and what they know of a span is kept
+//! with the span, so that for callers they are one. A single one could not be left out when a span is entered: `tracing`
+//! finds a layer through the layers around it only with unsafe code.
+
+use std::{fmt, sync::Arc};
+
+use opentelemetry::{Context as OtelContext, trace::TraceContextExt as _};
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::{Id, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest};
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, Filter},
+    registry::LookupSpan,
+};
+
+use super::{subscriber::LogSwitch, traces::SeededTracer};
+use crate::{sampling::SamplerInUse, span_seed};
+
+type Bridge<S> = OpenTelemetryLayer<S, SeededTracer>;
+
+/// A layer of tracing-opentelemetry as this crate has it.
+pub(super) fn bridge<S>(tracer: SdkTracer) -> Bridge<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(SeededTracer::new(tracer))
+        // what these record is in the log record or in the conventions' attributes, and each costs every span
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_target(false)
+        .with_level(false)
+        // log records and exemplars find their ids through the active context
+        .with_context_activation(true)
+}
+
+/// Turns spans into OpenTelemetry spans. No event comes here: events are log records, not span events as well.
+pub(super) struct Spans<S> {
+    bridge: Bridge<S>,
+    /// Where a span is recorded only if its parent is, nothing is formatted for one that is not.
+    sampler: SamplerInUse,
+}
+
+impl<S> Spans<S> {
+    pub(super) fn new(bridge: Bridge<S>, sampler: SamplerInUse) -> Self {
+        Self { bridge, sampler }
+    }
+
+    /// Whether nobody will see the fields of a span that starts now. It has a context all the same, to be passed on.
+    fn is_unseen(&self, attributes: &span::Attributes<'_>) -> bool {
+        self.sampler.follows_parent()
+            && attributes.is_contextual()
+            && !attributes.metadata().fields().is_empty()
+            && OtelContext::map_current(|current| {
+                let span = current.span();
+                let parent = span.span_context();
+                parent.is_valid() && !parent.is_sampled() && !span.is_recording()
+            })
+    }
+}
+
+impl<S> fmt::Debug for Spans<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spans").finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for Spans<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if self.is_unseen(attributes) {
+            let metadata = attributes.metadata();
+            let no_values = metadata.fields().value_set(&[]);
+            return self.bridge.on_new_span(&span::Attributes::new(metadata, &no_values), id, context);
+        }
+        self.bridge.on_new_span(attributes, id, context);
+    }
+
+    fn on_record(&self, id: &Id, values: &span::Record<'_>, context: Context<'_, S>) {
+        self.bridge.on_record(id, values, context);
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
+        self.bridge.on_follows_from(id, follows, context);
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        if !span_seed::is_attached() {
+            self.bridge.on_enter(id, context);
+        }
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        if !span_seed::is_attached() {
+            self.bridge.on_exit(id, context);
+        }
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        // the end of such a span is its owner's business; what is kept with it goes with it
+        if !span_seed::was_attached() {
+            self.bridge.on_close(id, context);
+        }
+    }
+}
+
+/// Lets no span pass. Events pass as far as they pass the log layer's filter, so that both agree about each call site and
+/// `tracing` need not ask each time; without its span, an event is nothing to the layer behind.
+#[derive(Debug)]
+pub(super) struct Unseeing(pub(super) Arc<LogSwitch>);
+
+impl<S> Filter<S> for Unseeing {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        false
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        self.0.event_interest(metadata).unwrap_or_else(Interest::never)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::OFF)
+    }
+}

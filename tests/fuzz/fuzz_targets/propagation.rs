@@ -1,0 +1,4 @@
+//! A caller's headers.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tracewell::fuzzing::propagation(data));
