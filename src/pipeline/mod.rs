@@ -143,16 +143,13 @@ impl Pipeline {
         mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
-        let sent = |exporters: &[Exporter]| {
-            live && exporters.iter().any(|exporter| matches!(exporter, Exporter::Otlp | Exporter::Console))
-        };
+        let sent = |exporters| live && is_sent(exporters);
         let span_queue = sent(&config.traces.exporters).then(|| new_queue::<SpanData>(&config.traces.batch));
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
         let points = Arc::new(PointAccount::default());
 
         let views = Views::new(std::mem::take(&mut additions.views), &config.metrics);
-        let filter = config.metrics.exemplar_filter;
-        let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
+        let exemplars = exemplar_store(config);
         let added_readers = !additions.readers.is_empty();
         let exemplars_of = exemplars.as_ref();
         let meters = metrics::provider(&config.metrics, resource, &views, exemplars_of, &mut additions);
@@ -328,6 +325,16 @@ impl Pipeline {
 /// The scope of what this crate makes itself.
 fn scope() -> InstrumentationScope {
     InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
+}
+
+/// Whether something has to leave.
+fn is_sent(exporters: &[Exporter]) -> bool {
+    exporters.iter().any(|exporter| matches!(exporter, Exporter::Otlp | Exporter::Console))
+}
+
+fn exemplar_store(config: &Config) -> Option<Arc<ExemplarStore>> {
+    let filter = config.metrics.exemplar_filter;
+    (!config.disabled && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter))
 }
 
 fn new_queue<T>(batch: &Batch) -> Arc<Queue<T>> {
