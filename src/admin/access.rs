@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::ConnectInfo;
-use http::{Request, header};
+use http::{Request, header, uri::Authority};
 use subtle::ConstantTimeEq as _;
 
 use crate::config::{AdminConfig, IpRange, Secret};
@@ -26,11 +26,12 @@ impl Access {
         let peer =
             request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
         let is_own = !FORWARDED.iter().any(|name| request.headers().contains_key(*name));
-        peer.is_some_and(|peer| is_own && self.trusts_address(peer)) || self.has_token(request)
+        peer.is_some_and(|peer| is_own && self.trusts_address(peer, request)) || self.has_token(request)
     }
 
-    fn trusts_address(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.allow.iter().any(|range| range.contains(address))
+    fn trusts_address<B>(&self, address: IpAddr, request: &Request<B>) -> bool {
+        let listed = || self.allow.iter().any(|range| range.contains(address));
+        (address.is_loopback() && is_for_this_machine(request)) || listed()
     }
 
     /// Whether the caller gave the token, wherever it is.
@@ -50,6 +51,17 @@ impl Access {
 
 /// What proxies say of whom they pass on.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
+/// Whether the request was meant for loopback. A page in a browser on this machine reaches it under a name of its own
+/// that it makes resolve to 127.0.0.1 (DNS rebinding): that page's requests come from loopback too.
+fn is_for_this_machine<B>(request: &Request<B>) -> bool {
+    let named = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+    let Some(named) = request.uri().authority().map(Authority::as_str).or(named) else { return true };
+    let Ok(authority) = named.parse::<Authority>() else { return false };
+    let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    address.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with(".localhost")
+}
 
 /// Compares every byte whatever they are: the time tells whether the lengths are the same, and nothing else.
 fn same(given: &[u8], expected: &[u8]) -> bool {
@@ -75,6 +87,36 @@ mod tests {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.parse().unwrap());
         }
         request
+    }
+
+    #[test]
+    fn a_page_that_calls_loopback_by_a_name_of_its_own_is_not_trusted() {
+        let access = access(Some("s3cret"), &["10.0.0.0/8"]);
+        for (peer, host, expected) in [
+            ("127.0.0.1", "127.0.0.1:9470", true),
+            ("::1", "[::1]:9470", true),
+            ("127.0.0.1", "localhost:9470", true),
+            ("127.0.0.1", "LOCALHOST.", true),
+            ("127.0.0.1", "shop.localhost", true),
+            ("127.0.0.1", "evil.example:9470", false),
+            ("127.0.0.1", "127.0.0.1.evil.example", false),
+            ("127.0.0.1", "localhost.evil.example", false),
+            ("127.0.0.1", "", false),
+            // whoever listed an address knows its clients
+            ("10.1.2.3", "shop.internal:9470", true),
+        ] {
+            let mut by_header = request(Some(peer), None);
+            by_header.headers_mut().insert(header::HOST, host.parse().unwrap());
+            assert_eq!(access.trusts(&by_header), expected, "{peer} {host:?}");
+            if !host.is_empty() {
+                let mut by_target = request(Some(peer), None);
+                *by_target.uri_mut() = format!("http://{host}/metrics").parse().unwrap();
+                assert_eq!(access.trusts(&by_target), expected, "{peer} {host:?}");
+            }
+            let mut with_token = request(Some(peer), Some("Bearer s3cret"));
+            with_token.headers_mut().insert(header::HOST, host.parse().unwrap());
+            assert!(access.trusts(&with_token));
+        }
     }
 
     #[test]
