@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, Sc
 
 use super::{
     Skipped,
-    names::{FamilyName, Kind},
+    classic_names::{FamilyName, Kind},
     naming::Naming,
 };
 

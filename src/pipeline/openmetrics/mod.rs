@@ -11,11 +11,11 @@
 //! - The page describes one process: `target_info` is made from the first resource that has attributes.
 
 mod buckets;
+mod classic_names;
 mod exemplars;
 mod families;
 mod format;
 mod labels;
-mod names;
 mod naming;
 mod text;
 mod writer;

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use super::{
+    classic_names::{FamilyName, Kind, family_name, push_label_name, unit_words},
     format::Escaping,
-    names::{FamilyName, Kind, family_name, push_label_name, unit_words},
     text::push_label_value,
 };
 use crate::config::Translation;
@@ -140,13 +140,7 @@ fn suffixed(name: &str, unit: &str, kind: Kind, is_ratio: bool) -> Option<Family
             full.push_str(word);
         }
     }
-    let unit = match (is_ratio, main.is_empty(), per.is_empty()) {
-        (true, ..) => "ratio".to_owned(),
-        (_, false, false) => format!("{main}_{per}"),
-        _ => main + &per,
-    };
-    let is_suffix = full.strip_suffix(unit.as_str()).is_some_and(|rest| rest.ends_with('_'));
-    Some(FamilyName { name: full, unit: if is_suffix { unit } else { String::new() }, has_total: true })
+    Some(FamilyName::of_unit(full, is_ratio, main, &per))
 }
 
 /// The name without a suffix and the character before it.

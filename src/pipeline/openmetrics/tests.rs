@@ -15,9 +15,10 @@ use self::{
     validator::{Page, validate},
 };
 use super::{
-    Format, Skipped, encode,
+    Format, Skipped,
+    classic_names::{Kind, family_name, push_label_name},
+    encode,
     format::Escaping,
-    names::{Kind, family_name, push_label_name},
     text::push_float,
 };
 use crate::config::PrometheusPage;

@@ -17,10 +17,10 @@ use opentelemetry_proto::tonic::{
 
 use super::{
     buckets::{self, Converted},
+    classic_names::Kind,
     exemplars,
     families::Family,
     labels::LabelSet,
-    names::Kind,
     naming::{Naming, is_label_name, is_metric_name, push_quoted},
     text::{push_float, push_help, push_label_value},
 };

@@ -73,14 +73,20 @@ pub(super) fn family_name(name: &str, unit: &str, kind: Kind, is_ratio: bool) ->
     if full.starts_with(|c: char| c.is_ascii_digit()) {
         full.insert(0, '_');
     }
-    let unit = match (is_ratio, main.is_empty(), per.is_empty()) {
-        (true, ..) => "ratio".to_owned(),
-        (_, false, false) => format!("{main}_{per}"),
-        _ => main + &per,
-    };
-    // A scraper refuses the whole page when UNIT is not the name's suffix.
-    let is_suffix = full.strip_suffix(unit.as_str()).is_some_and(|rest| rest.ends_with('_'));
-    Some(FamilyName { name: full, unit: if is_suffix { unit } else { String::new() }, has_total: true })
+    Some(FamilyName::of_unit(full, is_ratio, main, &per))
+}
+
+impl FamilyName {
+    /// A family's name whose unit is said when the name ends in it: a scraper refuses the whole page when it does not.
+    pub(super) fn of_unit(name: String, is_ratio: bool, main: String, per: &str) -> Self {
+        let unit = match (is_ratio, main.is_empty(), per.is_empty()) {
+            (true, ..) => "ratio".to_owned(),
+            (_, false, false) => format!("{main}_{per}"),
+            _ => main + per,
+        };
+        let is_suffix = name.strip_suffix(unit.as_str()).is_some_and(|rest| rest.ends_with('_'));
+        Self { name, unit: if is_suffix { unit } else { String::new() }, has_total: true }
+    }
 }
 
 /// Appends the label's name for an attribute key to `out`.
