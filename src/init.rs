@@ -148,7 +148,7 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
     let pipeline = &inner.pipeline;
-    http::configure(http::Settings::new(&inner.config, pipeline.redactor(), pipeline.span_processors));
+    http::configure(http::Settings::new(&inner.config, pipeline.redactor(), pipeline.predictable_sampler()));
     crate::tasks::configure(&inner.config.requests);
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {

@@ -126,6 +126,7 @@ mod telemetry;
 
 // small things without a station
 mod lines;
+mod sampling;
 mod sections;
 mod span_seed;
 mod timestamp;

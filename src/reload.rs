@@ -112,6 +112,12 @@ pub(crate) fn redactor(in_code: &Redactor, added: &RedactionConfig) -> Redactor 
     in_code.apart().with_names(&added.names).with_harmless_names(&added.except)
 }
 
+/// A mistake without what would be used instead: nothing is.
+fn what(mistake: &Mistake) -> String {
+    let line = mistake.to_string();
+    line.rsplit_once("; ").map_or(line.clone(), |(what, _)| what.to_owned())
+}
+
 impl Inner {
     /// Reads the configuration and changes what can change. One reload at a time.
     fn reload(&self) -> Result<Reloaded, ReloadError> {
@@ -120,7 +126,7 @@ impl Inner {
         let (resolved, mistakes) = Config::resolve(&reload.source);
         let mut wanted = resolved.clone();
         let mut problems: Vec<String> =
-            mistakes.iter().filter(|mistake| !mistake.warning).map(Mistake::to_string).collect();
+            mistakes.iter().filter(|mistake| !mistake.warning).map(what).collect();
         problems.extend(reload.changes.iter().filter_map(|change| change(&mut wanted).err()));
         if !problems.is_empty() {
             return Err(ReloadError(problems));

@@ -320,7 +320,7 @@ impl Telemetry {
 
     fn http_settings(&self) -> Settings {
         let pipeline = &self.inner.pipeline;
-        Settings::new(&self.inner.config, pipeline.redactor(), pipeline.span_processors)
+        Settings::new(&self.inner.config, pipeline.redactor(), pipeline.predictable_sampler())
     }
 
     /// A client layer that records into this telemetry, whether or not it is the installed one.

@@ -317,7 +317,7 @@ fn times(rows: &[Row]) -> Result<Vec<f64>, Failure> {
 
 /// Instructions of a whole process.
 fn instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
-    collected(child(callgrind()?, "count", row, requests)?)
+    collected(&child(callgrind()?, "count", row, requests)?)
 }
 
 fn callgrind() -> Result<Command, Failure> {
@@ -327,7 +327,7 @@ fn callgrind() -> Result<Command, Failure> {
 }
 
 /// The number that callgrind said.
-fn collected(said: String) -> Result<u64, Failure> {
+fn collected(said: &str) -> Result<u64, Failure> {
     let collected = said.lines().find_map(|line| line.split_once("Collected :"));
     let (_, count) = collected.ok_or("callgrind said no number")?;
     Ok(count.trim().parse()?)
@@ -350,7 +350,7 @@ fn exporting(rows: &[Row]) -> Result<(), Failure> {
             let mut command = callgrind()?;
             let words = ["export", row.stack.name, &requests.to_string()].map(str::to_owned);
             command.args(words).args(row.flags.words()).arg(collector.endpoint());
-            collected(output(command, row.what)?)
+            collected(&output(command, row.what)?)
         })?;
         Ok::<_, Failure>(sent - per_item(&|requests| instructions(row, requests))?)
     };
@@ -360,7 +360,7 @@ fn exporting(rows: &[Row]) -> Result<(), Failure> {
         per_item(&|series| {
             let mut command = callgrind()?;
             command.args(["points", &series.to_string()]).args(&endpoint);
-            collected(output(command, "points")?)
+            collected(&output(command, "points")?)
         })
     };
     let point = points(Some(collector.endpoint()))? - points(None)?;

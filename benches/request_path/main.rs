@@ -34,7 +34,7 @@ const PARENT: Flags = Flags { parent: true, ..DEFAULT };
 
 const ROUTES: Flags = Flags { routes: true, ..DEFAULT };
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 12] = [
     row("bare axum", &BARE, DEFAULT),
     row("bare axum, remote parent", &BARE, PARENT),
     row("bare axum, 10,000 routes", &BARE, ROUTES),
@@ -48,7 +48,6 @@ const ROWS: [Row; 13] = [
         &TRACEWELL,
         Flags { unsampled: true, no_log: true, ..DEFAULT },
     ),
-    row("**tracewell**, queues full", &TRACEWELL, Flags { full: true, ..DEFAULT }),
     row("**tracewell**, 10,000 routes", &TRACEWELL, ROUTES),
     row("**tracewell**, 100,000 active requests", &TRACEWELL, Flags { active: true, ..DEFAULT }),
     row("**tracewell**, JSON lines on stdout", &TRACEWELL, Flags { stdout: true, ..DEFAULT }),

@@ -1,6 +1,6 @@
 //! The service that every stack observes, and the two stacks that are no peer: nothing, and tracewell.
 
-use std::{mem::ManuallyDrop, net::SocketAddr};
+use std::{mem::ManuallyDrop, net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -55,6 +55,9 @@ pub(crate) const DEFAULT: Flags = Flags {
     full: false,
     scoped: false,
 };
+
+/// Longest time an export may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Routes and active requests of the flags of these names.
 const ROUTES: u64 = 10_000;
@@ -177,6 +180,9 @@ pub(crate) fn on_tracewell(
             ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", room),
             ("OTEL_BLRP_SCHEDULE_DELAY", "3600000"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "3600000"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
+            ("OTEL_BSP_EXPORT_TIMEOUT", "600000"),
+            ("OTEL_BLRP_EXPORT_TIMEOUT", "600000"),
         ])
         .with_stdout(flags.stdout);
     if flags.no_exemplars {
@@ -185,7 +191,8 @@ pub(crate) fn on_tracewell(
     let telemetry = telemetry.install()?;
     let end = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(telemetry.shutdown())?;
+        // under valgrind everything takes its time
+        runtime.block_on(telemetry.shutdown_within(PATIENCE))?;
         Ok(None)
     };
     Ok(Started { app: layered()?, end: Box::new(end) })

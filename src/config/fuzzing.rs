@@ -31,7 +31,9 @@ fn pair(line: &[u8]) -> Option<(&'static str, Vec<u8>)> {
 fn planted(variable: &Variable, value: &[u8]) -> Vec<u8> {
     let around = |before: &str, after: &str| [before.as_bytes(), value, after.as_bytes()].concat();
     match variable.name {
-        name if name.ends_with("_HEADERS") => around("", &format!(",x-tenant={PLANTED}")),
+        name if name.contains("OTLP") && name.ends_with("_HEADERS") => {
+            around("", &format!(",x-tenant={PLANTED}"))
+        }
         name if name.ends_with("_ENDPOINT") && value.first().is_some_and(|byte| byte % 2 == 0) => {
             around(&format!("https://user:{PLANTED}@"), "")
         }

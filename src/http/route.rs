@@ -76,12 +76,6 @@ pub(super) fn template(_: &http::Extensions) -> Option<&str> {
     None
 }
 
-/// Whether a service does nothing in its `call` but make its future: axum's routes run no code of the user's before that is
-/// polled. A name is what there is to tell them by without asking every service to be `'static`.
-pub(super) fn only_makes_its_future<S>() -> bool {
-    cfg!(feature = "axum") && std::any::type_name::<S>().starts_with("axum::routing::route::Route<")
-}
-
 /// The peer's address, if the server said so.
 pub(super) fn peer(extensions: &http::Extensions) -> Option<std::net::SocketAddr> {
     if let Some(super::Peer(address)) = extensions.get() {

@@ -35,7 +35,7 @@ impl Default for TrustedProxies {
 pub(super) struct Origin {
     /// `None` when they do not say.
     client: Option<IpAddr>,
-    pub(super) scheme: Option<Scheme>,
+    scheme: Option<Scheme>,
     host: Option<(String, Option<u16>)>,
 }
 
@@ -160,6 +160,11 @@ impl Origin {
             }
         }
     }
+}
+
+/// The scheme that the client used: as trusted proxies tell it, else the connection's.
+pub(super) fn scheme_used(origin: Option<&Origin>, uri: &http::Uri) -> Scheme {
+    origin.and_then(|origin| origin.scheme).unwrap_or_else(|| Scheme::of(uri))
 }
 
 /// All lines of a header as one list (RFC 9110 section 5.3).

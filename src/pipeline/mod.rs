@@ -80,6 +80,7 @@ use crate::{
     config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
     lines::LineWriter,
     redaction::Redactor,
+    sampling::SamplerInUse,
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
@@ -133,11 +134,6 @@ pub(crate) struct Pipeline {
     baggage: CopiedBaggage,
 }
 
-/// Whether items wait in a queue of ours on their way to it.
-fn is_queued(exporter: &Exporter) -> bool {
-    matches!(exporter, Exporter::Otlp | Exporter::Console)
-}
-
 fn with_processors(
     builder: TracerProviderBuilder,
     added: Vec<Box<dyn SpanProcessor>>,
@@ -156,14 +152,13 @@ impl Pipeline {
         mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
-        let sent = |exporters: &[Exporter]| live && exporters.iter().any(is_queued);
+        let sent = |exporters| live && is_sent(exporters);
         let span_queue = sent(&config.traces.exporters).then(|| new_queue::<SpanData>(&config.traces.batch));
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
         let points = Arc::new(PointAccount::default());
 
         let views = Views::new(std::mem::take(&mut additions.views), &config.metrics);
-        let filter = config.metrics.exemplar_filter;
-        let exemplars = (live && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter));
+        let exemplars = exemplar_store(config);
         let added_readers = !additions.readers.is_empty();
         let exemplars_of = exemplars.as_ref();
         let meters = metrics::provider(&config.metrics, resource, &views, exemplars_of, &mut additions);
@@ -225,6 +220,11 @@ impl Pipeline {
         &self.log_scrub.redactor
     }
 
+    /// The sampler in use, where attributes of spans that it drops are seen by nobody.
+    pub(crate) fn predictable_sampler(&self) -> Option<SamplerInUse> {
+        (!self.span_processors).then(|| self.sampler.in_use())
+    }
+
     /// The propagator of the configuration; it works even when the SDK is disabled.
     pub(crate) fn propagator(config: &Config) -> TextMapCompositePropagator {
         propagation::propagator(&config.propagators)
@@ -235,8 +235,7 @@ impl Pipeline {
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let tracer = || (self.tracer_provider.tracer_with_scope(scope()), self.sampler.clone());
-        let tracer = (!self.disabled).then(tracer);
+        let tracer = (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope()));
         let records = if self.log_processors {
             logs::Records::Provider
         } else {
@@ -244,7 +243,7 @@ impl Pipeline {
         };
         let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
             .with_baggage(self.baggage.clone());
-        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO)
+        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO, self.sampler.in_use())
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.
@@ -333,6 +332,16 @@ impl Pipeline {
 /// The scope of what this crate makes itself.
 fn scope() -> InstrumentationScope {
     InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
+}
+
+/// Whether something has to leave.
+fn is_sent(exporters: &[Exporter]) -> bool {
+    exporters.iter().any(|exporter| matches!(exporter, Exporter::Otlp | Exporter::Console))
+}
+
+fn exemplar_store(config: &Config) -> Option<Arc<ExemplarStore>> {
+    let filter = config.metrics.exemplar_filter;
+    (!config.disabled && filter != ExemplarFilter::AlwaysOff).then(|| ExemplarStore::new(filter))
 }
 
 fn new_queue<T>(batch: &Batch) -> Arc<Queue<T>> {

@@ -1,9 +1,6 @@
 //! Which traces are kept: the SDK's samplers, one by kind of parent, and the choice replaced while the service runs.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use opentelemetry::{
@@ -12,16 +9,16 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{Sampler as SdkSampler, SamplingResult, ShouldSample};
 
-use crate::config::{ParentSamplers, Sampler};
+use crate::{
+    config::{ParentSamplers, Sampler},
+    sampling::SamplerInUse,
+};
 
 /// The sampler in use; clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct SamplerSwitch(Arc<InUse>);
-
-#[derive(Debug)]
-struct InUse {
-    chosen: ArcSwap<Chosen>,
-    follows_parent: AtomicBool,
+pub(crate) struct SamplerSwitch {
+    chosen: Arc<ArcSwap<Chosen>>,
+    in_use: SamplerInUse,
 }
 
 #[derive(Debug)]
@@ -41,21 +38,19 @@ struct ByParent {
 
 impl SamplerSwitch {
     pub(super) fn new(sampler: &Sampler) -> Self {
-        Self(Arc::new(InUse {
-            chosen: ArcSwap::from_pointee(Chosen::new(sampler)),
-            follows_parent: AtomicBool::new(sampler.follows_parent()),
-        }))
+        let chosen = Arc::new(ArcSwap::from_pointee(Chosen::new(sampler)));
+        Self { chosen, in_use: SamplerInUse::new(sampler) }
     }
 
     /// For spans that begin from now on.
     pub(crate) fn set(&self, sampler: &Sampler) {
-        self.0.chosen.store(Arc::new(Chosen::new(sampler)));
-        self.0.follows_parent.store(sampler.follows_parent(), Ordering::Relaxed);
+        self.chosen.store(Arc::new(Chosen::new(sampler)));
+        self.in_use.set(sampler);
     }
 
-    /// Whether no span is recorded whose parent is not.
-    pub(super) fn follows_parent(&self) -> bool {
-        self.0.follows_parent.load(Ordering::Relaxed)
+    /// For whoever spares work by it.
+    pub(crate) fn in_use(&self) -> SamplerInUse {
+        self.in_use.clone()
     }
 }
 
@@ -113,7 +108,7 @@ impl ShouldSample for SamplerSwitch {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        let chosen = self.0.chosen.load();
+        let chosen = self.chosen.load();
         chosen.deciding(parent).should_sample(parent, trace_id, name, kind, attributes, links)
     }
 }

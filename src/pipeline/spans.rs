@@ -18,8 +18,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{sampler::SamplerSwitch, subscriber::LogSwitch, traces::SeededTracer};
-use crate::span_seed;
+use super::{subscriber::LogSwitch, traces::SeededTracer};
+use crate::{sampling::SamplerInUse, span_seed};
 
 type Bridge<S> = OpenTelemetryLayer<S, SeededTracer>;
 
@@ -44,11 +44,11 @@ where
 pub(super) struct Spans<S> {
     bridge: Bridge<S>,
     /// Where a span is recorded only if its parent is, nothing is formatted for one that is not.
-    sampler: SamplerSwitch,
+    sampler: SamplerInUse,
 }
 
 impl<S> Spans<S> {
-    pub(super) fn new(bridge: Bridge<S>, sampler: SamplerSwitch) -> Self {
+    pub(super) fn new(bridge: Bridge<S>, sampler: SamplerInUse) -> Self {
         Self { bridge, sampler }
     }
 

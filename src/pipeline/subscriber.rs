@@ -20,10 +20,9 @@ use tracing_subscriber::{
 
 use super::{
     logs::{LogLayer, is_transport},
-    sampler::SamplerSwitch,
     spans::{Spans, Unseeing, bridge},
 };
-use crate::diagnostics::Listener;
+use crate::{diagnostics::Listener, sampling::SamplerInUse};
 
 /// The target of the events that say that the filter was changed: they pass every filter.
 pub(crate) const CHANGES: &str = "tracewell::loglevel";
@@ -33,10 +32,11 @@ pub(crate) const CHANGES: &str = "tracewell::loglevel";
 /// One layer made of both: a `Vec` of layers does not tell them which subscriber they are part of, and the log layer needs
 /// it for the span that an event names.
 pub(super) fn layers<S>(
-    tracer: Option<(SdkTracer, SamplerSwitch)>,
+    tracer: Option<SdkTracer>,
     logs: LogLayer,
     filter: &Arc<LogSwitch>,
     spans: LevelFilter,
+    sampler: SamplerInUse,
 ) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -44,7 +44,7 @@ where
     let spans = SpanRule(spans);
     let traced = tracer.is_some().then_some(spans);
     let filter_of = |events| LogFilter { spans: traced, events };
-    let Some((tracer, sampler)) = tracer else {
+    let Some(tracer) = tracer else {
         return logs.with_filter(filter_of(Arc::clone(filter))).boxed();
     };
     let found = bridge(tracer.clone()).with_filter(Unseeing(Arc::clone(filter)));

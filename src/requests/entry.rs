@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     cell::Cell,
     sync::Arc as StdArc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime},
 };
 
 use opentelemetry::{SpanId, TraceId};
@@ -42,15 +42,13 @@ pub(super) struct Entry {
     pub(super) id: EntryId,
     pub(super) shard: Arc<Shard>,
     pub(super) started: Instant,
-    /// Nanoseconds of Unix time: half as long as a `SystemTime`.
-    started_at: u64,
+    pub(super) started_at: SystemTime,
     /// The `tracing` span; 0 = none.
     pub(super) tracing_id: u64,
-    pub(super) parent_id: Option<EntryId>,
     trace_id: [u8; 16],
     span_id: [u8; 8],
     method: Cow<'static, str>,
-    name: Option<Box<Cow<'static, str>>>,
+    rare: Option<Box<Rare>>,
     pub(super) path: Box<str>,
     state: Mutex<Mutable>,
     tasks: AtomicU32,
@@ -58,6 +56,12 @@ pub(super) struct Entry {
     pub(super) sampled: bool,
     pub(super) phase: AtomicU8,
     flags: AtomicU8,
+}
+
+/// What requests have not: a name of its own, and an entry it was started from.
+struct Rare {
+    name: Cow<'static, str>,
+    parent_id: Option<EntryId>,
 }
 
 /// What changes during the entry's life. Most entries never need `details`.
@@ -74,13 +78,12 @@ impl Entry {
             id: EntryId::next(),
             shard,
             started,
-            started_at: unix_nanos(started_at),
+            started_at,
             tracing_id: new.tracing_id,
-            parent_id: new.parent_id,
             trace_id: new.trace_id.to_bytes(),
             span_id: new.span_id.to_bytes(),
             method: cut(new.method, MAX_NAME),
-            name: boxed_name(new.name),
+            rare: rare(new.name, new.parent_id),
             path: cut_box(new.path, MAX_PATH),
             state: Mutex::new(Mutable { route: new.route, details: None }),
             tasks: AtomicU32::new(0),
@@ -116,13 +119,11 @@ impl Entry {
         if !Arc::ptr_eq(&self.shard, shard) {
             self.shard = Arc::clone(shard);
         }
-        let (started_at, started) = new.start();
-        (self.started_at, self.started) = (unix_nanos(started_at), started);
+        (self.started_at, self.started) = new.start();
         self.tracing_id = new.tracing_id;
-        self.parent_id = new.parent_id;
         (self.trace_id, self.span_id) = (new.trace_id.to_bytes(), new.span_id.to_bytes());
         self.method = cut(new.method, MAX_NAME);
-        self.name = boxed_name(new.name);
+        self.rare = rare(new.name, new.parent_id);
         self.path = cut_box(new.path, MAX_PATH);
         self.state = Mutex::new(Mutable { route: new.route, details: None });
         self.tasks = AtomicU32::new(0);
@@ -131,8 +132,8 @@ impl Entry {
         self.flags = AtomicU8::new(first_flags(new.cancellable));
     }
 
-    pub(super) fn started_at(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_nanos(self.started_at)
+    pub(super) fn parent_id(&self) -> Option<EntryId> {
+        self.rare.as_ref()?.parent_id
     }
 
     pub(super) fn trace_id(&self) -> TraceId {
@@ -149,7 +150,8 @@ impl Entry {
 
     /// The given name, else what the HTTP conventions call a span: method and route, or the method alone.
     pub(super) fn name(&self, route: Option<&str>) -> Cow<'static, str> {
-        match (&self.name, route) {
+        let own = self.rare.as_ref().map(|rare| &rare.name).filter(|name| !name.is_empty());
+        match (own, route) {
             (Some(name), _) => Cow::clone(name),
             (None, Some(route)) => format!("{} {route}", self.method).into(),
             (None, None) => self.method.clone(),
@@ -184,13 +186,6 @@ impl Entry {
     }
 }
 
-/// Until the year 2554; before 1970 it is 1970.
-#[inline]
-fn unix_nanos(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
-}
-
 const fn first_flags(cancellable: bool) -> u8 {
     if cancellable { CANCELLABLE } else { 0 }
 }
@@ -201,8 +196,9 @@ thread_local! {
 }
 
 #[inline]
-fn boxed_name(name: Cow<'static, str>) -> Option<Box<Cow<'static, str>>> {
-    if name.is_empty() { None } else { Some(Box::new(cut(name, MAX_NAME))) }
+fn rare(name: Cow<'static, str>, parent_id: Option<EntryId>) -> Option<Box<Rare>> {
+    let common = name.is_empty() && parent_id.is_none();
+    if common { None } else { Some(Box::new(Rare { name: cut(name, MAX_NAME), parent_id })) }
 }
 
 /// One running task of an entry.

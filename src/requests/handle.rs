@@ -86,7 +86,7 @@ impl Current {
     /// When the entry started, by the wall clock.
     #[must_use]
     pub fn started_at(&self) -> SystemTime {
-        self.0.started_at()
+        self.0.started_at
     }
 
     /// How long ago the entry started, by the monotonic clock.
@@ -98,7 +98,7 @@ impl Current {
     /// The entry this one was started from.
     #[must_use]
     pub fn parent_id(&self) -> Option<EntryId> {
-        self.0.parent_id
+        self.0.parent_id()
     }
 
     /// Whether the entry has not ended yet.

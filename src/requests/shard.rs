@@ -46,8 +46,8 @@ struct State {
     /// A ring: `oldest` is the next one to be forgotten, once there are `RECENT`.
     recent: Vec<Ended>,
     oldest: usize,
-    /// The end of the fast one handed on last.
-    last_fast: Option<Instant>,
+    /// When the next fast one to be handed on starts, at the earliest.
+    next_fast: Option<Instant>,
     /// The registry is gone: nobody will look at ended entries again.
     closed: bool,
 }
@@ -297,14 +297,11 @@ impl State {
         if ended.outcome != Outcome::Completed || ended.details.duration >= bands::LATENCIES[1] {
             return true;
         }
-        let at = ended.at();
-        // ends are not quite in order: what ended before the last one is no news
-        let due = match (self.last_fast, at) {
-            (Some(last), Some(at)) => at.saturating_duration_since(last) >= BETWEEN_FAST,
-            _ => true,
-        };
+        // by its start: a comparison and no sum
+        let started = ended.entry.started;
+        let due = self.next_fast.is_none_or(|next| started >= next);
         if due {
-            self.last_fast = at;
+            self.next_fast = started.checked_add(BETWEEN_FAST);
         }
         due
     }

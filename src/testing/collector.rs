@@ -296,6 +296,13 @@ impl Collector {
         self.shared.update(|recorded, _| recorded.forget());
     }
 
+    /// The kept requests, which are dropped here in the same moment: none is in two takes, and none in no take. Counts
+    /// stay.
+    #[must_use]
+    pub fn take(&self) -> Vec<Received> {
+        self.shared.update(|recorded, _| recorded.take())
+    }
+
     /// Blocks until the record fulfils a condition; false when it did not in time. The condition is looked at once at
     /// first and after each change, under the collector's lock: it must not call the collector.
     pub fn wait_for(&self, timeout: Duration, mut condition: impl FnMut(&Recorded) -> bool) -> bool {

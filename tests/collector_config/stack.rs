@@ -6,6 +6,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -101,6 +102,18 @@ pub(crate) fn example(name: &str) -> PathBuf {
     binary
 }
 
+/// A port that nobody has, and that no outgoing connection is given before its program binds it: below the range of those.
+fn free_port() -> u16 {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(97); // another process looks elsewhere
+    let next = || {
+        let step = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + own.wrapping_add(step) % 22_000).ok()?;
+        TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
+    };
+    std::iter::repeat_with(next).take(22_000).flatten().next().unwrap()
+}
+
 /// Running programs. Dropping it kills them and removes their data.
 pub(crate) struct Stack {
     http: Http,
@@ -130,9 +143,7 @@ impl Stack {
 
     /// The same port for the same name.
     pub(crate) fn port(&mut self, name: &'static str) -> u16 {
-        // freed at once: the program has to bind it
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        *self.ports.entry(name).or_insert_with(free)
+        *self.ports.entry(name).or_insert_with(free_port)
     }
 
     pub(crate) fn address(&mut self, name: &'static str) -> String {

@@ -318,6 +318,11 @@ impl World {
             .iter()
             .map(|(level, name)| ((*level).to_owned(), (*name).to_owned(), trace_id.clone()))
             .collect();
+        // a panic's record is made on a thread of its own, for which nobody waits long: on a busy machine it comes later
+        let start = Instant::now();
+        while self.logs().len() < logs.len() && start.elapsed() < PATIENCE {
+            self.metrics();
+        }
         assert_eq!(self.logs(), logs);
     }
 }

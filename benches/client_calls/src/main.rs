@@ -8,7 +8,8 @@
 //! cargo run --release -- policy                   nanoseconds of a call under a policy that succeeds at once
 //! ```
 //!
-//! The goal: `ClientLayer` adds at most 0.75 of what reqwest-tracing adds.
+//! The goals: `ClientLayer` adds at most 0.75 of what reqwest-tracing adds, and a policy at most 100 ns to a call that succeeds
+//! at once. The second is reached by the retry alone; a policy with every part reads the clock three times, and is above it.
 //!
 //! What makes the comparison fair: one process per stack; the same requests, one after the other on a current-thread
 //! runtime, inside of one long span; a client at the end of the chain that answers at once, without a socket, with a body
@@ -16,7 +17,13 @@
 //! records a duration with its exemplar; reqwest-tracing has no metrics. A number is the difference of two runs, so that
 //! start-up does not count. The row "lean" has every switch of tracing-opentelemetry off that costs something.
 
-use std::{alloc::System, io::Write as _, mem, process::Command, time::{Duration, Instant}};
+use std::{
+    alloc::System,
+    io::Write as _,
+    mem,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{Extensions, Request, Response};

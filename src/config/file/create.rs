@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use http::HeaderName;
+
 use super::{
     node::{At, Value, number},
     report::Report,
 };
 use crate::config::{
-    AttributeValue, Component, ComponentKind, Config, Detector, LogLevel, ParentSamplers, Patterns,
-    Propagator, ResourceConfig, Sampler, Source, SpanLimits, values::Word as _, vars::parse,
+    AttributeValue, Component, ComponentKind, Config, Detector, HttpConfig, LogLevel, ParentSamplers,
+    Patterns, Propagator, ResourceConfig, Sampler, Source, SpanLimits, values::Word as _, vars::parse,
 };
 
 /// Where the values of a configuration go while they are created.
@@ -48,16 +50,8 @@ pub(super) fn create(
         .iter()
         .try_fold(root.get("instrumentation/development"), |at, key| Some(at.and_then(|at| at.get(key))))
         .flatten();
-    if let Some(methods) = server.and_then(|server| server.get("known_methods")) {
-        let known = methods.items().filter_map(|at| {
-            let valid = parse::methods(&at.node.text).is_ok();
-            if !valid {
-                create.report.wrong(&at.path, at.node, "accepted is an HTTP method", "");
-            }
-            valid.then(|| at.node.text.clone())
-        });
-        config.http.known_methods = known.collect();
-        create.places.insert("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS".to_owned(), methods.path.to_string());
+    if let Some(server) = server {
+        create.http_server(&server, &mut config.http);
     }
     config.components = create.components;
 }
@@ -256,6 +250,43 @@ impl Create<'_> {
         }
         self.places.insert("OTEL_PROPAGATORS".to_owned(), at.path.to_string());
         found
+    }
+
+    fn http_server(&mut self, at: &At<'_>, config: &mut HttpConfig) {
+        let method = |text: &str| parse::methods(text).is_ok().then(|| text.to_owned());
+        let header = |text: &str| HeaderName::from_bytes(text.as_bytes()).ok().map(|name| name.to_string());
+        let capture = "OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE";
+        if let Some(known) = self.names(at, "known_methods", method, "an HTTP method") {
+            config.known_methods = known;
+            self.place("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", at, "known_methods");
+        }
+        if let Some(names) = self.names(at, "request_captured_headers", header, "the name of a header") {
+            config.request_headers = names;
+            self.place(&format!("{capture}_REQUEST_HEADERS"), at, "request_captured_headers");
+        }
+        if let Some(names) = self.names(at, "response_captured_headers", header, "the name of a header") {
+            config.response_headers = names;
+            self.place(&format!("{capture}_RESPONSE_HEADERS"), at, "response_captured_headers");
+        }
+    }
+
+    /// The items of a list that are what they should be.
+    fn names(
+        &mut self,
+        at: &At<'_>,
+        key: &str,
+        one: impl Fn(&str) -> Option<String>,
+        accepted: &str,
+    ) -> Option<Vec<String>> {
+        let list = at.get(key)?;
+        let names = list.items().filter_map(|item| {
+            let name = one(&item.node.text);
+            if name.is_none() {
+                self.report.wrong(&item.path, item.node, &format!("accepted is {accepted}"), "");
+            }
+            name
+        });
+        Some(names.collect())
     }
 
     /// A component of a kind that programs cannot register.

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::config::{
     Aggregation, CardinalityLimits, Component, ComponentKind, ExemplarFilter, Exporter, HistogramAggregation,
-    InstrumentType, MetricOutput, MetricsConfig, Signal, Temporality, ViewConfig, values::Word as _,
-    vars::parse,
+    InstrumentType, MetricOutput, MetricsConfig, PrometheusPage, Signal, Temporality, Translation,
+    ViewConfig, values::Word as _, vars::parse,
 };
 
 /// The kinds of instruments in the schema's words, in the order of [`InstrumentType::ALL`].
@@ -138,6 +138,7 @@ impl Create<'_> {
         if let Some(port) = prometheus.count("port").and_then(|port| u16::try_from(port).ok()) {
             config.prometheus.1 = port;
         }
+        config.page = page(&prometheus);
         self.place("OTEL_EXPORTER_PROMETHEUS_HOST", &prometheus, "host");
         self.place("OTEL_EXPORTER_PROMETHEUS_PORT", &prometheus, "port");
     }
@@ -233,6 +234,24 @@ impl Create<'_> {
             },
             _ => return None,
         })
+    }
+}
+
+/// How `/metrics` looks. Format 1.0 says two of these the other way round.
+fn page(at: &At<'_>) -> PrometheusPage {
+    let shown = |key: &str, without: &str| at.bool(key).or(at.bool(without).map(|without| !without));
+    PrometheusPage {
+        translation: match at.text("translation_strategy") {
+            Some("underscore_escaping_without_suffixes/development") => {
+                Translation::UnderscoreEscapingWithoutSuffixes
+            }
+            Some("no_utf8_escaping_with_suffixes/development") => Translation::NoUTF8EscapingWithSuffixes,
+            Some("no_translation/development") => Translation::NoTranslation,
+            _ => Translation::UnderscoreEscapingWithSuffixes,
+        },
+        scope_labels: shown("scope_info_enabled", "without_scope_info").unwrap_or(true),
+        target_info: shown("target_info_enabled/development", "without_target_info/development")
+            .unwrap_or(true),
     }
 }
 

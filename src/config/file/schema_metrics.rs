@@ -110,8 +110,8 @@ static PULL_EXPORTER: Shape = Shape::Choice {
 static PROMETHEUS: Shape = nullable(&[
     field("host", &MAYBE, "localhost"),
     field("port", &Shape::Int { least: 0, most: 65_535 }, "9464"),
-    field("scope_info_enabled", &BOOL, "true").ignored("scope labels are always there"),
-    field("target_info_enabled/development", &BOOL, "true").ignored("target_info is always there"),
+    field("scope_info_enabled", &BOOL, "true"),
+    field("target_info_enabled/development", &BOOL, "true"),
     field("resource_constant_labels", &PATTERNS, "none").ignored("join with target_info instead"),
     field(
         "translation_strategy",
@@ -122,11 +122,10 @@ static PROMETHEUS: Shape = nullable(&[
             "no_translation/development",
         ]),
         "underscore_escaping_with_suffixes",
-    )
-    .ignored("names are escaped as the scraper asks, always with suffixes"),
+    ),
     // what format 1.0 calls them
-    field("without_scope_info", &BOOL, "false").ignored("scope labels are always there"),
-    field("without_target_info/development", &BOOL, "false").ignored("target_info is always there"),
+    field("without_scope_info", &BOOL, "false"),
+    field("without_target_info/development", &BOOL, "false"),
     field("with_resource_constant_labels", &PATTERNS, "none").ignored("join with target_info instead"),
 ]);
 

@@ -420,6 +420,15 @@ fn every_stable_node_has_its_effect() {
     let config = fine(include_str!("../../../tests/config_file/everything.yaml"));
     assert_eq!((config.traces.more.len(), config.metrics.more.len(), config.logs.more.len()), (2, 1, 1));
     assert_eq!((config.metrics.views.len(), config.resource.typed.len()), (6, 7));
+    let page = config.metrics.page;
+    assert_eq!(
+        (page.translation.as_str(), page.scope_labels, page.target_info),
+        ("NoTranslation", false, false)
+    );
+    assert_eq!(
+        (config.http.request_headers[0].as_str(), config.http.response_headers[0].as_str()),
+        ("x-tenant", "x-cache")
+    );
     // each node that has an effect is set to other than its default: nothing here is as a file without it
     let empty = fine("file_format: \"1.1\"");
     let (with, without) = (format!("{config:#?}"), format!("{empty:#?}"));

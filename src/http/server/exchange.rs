@@ -27,6 +27,7 @@ use crate::{
         route::{self, Route},
         semconv::{self, Ending, Method, Point, Scheme},
         semconv_extra,
+        semconv_forwarded::scheme_used,
     },
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
     resilience,
@@ -103,8 +104,7 @@ impl Exchange {
         let method = shared.settings.methods.find(request.method());
         let peer = route::peer(request.extensions());
         let origin = shared.settings.proxies.origin(peer, request.headers());
-        let scheme =
-            origin.as_ref().and_then(|origin| origin.scheme).unwrap_or_else(|| Scheme::of(request.uri()));
+        let scheme = scheme_used(origin.as_ref(), request.uri());
         let template = route::template(request.extensions());
         let route = template.and_then(route::remembered);
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };

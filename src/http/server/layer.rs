@@ -18,6 +18,7 @@ use crate::{
     http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
     redaction::Redactor,
     requests::Registry,
+    sampling::SamplerInUse,
 };
 
 /// The client's address, for servers that are not axum's: put it into a request's extensions.
@@ -277,7 +278,7 @@ pub(crate) struct Settings {
     pub(super) cancellable: bool,
     pub(super) redactor: Redactor,
     /// How spans are sampled, unless attributes are to be made whether they are or not.
-    sampler: Option<Sampler>,
+    sampler: Option<SamplerInUse>,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -288,8 +289,8 @@ pub(crate) fn configure(settings: Settings) {
 }
 
 impl Settings {
-    /// With span processors of the user's, who may look at attributes as spans start, these are there.
-    pub(crate) fn new(config: &Config, redactor: &Redactor, span_processors: bool) -> Self {
+    /// Without a sampler attributes are always there: span processors of the user's may look at them as spans start.
+    pub(crate) fn new(config: &Config, redactor: &Redactor, sampler: Option<SamplerInUse>) -> Self {
         let Config { http, logs, requests, admin, .. } = config;
         Self {
             methods: Methods::new(http.known_methods.iter().map(String::as_str)),
@@ -302,17 +303,19 @@ impl Settings {
             proxies: TrustedProxies::new(&http.trusted_proxies, http.proxy_headers),
             public_endpoint: http.public_endpoint,
             trace_id_header: false,
-            sampler: (!span_processors).then(|| config.traces.sampler.clone()),
+            sampler,
         }
     }
 
     /// Whether a span started in the current context will be recorded, more likely than not. A guess, for what would be
     /// made in vain: the tracer decides.
     pub(super) fn expects_recording(&self) -> bool {
-        let mut sampler = match &self.sampler {
-            None | Some(Sampler::AlwaysOn) => return true,
-            Some(sampler) => sampler,
-        };
+        let Some(in_use) = &self.sampler else { return true };
+        let in_use = in_use.get();
+        let mut sampler = &**in_use;
+        if *sampler == Sampler::AlwaysOn {
+            return true;
+        }
         let parent = OtelContext::map_current(|current| {
             let span = current.span();
             let parent = span.span_context();

@@ -15,7 +15,6 @@ use super::{
     future::ResponseFuture,
     layer::Shared,
 };
-use crate::http::route::only_makes_its_future;
 
 /// A service whose requests are observed; made by [`ServerLayer`](super::ServerLayer).
 #[derive(Debug, Clone)]
@@ -54,7 +53,7 @@ where
         let Ok(mut exchange) = begun else { return ResponseFuture::unobserved(self.inner.call(request)) };
         // a handler may do its work, or panic, before it returns its future
         let inner = {
-            let _entered = (!only_makes_its_future::<S>()).then(|| exchange.enter());
+            let _entered = exchange.enter();
             catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
         };
         match inner {

@@ -130,7 +130,7 @@ fn write_str(text: &str, out: &mut String) {
             '\n' => "\\n",
             '\r' => "\\r",
             '\t' => "\\t",
-            '\u{0}'..='\u{1f}' | '\u{7f}' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
+            '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
                 out.push_str(&text[plain..at]);
                 let _ = write!(out, "\\u{:04x}", u32::from(char));
                 plain = at + char.len_utf8();

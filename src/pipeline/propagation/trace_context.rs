@@ -124,7 +124,8 @@ fn bounded(headers: &[&str]) -> Option<String> {
         let removed = kept.remove(long.unwrap_or(kept.len() - 1));
         length = length.saturating_sub(removed.len() + 1);
     }
-    (!kept.is_empty()).then(|| kept.join(","))
+    let fits = |member: &&str| member.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    (!kept.is_empty() && kept.iter().all(fits)).then(|| kept.join(","))
 }
 
 #[cfg(test)]

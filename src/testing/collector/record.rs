@@ -240,6 +240,11 @@ impl Recorded {
         }
     }
 
+    pub(super) fn take(&mut self) -> Vec<Received> {
+        self.kept_bytes = 0;
+        self.requests.drain(..).collect()
+    }
+
     fn forget_oldest(&mut self) {
         if let Some(oldest) = self.requests.pop_front() {
             self.kept_bytes -= oldest.size;
