@@ -171,6 +171,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+
+    #[doc = include_str!("docs/migration.md")]
+    pub mod migration {}
 }
 
 #[cfg(doctest)]
