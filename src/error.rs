@@ -2,7 +2,7 @@
 
 use std::{fmt, panic::Location};
 
-use crate::{config::Mistake, telemetry::ShutdownReport};
+use crate::{config::Mistake, shutdown::end::ShutdownReport};
 
 /// Why telemetry could not be set up. The service decides whether it starts without.
 #[derive(Debug, thiserror::Error)]

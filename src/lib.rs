@@ -139,7 +139,8 @@ pub use crate::{
     pipeline::{Account, Loss, SignalReport, SignalState, View},
     reload::{ReloadError, Reloaded},
     runtime::{PollTimes, TimedPolls},
-    telemetry::{ShutdownReport, Telemetry},
+    shutdown::end::ShutdownReport,
+    telemetry::Telemetry,
 };
 
 /// The versions of the OpenTelemetry crates this crate is built on, for whoever must name their types.

@@ -1,10 +1,6 @@
-//! The handle on running telemetry: what it is made of, how it is doing, and its end.
+//! The handle on running telemetry: what it is made of and how it is doing. Its end is in `shutdown/end.rs`.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
@@ -12,15 +8,15 @@ use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use crate::{
-    config::{Config, Explanation, Signal},
+    config::{Config, Explanation},
     environment::Environment,
-    error::ShutdownError,
     health::{Check, Health, Verdict, startup::StartupPhase},
     http::{ClientLayer, ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{Pipeline, SignalReport, SignalState},
     reload::Reload,
     requests::{DrainReport, Registry, Thresholds},
+    shutdown::end::End,
 };
 
 /// Running telemetry. Keep it until the end of `main`: dropped, it flushes within the shutdown deadline, blocking its
@@ -45,8 +41,7 @@ pub(crate) struct Inner {
     stuck: Thresholds,
     #[cfg(feature = "admin")]
     pub(crate) admin: std::sync::Mutex<crate::admin::Servers>,
-    ended: OnceLock<Begun>,
-    report: OnceLock<ShutdownReport>,
+    pub(crate) end: End,
 }
 
 impl fmt::Debug for Telemetry {
@@ -59,36 +54,6 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner").field("pipeline", &self.pipeline).finish_non_exhaustive()
     }
-}
-
-/// What became of each signal when telemetry ended.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Traces, metrics and logs, in this order.
-    pub signals: [SignalReport; 3],
-    /// How long it took.
-    pub elapsed: Duration,
-    lost_before: [u64; 3],
-}
-
-impl ShutdownReport {
-    /// Items of this signal that were lost between the start of the shutdown and its end.
-    #[must_use]
-    pub fn lost_in_shutdown(&self, signal: Signal) -> u64 {
-        let position = self.signals.iter().position(|report| report.signal == signal);
-        position.map_or(0, |at| lost(&self.signals[at]).saturating_sub(self.lost_before[at]))
-    }
-
-    /// Whether everything that waited was taken by the collector.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.signals.iter().all(|report| self.lost_in_shutdown(report.signal) == 0)
-    }
-}
-
-fn lost(report: &SignalReport) -> u64 {
-    report.account.dropped + report.account.failed
 }
 
 impl Telemetry {
@@ -122,8 +87,7 @@ impl Telemetry {
             stuck,
             #[cfg(feature = "admin")]
             admin: std::sync::Mutex::default(),
-            ended: OnceLock::new(),
-            report: OnceLock::new(),
+            end: End::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -332,40 +296,6 @@ impl Telemetry {
             .with_propagator(Pipeline::propagator(config))
             .with_settings(self.http_settings())
     }
-
-    /// Sends everything that waits, at most for `limit`. For programs whose end nobody waits for, such as functions that
-    /// are frozen between two calls.
-    ///
-    /// It gives nothing up: what the collector has not taken by then goes on waiting. It returns early when the collector
-    /// refuses. Cancel safe.
-    pub async fn flush(&self, limit: Duration) {
-        self.inner.pipeline.flush(deadline(Instant::now(), limit), false).await;
-    }
-
-    /// Sends everything that waits within `TRACEWELL_SHUTDOWN_MS`, then ends telemetry; what is emitted later is
-    /// dropped and counted.
-    ///
-    /// One deadline for all signals, which are flushed at once. A collector that refuses several times in a row is not
-    /// waited for. Works on any runtime or none, and blocks no worker. Cancel safe: dropped, it goes on in the background.
-    /// A second call waits for the first one's end and returns the report again.
-    ///
-    /// # Errors
-    /// [`ShutdownError`] when something was lost meanwhile, with the report that says what.
-    pub async fn shutdown(&self) -> Result<ShutdownReport, ShutdownError> {
-        self.shutdown_within(self.inner.config.shutdown.flush).await
-    }
-
-    /// [`shutdown`](Self::shutdown) with another limit.
-    ///
-    /// # Errors
-    /// As [`shutdown`](Self::shutdown).
-    pub async fn shutdown_within(&self, limit: Duration) -> Result<ShutdownReport, ShutdownError> {
-        let begun = self.inner.begin_end(limit);
-        self.inner.pipeline.flush(begun.deadline, true).await;
-        self.inner.pipeline.flush_lines(begun.deadline.max(Instant::now() + LINES)).await;
-        let report = self.inner.finish_end(&begun);
-        if report.is_complete() { Ok(report) } else { Err(ShutdownError { report }) }
-    }
 }
 
 /// The start as a trace: the process's start until now, and its phases, with their true times.
@@ -392,67 +322,10 @@ fn startup_spans(tracers: &SdkTracerProvider, phases: &[StartupPhase]) {
     start.span().end();
 }
 
-/// How long the lines given last may take to their readers when the deadline has passed.
-const LINES: Duration = Duration::from_millis(100);
-
-/// How the end began.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Begun {
-    at: Instant,
-    deadline: Instant,
-    /// Items lost before, in the order of the reports.
-    lost: [u64; 3],
-}
-
-/// A limit may be longer than an `Instant` can hold.
-fn deadline(from: Instant, limit: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    from + limit.min(YEAR)
-}
-
 impl Inner {
     /// What `/environment` shows.
     pub(crate) async fn show_environment(&self) -> serde_json::Value {
         let (config, explanation) = self.reload.current();
         self.environment.show(&config, &explanation, &self.resource).await
-    }
-
-    /// The end begins once; its deadline stands, unless a later caller has less time.
-    fn begin_end(&self, limit: Duration) -> Begun {
-        self.health.set_draining();
-        self.log_level.end();
-        if self.ended.get().is_none() {
-            self.registry.end_spans();
-        }
-        self.reload.end();
-        let now = Instant::now();
-        let begun = *self.ended.get_or_init(|| {
-            let lost = self.pipeline.reports().each_ref().map(lost);
-            Begun { at: now, deadline: deadline(now, limit), lost }
-        });
-        Begun { deadline: begun.deadline.min(deadline(now, limit)), ..begun }
-    }
-
-    fn finish_end(&self, begun: &Begun) -> ShutdownReport {
-        let report = self.report.get_or_init(|| ShutdownReport {
-            signals: self.pipeline.reports(),
-            elapsed: begun.at.elapsed(),
-            lost_before: begun.lost,
-        });
-        report.clone()
-    }
-}
-
-impl Drop for Telemetry {
-    fn drop(&mut self) {
-        let first = self.inner.ended.get().is_none();
-        let begun = self.inner.begin_end(self.inner.config.shutdown.flush);
-        // after a shutdown whose future was dropped this waits for what is left of it
-        self.inner.pipeline.flush_blocking(begun.deadline, true);
-        let report = self.inner.finish_end(&begun);
-        if first && !report.is_complete() {
-            crate::diagnostics::warn("shutdown", format_args!("{}", ShutdownError { report }));
-        }
-        self.inner.pipeline.flush_lines_blocking(begun.deadline.max(Instant::now() + LINES));
     }
 }

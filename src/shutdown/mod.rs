@@ -6,10 +6,11 @@
 
 #[cfg(feature = "axum")]
 mod connection;
+pub(crate) mod end;
 #[cfg(feature = "axum")]
 mod serve;
 mod signal;
 
 #[cfg(feature = "axum")]
 pub use self::serve::{Serve, ServeError, Served};
-pub use self::signal::signal;
+pub use self::{end::ShutdownReport, signal::signal};

@@ -30,7 +30,7 @@ use crate::{
     diagnostics::{self, Severity},
     http::ConnectionScope,
     requests::DrainReport,
-    telemetry::ShutdownReport,
+    shutdown::end::ShutdownReport,
 };
 
 /// After an error of `accept` that concerns the process (no descriptors left), time for it to pass.
