@@ -22,6 +22,10 @@ fn pair(line: &[u8]) -> Option<(&'static str, Vec<u8>)> {
     let known = variables().find(|variable| variable.name.as_bytes() == name);
     let number = name.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
     let variable = known.or_else(|| variables().nth(number % variables().count()))?;
+    // in the place of every other variable, and mangled in tests of its own
+    if variable.name.ends_with("CONFIG_FILE") {
+        return None;
+    }
     // a path names a file of this machine
     let harmless = !variable.name.ends_with("CERTIFICATE") && !variable.name.ends_with("_KEY");
     (harmless || !value.starts_with(b"/")).then(|| (variable.name, planted(variable, value)))

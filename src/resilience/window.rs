@@ -73,7 +73,8 @@ impl Window {
     }
 
     fn number(&self, now: Instant) -> u64 {
-        let passed = now.saturating_duration_since(self.begun).as_nanos() / self.slice.as_nanos();
-        u64::try_from(passed).unwrap_or(u64::MAX)
+        // 64 bits of nanoseconds are 584 years, and divide in a fraction of what 128 bits take
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        nanos(now.saturating_duration_since(self.begun)) / nanos(self.slice).max(1)
     }
 }
