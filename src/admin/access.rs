@@ -60,7 +60,8 @@ fn is_for_this_machine<B>(request: &Request<B>) -> bool {
     let Ok(authority) = named.parse::<Authority>() else { return false };
     let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    address.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with(".localhost")
+    // nobody can register a name without a dot
+    address.parse::<IpAddr>().is_ok() || !host.contains('.') || host.ends_with(".localhost")
 }
 
 /// Compares every byte whatever they are: the time tells whether the lengths are the same, and nothing else.
@@ -97,6 +98,7 @@ mod tests {
             ("::1", "[::1]:9470", true),
             ("127.0.0.1", "localhost:9470", true),
             ("127.0.0.1", "LOCALHOST.", true),
+            ("127.0.0.1", "storefront:9470", true),
             ("127.0.0.1", "shop.localhost", true),
             ("127.0.0.1", "evil.example:9470", false),
             ("127.0.0.1", "127.0.0.1.evil.example", false),

@@ -20,7 +20,7 @@
 //! is busy, and whose requests are in nobody's telemetry.
 //!
 //! A request that a proxy passes on (`Forwarded`, `X-Forwarded-For`) is a stranger's whatever the proxy's address, unless
-//! it has the token. So is one from loopback whose `Host` is neither an address nor `localhost`: a page in a browser
+//! it has the token. So is one from loopback whose `Host` is a domain name, with a dot in it: a page in a browser
 //! on this machine may have sent it (DNS rebinding).
 //!
 //! The paths that strangers are refused answer 429 above 100 requests a second. Probes are always answered: a storm of
