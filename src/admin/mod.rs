@@ -13,7 +13,7 @@
 //! | `/debug/resilience` | breakers, bulkheads, policies: JSON, or HTML for browsers | refused |
 //! | `/metrics` | OpenMetrics with exemplars, or Prometheus text 0.0.4 | refused |
 //! | `/telemetry` | what became of every span, point and record | refused |
-//! | `/` | the list of these | refused |
+//! | `/`, `/console/…` | the console: a page on all of these, and their list for whoever has no JavaScript | refused |
 //!
 //! Callers from loopback and from `TRACEWELL_ADMIN_ALLOW`, or with `TRACEWELL_ADMIN_TOKEN` as a bearer token, are
 //! trusted. Served on `TRACEWELL_ADMIN_ADDR` by a thread of its own, which answers even when every worker of the service
@@ -190,7 +190,8 @@ const PATHS: [&str; 12] = [
 /// [`ServerLayer::with_unobserved`](crate::http::ServerLayer::with_unobserved). True for every method; `/` is not one.
 #[must_use]
 pub fn is_own_path(_: &http::Method, uri: &http::Uri) -> bool {
-    PATHS.contains(&uri.path()) || uri.path().starts_with("/debug/requests/")
+    let path = uri.path();
+    PATHS.contains(&path) || path.starts_with("/debug/requests/") || path.starts_with("/console/")
 }
 
 /// Starts the server of `TRACEWELL_ADMIN_ADDR`, if there is one, and the one of the Prometheus exporter, if it is chosen
