@@ -50,8 +50,10 @@ function open() {
   const title = (words) => { document.title = `${words} · ${service}`; };
   title(found.name);
   for (const link of nav.querySelectorAll('a')) {
-    if (link.dataset.path === found.path) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+    if (link.dataset.path === found.path) {
+      link.setAttribute('aria-current', 'page');
+      link.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    } else link.removeAttribute('aria-current');
   }
   const context = { rest, params: new URLSearchParams(search ?? ''), live, title, replace: (to, query) => history.replaceState(null, '', go(to, query)) };
   try {

@@ -3,7 +3,6 @@
 import { h, show, svg } from './dom.js';
 import { shortTime } from './format.js';
 
-const WIDTH = 800;
 const LEFT = 62;
 const RIGHT = 14;
 const TOP = 10;
@@ -33,6 +32,8 @@ function path(points, x, y) {
  */
 export function lines({ series, dots = [], format, label, height = 220, from, to, steps = false }) {
   const shown = series.filter((one) => one.points.some(([, value]) => value !== null && value !== undefined));
+  // the drawing is scaled to its place, and its text with it
+  const wide = innerWidth < 600 ? 400 : 800;
   const times = [...shown.flatMap((one) => one.points.map(([at]) => at)), ...dots.map((dot) => dot.at)];
   if (!times.length) return h('p', { class: 'empty' }, 'No points yet.');
   const start = from ?? Math.min(...times);
@@ -40,15 +41,15 @@ export function lines({ series, dots = [], format, label, height = 220, from, to
   const values = [...shown.flatMap((one) => one.points.map(([, value]) => value ?? 0)), ...dots.map((dot) => dot.value)];
   const top = round(Math.max(...values));
   const bottom = Math.min(0, -round(-Math.min(...values, 0)) * (Math.min(...values) < 0 ? 1 : 0));
-  const x = (at) => LEFT + ((at - start) / (end - start)) * (WIDTH - LEFT - RIGHT);
+  const x = (at) => LEFT + ((at - start) / (end - start)) * (wide - LEFT - RIGHT);
   const y = (value) => TOP + (1 - (value - bottom) / (top - bottom)) * (height - TOP - BOTTOM);
   const grid = [0, 0.25, 0.5, 0.75, 1].map((share) => bottom + share * (top - bottom));
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => start + share * (end - start));
+  const ticks = (wide > 400 ? [0, 0.25, 0.5, 0.75, 1] : [0, 0.5, 1]).map((share) => start + share * (end - start));
   const anchor = (index) => (index === 0 ? 'start' : index === ticks.length - 1 ? 'end' : 'middle');
   const cross = svg('line', { class: 'cross', y1: TOP, y2: height - BOTTOM, visibility: 'hidden' });
-  const drawing = svg('svg', { viewBox: `0 0 ${WIDTH} ${height}`, class: 'chart', role: dots.length ? 'group' : 'img', 'aria-label': label },
+  const drawing = svg('svg', { viewBox: `0 0 ${wide} ${height}`, class: 'chart', role: dots.length ? 'group' : 'img', 'aria-label': label },
     grid.map((value) => [
-      svg('line', { class: 'grid', x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
+      svg('line', { class: 'grid', x1: LEFT, x2: wide - RIGHT, y1: y(value), y2: y(value) }),
       svg('text', { class: 'tick', x: LEFT - 8, y: y(value) + 4, 'text-anchor': 'end' }, format(value)),
     ]),
     ticks.map((at, index) => svg('text', { class: 'tick', x: x(at), y: height - 6, 'text-anchor': anchor(index) }, shortTime(at))),
@@ -65,7 +66,7 @@ export function lines({ series, dots = [], format, label, height = 220, from, to
     dots.length ? h('span', { class: 'key exemplars' }, 'exemplars: each opens its trace') : null, readout);
   drawing.addEventListener('pointermove', (event) => {
     const box = drawing.getBoundingClientRect();
-    const at = start + ((((event.clientX - box.left) / box.width) * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT)) * (end - start);
+    const at = start + ((((event.clientX - box.left) / box.width) * wide - LEFT) / (wide - LEFT - RIGHT)) * (end - start);
     const near = nearest(shown, at);
     if (near === null) return;
     cross.setAttribute('x1', x(near));

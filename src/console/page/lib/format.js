@@ -15,6 +15,11 @@ export function number(value) {
   return Math.abs(value) >= 1000 || Number.isInteger(value) ? whole.format(value) : small.format(value);
 }
 
+/** A number of things: `many(1, 'log')` is `1 log`. */
+export function many(value, thing) {
+  return `${count(value)} ${thing}${value === 1 ? '' : 's'}`;
+}
+
 /** A duration given in milliseconds. */
 export function ms(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return '–';

@@ -57,10 +57,15 @@ export function table(caption, columns, items) {
       columns.map((column) => h('td', { class: column.class, 'data-head': column.head }, column.cell(item))))))));
 }
 
+/** A name with dots or underscores breaks after them, and nowhere else. */
+function breakable(name) {
+  return name.split(/(?<=[._])/).flatMap((part, index) => (index ? [h('wbr'), part] : [part]));
+}
+
 /** Names and values, each value to be copied whole. */
 export function pairs(entries) {
   return h('dl', { class: 'pairs' }, [...entries].map(([name, given]) => [
-    h('dt', {}, name), h('dd', {}, given instanceof Node ? given : value(given)),
+    h('dt', {}, breakable(name)), h('dd', {}, given instanceof Node ? given : value(given)),
   ]));
 }
 

@@ -26,9 +26,9 @@ export function environment(root) {
 /** Every leaf as a dotted name and a text. Objects with a name and little else are told by it. */
 function flatten(given, prefix = '') {
   if (Array.isArray(given)) {
+    if (given.every((one) => one === null || typeof one !== 'object')) return [[prefix || 'value', given.map(value).join(' ')]];
     return given.flatMap((one, index) => {
-      if (one === null || typeof one !== 'object') return [[prefix || String(index), value(one)]];
-      const { name, ...rest } = one;
+      const { name, ...rest } = one ?? {};
       const texts = Object.values(rest);
       return name && texts.every((text) => text === null || typeof text !== 'object') ? [[`${prefix}${prefix ? '.' : ''}${name}`, texts.map(value).join(' ')]] : flatten(one, `${prefix}[${index}]`);
     });
@@ -39,7 +39,7 @@ function flatten(given, prefix = '') {
 }
 
 function part(name, entries, open) {
-  const rows = (list) => h('dl', { class: 'pairs' }, list.map(([key, text]) => [h('dt', {}, key), h('dd', {}, text)]));
+  const rows = (list) => h('dl', { class: 'pairs' }, list.map(([key, text]) => [h('dt', {}, key), h('dd', {}, text || '–')]));
   const groups = new Map();
   for (const entry of entries) {
     const group = entry[0].includes('.') ? entry[0].slice(0, entry[0].indexOf('.')) : '';

@@ -2,7 +2,7 @@
 
 import { store } from '../lib/api.js';
 import { h, perFrame, say, settled, show } from '../lib/dom.js';
-import { count, time, value } from '../lib/format.js';
+import { count, many, time, value } from '../lib/format.js';
 import { LEVELS, logs as readLogs, millis } from '../lib/otlp.js';
 import { filters, problem, storeOff, traceLink } from '../lib/ui.js';
 import { Windowed } from '../lib/windowed.js';
@@ -52,7 +52,7 @@ export function logs(root, { params, live, replace }) {
   });
   const numbered = (records) => { for (const record of records) record.serial = (serial += 1); return records; };
   function words() {
-    show(tally, `${count(items.length)}${next ? ' and more' : ''} ${items.length === 1 ? 'line' : 'lines'}${waiting.length ? `, ${count(waiting.length)} new` : ''}${paused ? ', paused' : ''}`
+    show(tally, `${many(items.length, 'line')}${next ? ' and more' : ''}${waiting.length ? `, ${count(waiting.length)} new` : ''}${paused ? ', paused' : ''}`
       + `${lost ? `; ${count(lost)} came too fast to be shown live: change the filter to read them` : ''}`);
   }
   async function read(before) {

@@ -2,7 +2,7 @@
 
 import { get, store } from '../lib/api.js';
 import { go, h, show } from '../lib/dom.js';
-import { ago, bytes, count, ms, number, percent } from '../lib/format.js';
+import { ago, bytes, count, many, ms, number, percent } from '../lib/format.js';
 import { lines, spark } from '../lib/charts.js';
 import { badge, empty, outcome, problem, section, statusBadge, storeOff, table } from '../lib/ui.js';
 
@@ -12,7 +12,7 @@ const SHOWN = 6;
 export function overview(root, { live }) {
   const [cards, slow, failed, routes, charts, flow] = Array.from({ length: 6 }, () => h('div', {}));
   cards.className = 'cards';
-  const problems = h('div', { class: 'two' }, section('Slowest', slow), section('Failed last', failed));
+  const problems = h('div', { class: 'two' }, section('Slowest of each kind', slow), section('Failed last', failed));
   show(root, h('h1', {}, 'Overview'));
   if (live.storeOff) root.append(storeOff(live.storeOff));
   else root.append(cards, problems, section('Routes', routes), section('Durations and rate', charts));
@@ -60,7 +60,7 @@ function tiles(data) {
       spark(series.map((one) => one.errors), { label: 'Errors over the last ten minutes', tone: 'bad' }), go('traces', { status: 'error' }), errors ? 'bad' : ''),
     tile('95th percentile', p95 ? ms(p95) : '–', 'of the slowest route',
       spark(series.map((one) => one.p95_ms), { label: '95th percentile over the last ten minutes' }), go('traces', { sort: 'slowest' })),
-    tile('Running now', count(data.active?.requests), `and ${count(data.active?.tasks)} tasks`, null, go('requests')),
+    tile('Running now', count(data.active?.requests), `and ${many(data.active?.tasks, 'task')}`, null, go('requests')),
     tile('Ready', health.ready ? 'yes' : 'no', health.failing?.length ? `failing: ${health.failing.join(', ')}` : 'every check passes', null, go('health'), health.ready ? 'ok' : 'bad'),
   ];
 }
@@ -102,7 +102,10 @@ function chart(data) {
 async function notable(slow, failed) {
   try {
     const [all, bad] = await Promise.all([store('traces', { query: { limit: 500 } }), store('traces', { query: { limit: SHOWN, status: 'error' } })]);
-    const slowest = all.traces.filter((one) => one.root).sort((one, other) => other.duration_ms - one.duration_ms).slice(0, SHOWN);
+    // of each kind the slowest: ten of the same tell no more than one
+    const kinds = new Map();
+    for (const one of all.traces) if (one.root && !(kinds.get(one.name)?.duration_ms >= one.duration_ms)) kinds.set(one.name, one);
+    const slowest = [...kinds.values()].sort((one, other) => other.duration_ms - one.duration_ms).slice(0, SHOWN);
     show(slow, slowest.length ? list(slowest, slowest[0].duration_ms) : empty('No trace is kept yet.'));
     show(failed, bad.traces.length ? list(bad.traces, null) : empty('Nothing has failed.'));
   } catch (error) {
@@ -115,7 +118,7 @@ function list(traces, longest) {
     h('a', { href: go(`traces/${one.trace_id}`) },
       longest ? h('span', { class: 'beamlet', style: { width: `${Math.max(1, (one.duration_ms / longest) * 100)}%` } }) : null,
       h('strong', { class: 'n' }, ms(one.duration_ms)), h('span', { class: 'what' }, one.name ?? one.trace_id),
-      statusBadge(one.status_code, one.errors > 0), one.outcome && one.outcome !== 'completed' ? outcome(one.outcome) : null,
+      statusBadge(one.status_code, false), one.errors ? badge(`${count(one.errors)} failed`, 'bad') : null, one.outcome && one.outcome !== 'completed' ? outcome(one.outcome) : null,
       h('span', { class: 'muted' }, ago(one.started_at))))));
 }
 
@@ -134,7 +137,7 @@ async function pipeline(flow) {
       { head: 'Queued', class: 'n', cell: ([, one]) => count(one.queued) },
       { head: 'Last trouble', cell: ([, one]) => (one.state === 'down' && one.last_error ? `${one.last_error.cause}, ${ago(one.last_error.at)}` : '') },
     ], ['traces', 'metrics', 'logs'].filter((name) => signals[name]).map((name) => [name, signals[name]])),
-    kept ? h('p', { class: 'muted' }, `Kept in this process: ${count(kept.traces)} traces with ${count(kept.spans)} spans, ${count(kept.logs)} log records and ${count(kept.metric_points)} points in ${bytes(kept.bytes)} of ${bytes(kept.limit_bytes)}, for at most ${ms((kept.max_age_seconds ?? 0) * 1000)}`
+    kept ? h('p', { class: 'muted' }, `Kept in this process: ${many(kept.traces, 'trace')} with ${many(kept.spans, 'span')}, ${many(kept.logs, 'log record')} and ${many(kept.metric_points, 'point')} in ${bytes(kept.bytes)} of ${bytes(kept.limit_bytes)}, for at most ${ms((kept.max_age_seconds ?? 0) * 1000)}`
       + `${kept.evicted_traces || kept.evicted_logs ? `; ${count(kept.evicted_traces)} traces and ${count(kept.evicted_logs)} log records had to go` : ''}.`) : null);
   } catch (error) {
     show(flow, problem(error));

@@ -35,7 +35,7 @@ export function requests(root, { params, live, replace }) {
     pause.textContent = paused ? 'Go on' : 'Pause';
   } } }, 'Pause');
   show(root, h('h1', {}, 'Requests and tasks'), totals, trouble, h('div', { class: 'bar' }, tabs, h('span', { class: 'push' }), pause), list.element, idle,
-    section('Ended last', recent), section('By route and duration', routes), jobs);
+    section('By route and duration', routes), section('Ended last', recent), jobs);
 
   async function cancel(entry) {
     if (!hasToken()) {

@@ -2,7 +2,7 @@
 
 import { get, store } from '../lib/api.js';
 import { go, h, say, settled, show } from '../lib/dom.js';
-import { count, dateTime, ms, percent, time } from '../lib/format.js';
+import { count, dateTime, many, ms, percent, time } from '../lib/format.js';
 import { logs as readLogs, millis, spans as readSpans } from '../lib/otlp.js';
 import { rows, tree, whereTheTimeWent } from '../lib/tree.js';
 import { badge, copy, empty, outcome, problem, section, statusBadge, storeOff } from '../lib/ui.js';
@@ -98,12 +98,12 @@ export function trace(root, { rest, params, live, title }) {
     for (const node of state.built.nodes) if (!state.colours.has(node.span.service)) state.colours.set(node.span.service, state.colours.size % 8);
     show(head, heading(state));
     show(story, where(state, find));
-    show(tally, `${count(state.built.nodes.length)} spans · ${count(state.built.nodes.reduce((sum, node) => sum + node.logs.length, state.built.loose.length))} logs · ${ms(state.built.duration)}`);
+    show(tally, `${many(state.built.nodes.length, 'span')} · ${many(state.built.nodes.reduce((sum, node) => sum + node.logs.length, state.built.loose.length), 'log')} · ${ms(state.built.duration)}`);
     show(axis, h('span', {}), h('span', { class: 'ticks' }, [0, 0.25, 0.5, 0.75, 1].map((share) => h('span', {}, ms(share * state.built.duration)))));
     redraw();
     show(history, registry(state));
     if (first && state.span) find(state.span, true);
-    if (first) say(`Trace of ${count(state.built.nodes.length)} spans, ${ms(state.built.duration)}`);
+    if (first) say(`Trace of ${many(state.built.nodes.length, 'span')}, ${ms(state.built.duration)}`);
   }
   const refuse = (error) => show(head, h('h1', {}, `Trace ${id.slice(0, 8)}`), problem(error));
   const again = settled(400, () => read().catch(refuse));
@@ -144,17 +144,15 @@ function heading(state) {
   const ending = root?.span.attributes.get('tracewell.outcome');
   const errors = built.nodes.filter((node) => node.span.isError).length;
   return [
-    h('h1', {}, root?.span.name ?? `Trace ${id.slice(0, 8)}`),
+    h('div', { class: 'bar' }, h('h1', {}, root?.span.name ?? `Trace ${id.slice(0, 8)}`), h('span', { class: 'push' }),
+      onward(state, null), h('a', { href: go('logs', { trace_id: id }) }, 'Its logs'),
+      h('a', { href: `console/api/traces/${id}?download=1`, download: `trace-${id}.json` }, 'Download')),
     h('div', { class: 'facts' },
       statusBadge(code, root?.span.isError), ending ? outcome(ending) : null,
       h('strong', {}, ms(root?.duration ?? built.duration)),
-      errors ? badge(`${count(errors)} failed ${errors === 1 ? 'span' : 'spans'}`, 'bad') : null,
+      errors ? badge(many(errors, 'failed span'), 'bad') : null,
       h('span', { class: 'muted' }, dateTime(millis(built.start))),
-      h('span', { class: 'id' }, h('code', {}, id), copy(id, 'trace id')),
-      h('span', { class: 'push' }),
-      onward(state, null),
-      h('a', { href: go('logs', { trace_id: id }) }, 'Its logs'),
-      h('a', { href: `console/api/traces/${id}?download=1`, download: `trace-${id}.json` }, 'Download')),
+      h('span', { class: 'id' }, h('code', {}, id), copy(id, 'trace id'))),
   ];
 }
 
@@ -174,6 +172,7 @@ function where(state, find) {
       h('span', { class: 'n' }, percent(group.self / total)), h('span', { class: 'n' }, ms(group.self)),
       h('span', { class: 'what' }, link(group.longest, group.name), group.count > 1 ? ` × ${count(group.count)}` : null,
         group.service ? h('span', { class: 'muted' }, ` ${group.service}`) : null)))),
+    stages((state.requests.recent ?? []).find((entry) => entry.span_id === rootOf(built)?.span.id)),
     cause ? h('p', { class: 'cause' }, badge('failed', 'bad'), ' ', link(cause, cause.span.name), ' ', reason(cause)) : null);
 }
 
@@ -192,7 +191,7 @@ function row(item, state, toggle) {
     const { node } = item;
     const { span } = node;
     const share = (node.duration / width) * 100;
-    const late = (item.at / width) * 100 + share > 75;
+    const place = placed((item.at / width) * 100, share);
     const resend = span.attributes.get('http.request.resend_count');
     const twist = item.hasMore ? h('button', {
       type: 'button', class: 'twist', tabindex: '-1', 'aria-label': item.isOpen ? 'Fold' : 'Unfold', on: { click: () => toggle(span.id) },
@@ -207,7 +206,7 @@ function row(item, state, toggle) {
           item.depth > MOST_INDENT ? badge(`depth ${item.depth}`) : null),
         h('div', { class: 'lane', role: 'gridcell' },
           h('span', { class: `beam c${state.colours.get(span.service)} ${span.isError ? 'bad' : ''}`, style: { left, width: `max(2px, ${share}%)` } }),
-          h('span', { class: `took ${late ? 'left' : ''}`, style: late ? { right: `${Math.max(0, 100 - (item.at / width) * 100)}%` } : { left: `${(item.at / width) * 100 + share}%` } }, ms(node.duration))),
+          h('span', { class: `took ${place.where}`, style: place.style }, ms(node.duration))),
       ],
     };
   }
@@ -224,24 +223,38 @@ function row(item, state, toggle) {
   };
 }
 
+/** Where a bar's duration is written: behind it, else before it, else on it. */
+function placed(from, share) {
+  if (from + share <= 80) return { where: 'behind', style: { left: `${from + share}%` } };
+  if (from >= 22) return { where: 'before', style: { right: `${100 - from}%` } };
+  return { where: 'inside', style: { left: `${from}%` } };
+}
+
+/** How long a request was in each of its stages. */
+function stages(entry) {
+  if (!entry) return null;
+  const total = entry.duration_ms ?? entry.age_ms ?? 0;
+  const all = entry.stages ?? (entry.stage ? [{ stage: entry.stage, at_ms: 0 }] : []);
+  return all.length ? h('ol', { class: 'stages', 'aria-label': 'Stages' }, all.map((stage, index) => {
+    const took = Math.max(0, (all[index + 1]?.at_ms ?? total) - stage.at_ms);
+    return h('li', { class: `c${index % 8}`, style: { 'flex-grow': String(Math.max(took / (total || 1), 0.001)) }, title: `${stage.stage || '(none)'}: ${ms(took)}` },
+      h('span', {}, stage.stage || '(none)'), ' ', h('span', { class: 'muted' }, ms(took)));
+  })) : null;
+}
+
 /** What the registry of requests saw: stages and ends, also of what was not sampled. */
 function registry(state) {
   const entries = [...(state.requests?.active ?? []), ...(state.requests?.recent ?? [])];
   if (!entries.length) return null;
   return section('Requests and tasks of this trace', entries.map((entry) => {
     const total = entry.duration_ms ?? entry.age_ms ?? 0;
-    const stages = entry.stages ?? (entry.stage ? [{ stage: entry.stage, at_ms: 0 }] : []);
     return h('div', { class: 'entry' },
       h('div', { class: 'facts' }, h('a', { href: `debug/requests/${encodeURIComponent(entry.id)}` }, `#${entry.id}`), h('strong', {}, entry.name),
         entry.path ? h('code', {}, entry.path) : null,
         entry.outcome ? outcome(entry.outcome) : badge(entry.stuck ? 'stuck' : 'running', entry.stuck ? 'bad' : 'info'),
         statusBadge(entry.status), h('span', {}, ms(total)), h('span', { class: 'muted' }, time(entry.started_at)),
         entry.span_id && state.built ? h('a', { href: go(`traces/${entry.trace_id}`, { span: entry.span_id }) }, 'its span') : null),
-      stages.length ? h('ol', { class: 'stages', 'aria-label': 'Stages' }, stages.map((stage, index) => {
-        const took = Math.max(0, (stages[index + 1]?.at_ms ?? total) - stage.at_ms);
-        return h('li', { class: `c${index % 8}`, style: { 'flex-grow': String(Math.max(took / (total || 1), 0.001)) }, title: `${stage.stage || '(none)'}: ${ms(took)}` },
-          h('span', {}, stage.stage || '(none)'), ' ', h('span', { class: 'muted' }, ms(took)));
-      })) : null,
+      stages(entry),
       Object.keys(entry.annotations ?? {}).length ? h('p', { class: 'notes' }, Object.entries(entry.annotations).map(([key, value]) => h('span', {}, key, '=', h('code', {}, String(value)), ' '))) : null);
   }));
 }

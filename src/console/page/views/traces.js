@@ -2,7 +2,7 @@
 
 import { store } from '../lib/api.js';
 import { go, h, say, settled, show, throttled } from '../lib/dom.js';
-import { ago, count, ms, time } from '../lib/format.js';
+import { ago, count, many, ms, time } from '../lib/format.js';
 import { badge, filters, outcome, problem, statusBadge, storeOff } from '../lib/ui.js';
 import { Windowed } from '../lib/windowed.js';
 
@@ -61,7 +61,7 @@ export function traces(root, { params, live, replace }) {
       show(trouble);
       list.set(items, { keepPlace: true });
       const words = !items.length ? 'No trace matches.'
-        : sort === 'slowest' && next ? `the slowest of the last ${count(items.length)}` : `${count(items.length)}${next ? ' and more' : ''} ${items.length === 1 ? 'trace' : 'traces'}`;
+        : sort === 'slowest' && next ? `the slowest of the last ${count(items.length)}` : next ? `${count(items.length)} traces and more` : many(items.length, 'trace');
       show(tally, words);
       if (!before && own === 1) say(words);
       pending = 0;
@@ -96,7 +96,7 @@ function row(item, longest) {
       { class: 'what', content: [h('a', { href: go(`traces/${item.trace_id}`), title: item.trace_id, tabindex: '-1' }, name), ' ',
         statusBadge(item.status_code, false), item.outcome && item.outcome !== 'completed' ? outcome(item.outcome) : null] },
       { class: 'how-long', content: [h('span', { class: 'beamlet', style: { width: `${Math.max(0.5, (item.duration_ms / longest) * 100)}%` } }), h('span', {}, ms(item.duration_ms))] },
-      { class: 'how-many', content: [`${count(item.spans)} spans`, item.logs ? `, ${count(item.logs)} logs` : null, ' ', item.errors ? badge(`${count(item.errors)} failed`, 'bad') : null] },
+      { class: 'how-many', content: [many(item.spans, 'span'), item.logs ? `, ${many(item.logs, 'log')}` : null, ' ', item.errors ? badge(`${count(item.errors)} failed`, 'bad') : null] },
     ],
   };
 }
