@@ -9,7 +9,7 @@ export class Refusal extends Error {
 
   /** Whether the in-process store is off, so that only what needs none can be shown. */
   get storeIsOff() {
-    return this.status === 404 && this.message.includes('TRACEWELL_CONSOLE');
+    return this.status === 404 && this.message.includes('store is off');
   }
 }
 

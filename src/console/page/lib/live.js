@@ -6,7 +6,10 @@ const KINDS = ['overview', 'requests', 'traces', 'logs', 'metrics', 'lost'];
 const AGAIN = 5000;
 const POLL = 1000;
 
-/** `report(state, words)` is told how it goes: `live`, `waiting`, `polling` (the store is off) or `paused`. */
+/**
+ * Events of the kinds above, and `opened` whenever a stream begins. `report(state)` is told how it goes: `live`, `waiting`,
+ * `polling` (the store is off) or `paused`.
+ */
 export class Live {
   #report;
   #handlers = {};
@@ -69,7 +72,11 @@ export class Live {
     if (!views.length) return;
     const source = new EventSource(`console/api/events?views=${views.join(',')}`);
     this.#source = source;
-    source.addEventListener('open', () => this.#report('live'));
+    source.addEventListener('open', () => {
+      this.#report('live');
+      // what came before, and while there was no connection, is for the view to ask for
+      this.#handlers.opened?.();
+    });
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
         let data;

@@ -63,21 +63,28 @@ export function logs(root, { params, live, replace }) {
       if (own !== round) return;
       const records = numbered(readLogs(page));
       records.sort((one, other) => (one.at > other.at ? -1 : one.at < other.at ? 1 : 0));
-      // lines that came while this was asked for are in the answer
-      if (!before) [waiting, lost] = [[], 0];
-      items = before ? [...items, ...records] : records;
+      if (before) {
+        items = [...items, ...records];
+      } else {
+        // some lines that came while this was asked for are in the answer, and some are not
+        const known = new Set(records.slice(0, PAGE).map(same));
+        waiting = waiting.filter((log) => !known.has(same(log)) && !(log.at < (records[0]?.at ?? 0n)));
+        [items, lost] = [records, 0];
+      }
       next = page.next ?? null;
       show(trouble);
       list.set(items, { keepPlace: Boolean(before) });
-      words();
     } catch (error) {
       if (own === round) show(trouble, problem(error));
     } finally {
-      if (own === round) reading = false;
+      if (own === round) {
+        reading = false;
+        come();
+      }
     }
   }
   const come = perFrame(() => {
-    if (!paused && waiting.length) {
+    if (!paused && !reading && waiting.length) {
       items = [...waiting.reverse(), ...items].slice(0, MOST);
       waiting = [];
       list.set(items, { keepPlace: true });
@@ -85,8 +92,8 @@ export function logs(root, { params, live, replace }) {
     words();
   });
   live.watch({
+    opened: () => { if (!paused && list.isAtTop) read(); },
     logs: (data) => {
-      if (reading) return;
       const records = numbered(readLogs(data).filter((log) => passes(log, wanted)));
       records.sort((one, other) => (one.at < other.at ? -1 : one.at > other.at ? 1 : 0));
       waiting.push(...records);
@@ -100,6 +107,10 @@ export function logs(root, { params, live, replace }) {
     h('section', { class: 'card flush with-side', 'aria-label': 'Log' }, h('div', { class: 'main' }, list.element), side));
   read();
   return { list, focus: () => root.querySelector('input[name=text]'), stop: () => { changed.cancel(); come.cancel(); list.stop(); } };
+}
+
+function same(log) {
+  return `${log.at} ${log.spanId} ${log.text}`;
 }
 
 /** The filter of the store, for what comes live. */

@@ -108,7 +108,10 @@ export function trace(root, { rest, params, live, title }) {
   const refuse = (error) => show(head, h('h1', {}, `Trace ${id.slice(0, 8)}`), problem(error));
   const again = settled(400, () => read().catch(refuse));
   read().catch(refuse);
-  live.watch({ traces: (data) => { if ((data.traces ?? []).some((changed) => changed.trace_id === id)) again(); } });
+  live.watch({
+    opened: () => { if (!state.built) again(); },
+    traces: (data) => { if ((data.traces ?? []).some((changed) => changed.trace_id === id)) again(); },
+  });
   return { list, stop: () => { again.cancel(); list.stop(); } };
 }
 

@@ -80,7 +80,7 @@ export function traces(root, { params, live, replace }) {
       fresh.textContent = `${count(pending)} new or changed: show`;
     }
   });
-  live.watch({ traces: (data) => { pending += (data.traces ?? []).length; come(); } });
+  live.watch({ opened: come, traces: (data) => { pending += (data.traces ?? []).length; come(); } });
   root.append(filters('Filter of traces', FIELDS, wanted, changed), h('div', { class: 'bar' }, tally, fresh), trouble, list.element);
   read();
   return { list, focus: () => root.querySelector('input[name=text]'), stop: () => { changed.cancel(); come.cancel(); list.stop(); } };
