@@ -35,6 +35,7 @@
 //! | [`health`] | may traffic come |
 //! | [`environment`] | what runs here, with which settings |
 //! | `admin` | the operator's window (feature `admin`) |
+//! | `console` | recent traces, log records and metrics, kept for the operator's page (feature `admin`) |
 //! | [`shutdown`] | the way out |
 //! | `diagnostics` | our own voice, on stderr |
 //! | `testing` | capture in tests, and an OTLP server with scripted faults (feature `testing`) |
@@ -98,6 +99,8 @@ pub mod environment;
 // (9) the operator's window
 #[cfg(feature = "admin")]
 pub mod admin;
+#[cfg(feature = "admin")]
+mod console;
 
 // (10) the way out
 pub mod shutdown;

@@ -71,6 +71,10 @@
 
 mod access;
 mod answers;
+mod console;
+mod console_events;
+mod console_overview;
+mod console_query;
 mod endpoints;
 mod format;
 mod limit;
@@ -101,6 +105,7 @@ pub(super) struct Window {
     access: Arc<Access>,
     limit: Arc<Limit>,
     probes: Arc<Limit>,
+    shown: Arc<console_overview::Shown>,
 }
 
 impl Window {
@@ -114,6 +119,7 @@ impl Window {
             access,
             limit: Arc::default(),
             probes: Arc::default(),
+            shown: Arc::default(),
         }
     }
 }
@@ -190,8 +196,8 @@ const PATHS: [&str; 12] = [
 /// [`ServerLayer::with_unobserved`](crate::http::ServerLayer::with_unobserved). True for every method; `/` is not one.
 #[must_use]
 pub fn is_own_path(_: &http::Method, uri: &http::Uri) -> bool {
-    let path = uri.path();
-    PATHS.contains(&path) || path.starts_with("/debug/requests/") || path.starts_with("/console/")
+    let below = ["/debug/requests/", "/console/"];
+    PATHS.contains(&uri.path()) || below.iter().any(|path| uri.path().starts_with(path))
 }
 
 /// Starts the server of `TRACEWELL_ADMIN_ADDR`, if there is one, and the one of the Prometheus exporter, if it is chosen

@@ -7,12 +7,12 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use axum::{Router, extract::Path, http::StatusCode, routing::get};
+use axum::{Router, extract::Path, http::StatusCode, response::Response, routing::get};
 use serde_json::Value;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tracewell::{
@@ -40,6 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) type Test = for<'a> fn(&'a World) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 static WORLD: Mutex<Option<Arc<World>>> = Mutex::new(None);
+static STARTED: AtomicBool = AtomicBool::new(false);
 static WAITING: AtomicU64 = AtomicU64::new(3);
 
 pub(crate) struct World {
@@ -59,7 +60,10 @@ fn slot() -> MutexGuard<'static, Option<Arc<World>>> {
 }
 
 pub(crate) fn run(test: Test) {
-    let world = Arc::clone(slot().get_or_insert_with(|| Arc::new(World::start())));
+    let world = Arc::clone(slot().get_or_insert_with(|| {
+        assert!(!STARTED.swap(true, Ordering::SeqCst), "the service did not start; see the first failure");
+        Arc::new(World::start())
+    }));
     world.runtime.block_on(test(&world));
 }
 
@@ -233,7 +237,15 @@ fn app() -> Router {
         .route("/long", get(long))
         .route("/hangs", get(hangs))
         .route(PLANTED_ROUTE, get(planted))
-        .layer(ServerLayer::new().with_trace_id_header())
+        .layer(axum::middleware::map_response(tell_trace))
+        .layer(ServerLayer::new())
+}
+
+/// Whoever asks is told which trace it was.
+async fn tell_trace(mut response: Response) -> Response {
+    let trace_id = requests::current().unwrap().trace_id().to_string();
+    response.headers_mut().insert("x-trace-id", trace_id.parse().unwrap());
+    response
 }
 
 async fn order(Path(id): Path<u64>) -> String {

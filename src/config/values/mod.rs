@@ -5,6 +5,7 @@ mod component;
 mod endpoint;
 mod headers;
 mod ip_range;
+mod link;
 mod mistake;
 mod sampler;
 mod words;
@@ -18,6 +19,7 @@ pub use self::{
     endpoint::Endpoint,
     headers::Headers,
     ip_range::IpRange,
+    link::ConsoleLink,
     mistake::{Mistake, Secret},
     sampler::{ParentSamplers, Sampler},
     words::{
