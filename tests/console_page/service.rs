@@ -214,6 +214,8 @@ fn install() -> Telemetry {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "65536"),
             ("OTEL_BLRP_MAX_QUEUE_SIZE", "65536"),
             ("TRACEWELL_CONSOLE", "true"),
+            // the long trace comes at once, and shall be kept whole
+            ("TRACEWELL_CONSOLE_MAX_BYTES", "268435456"),
             ("TRACEWELL_CONSOLE_LINKS", "Jaeger=https://jaeger.example/trace/{trace_id}?uiFind={span_id}"),
             ("TRACEWELL_ADMIN_ADDR", "127.0.0.1:0"),
             ("TRACEWELL_ADMIN_TOKEN", TOKEN),
@@ -224,7 +226,7 @@ fn install() -> Telemetry {
         .install()
         .unwrap();
     let waiting = Check::new(|| async { Verdict::pass(format!("{} wait", WAITING.load(Ordering::SeqCst))) });
-    telemetry.health().register("queue", waiting.with_group("queues"));
+    telemetry.health().register("queue", waiting.with_group("queues").with_success_cache(None));
     telemetry
 }
 

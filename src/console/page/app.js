@@ -31,7 +31,7 @@ const nav = document.getElementById('nav');
 const liveState = document.getElementById('live');
 let current = null;
 let service = 'tracewell';
-let leading = 0;
+let leading = -Infinity;
 
 const live = new Live((state) => {
   liveState.textContent = STATES[state];
@@ -126,7 +126,7 @@ function keys(event) {
   }
   if (isField) return;
   if (performance.now() - leading < 1200) {
-    leading = 0;
+    leading = -Infinity;
     const found = VIEWS.find(({ key }) => key === event.key);
     if (found) {
       event.preventDefault();

@@ -111,7 +111,7 @@ export function ask(title, words, { label, type, action }) {
       h('form', { method: 'dialog' },
         h('h2', {}, title), h('p', {}, words), input ? h('label', {}, h('span', {}, label), input) : null,
         h('div', { class: 'actions' },
-          h('button', { value: 'no', formnovalidate: true, class: 'quiet' }, 'Leave it'), h('button', { value: 'yes', class: 'primary' }, action))));
+          h('button', { type: 'button', class: 'quiet', on: { click: () => dialog.close('no') } }, 'Leave it'), h('button', { value: 'yes', class: 'primary' }, action))));
     document.body.append(dialog);
     dialog.showModal();
     input?.focus();

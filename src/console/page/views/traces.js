@@ -94,7 +94,7 @@ function row(item, longest) {
     cells: [
       { class: 'when', content: time(item.started_at) },
       { class: 'what', content: [h('a', { href: go(`traces/${item.trace_id}`), title: item.trace_id, tabindex: '-1' }, name), ' ',
-        statusBadge(item.status_code, false), item.outcome && item.outcome !== 'completed' ? outcome(item.outcome) : null] },
+        statusBadge(item.status_code, false), ' ', item.outcome && item.outcome !== 'completed' ? outcome(item.outcome) : null] },
       { class: 'how-long', content: [h('span', { class: 'beamlet', style: { width: `${Math.max(0.5, (item.duration_ms / longest) * 100)}%` } }), h('span', {}, ms(item.duration_ms))] },
       { class: 'how-many', content: [many(item.spans, 'span'), item.logs ? `, ${many(item.logs, 'log')}` : null, ' ', item.errors ? badge(`${count(item.errors)} failed`, 'bad') : null] },
     ],
