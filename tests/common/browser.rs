@@ -64,7 +64,13 @@ impl Drop for Chromium {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.profile);
+        // its children write for a moment longer
+        for _ in 0..100 {
+            if fs::remove_dir_all(&self.profile).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

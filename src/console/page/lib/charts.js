@@ -20,7 +20,8 @@ function path(points, x, y) {
   let pen = 'M';
   for (const [at, value] of points) {
     if (value === null || value === undefined || Number.isNaN(value)) { pen = 'M'; continue; }
-    text += `${pen}${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
+    // a point that stands alone is a dot: nothing long, with round ends
+    text += `${pen}${x(at).toFixed(1)} ${y(value).toFixed(1)}${pen === 'M' ? 'h0' : ''}`;
     pen = 'L';
   }
   return text;
@@ -54,10 +55,6 @@ export function lines({ series, dots = [], format, label, height = 220, from, to
     ]),
     ticks.map((at, index) => svg('text', { class: 'tick', x: x(at), y: height - 6, 'text-anchor': anchor(index) }, shortTime(at))),
     shown.map((one, index) => svg('path', { class: `line c${(one.colour ?? index) % 8}`, d: path(steps ? stepped(one.points) : one.points, x, y) })),
-    shown.filter((one) => one.points.filter(([, value]) => value !== null).length === 1).map((one) => {
-      const [at, value] = one.points.find(([, given]) => given !== null);
-      return svg('circle', { class: `single c${(one.colour ?? shown.indexOf(one)) % 8}`, cx: x(at), cy: y(value), r: 3 });
-    }),
     cross,
     dots.map((dot) => svg('a', { href: dot.href, 'aria-label': dot.label, class: 'exemplar' },
       svg('circle', { cx: x(dot.at), cy: y(dot.value), r: 5 }), svg('title', {}, dot.label))));

@@ -2,20 +2,32 @@
 
 const QUANTILES = [0.5, 0.95, 0.99];
 
-/** How much came between two points of a series; a restart begins anew. */
-function difference(before, now, isDelta, read) {
+/** A series that begins this soon after its own start has had nothing before. */
+const FRESH = 30e3;
+
+/** When anything of a metric was collected. */
+export function collections(series) {
+  return [...new Set([...series].flatMap((one) => one.points.map((point) => point.at)))].sort((one, other) => one - other);
+}
+
+/**
+ * How much came between two points of a series; a restart begins anew. The first point of all kept ones tells nothing, for
+ * earlier ones may have been dropped; but a series that comes later than others did not exist before.
+ */
+function difference(before, now, isDelta, read, times) {
   if (isDelta) return read(now);
-  if (!before) return null;
+  if (!before) return now.at > times[0] || now.at - now.start < FRESH ? read(now) : null;
   const passed = read(now) - read(before);
   return now.start !== before.start || passed < 0 ? read(now) : passed;
 }
 
 /** Events a second of a monotonic sum. */
-export function rate(points, isDelta) {
+export function rate(points, isDelta, times) {
   return points.map((point, index) => {
     const before = points[index - 1];
-    const came = difference(before, point, isDelta, (one) => one.value ?? one.count);
-    const seconds = (point.at - (before?.at ?? point.start)) / 1000;
+    const came = difference(before, point, isDelta, (one) => one.value ?? one.count, times);
+    const earlier = before?.at ?? times[times.indexOf(point.at) - 1] ?? point.start;
+    const seconds = (point.at - earlier) / 1000;
     return [point.at, came === null || !(seconds > 0) ? null : came / seconds];
   });
 }
@@ -26,25 +38,27 @@ export function values(points) {
 
 /** Percentiles over time, of all given series together. `null` where nothing came. */
 export function percentiles(series, isDelta) {
-  const times = new Map();
+  const times = collections(series);
+  const found = new Map();
   for (const { points } of series) {
     points.forEach((point, index) => {
-      const came = buckets(points[index - 1], point, isDelta);
+      const came = buckets(points[index - 1], point, isDelta, times);
       if (!came) return;
-      const at = times.get(point.at) ?? new Map();
+      const at = found.get(point.at) ?? new Map();
       for (const [upper, n] of came) at.set(upper, (at.get(upper) ?? 0) + n);
-      times.set(point.at, at);
+      found.set(point.at, at);
     });
   }
-  const sorted = [...times].sort(([one], [other]) => one - other);
-  return QUANTILES.map((share) => ({ name: `p${share * 100}`, points: sorted.map(([at, found]) => [at, quantile(found, share)]) }));
+  const sorted = [...found].sort(([one], [other]) => one - other);
+  return QUANTILES.map((share) => ({ name: `p${share * 100}`, points: sorted.map(([at, counts]) => [at, quantile(counts, share)]) }));
 }
 
 /** What came into each bucket, by its upper bound: `[[upper, n]]`. */
-function buckets(before, now, isDelta) {
+function buckets(before, now, isDelta, times) {
+  const first = difference(before, now, isDelta, (one) => one.count, times);
+  if (first === null) return null;
   if (now.exponential) return exponential(before?.exponential, now.exponential, isDelta || !before || now.start !== before.start);
-  if (!isDelta && !before) return null;
-  return now.counts.map((_, index) => [now.bounds[index] ?? Infinity, Math.max(0, difference(before, now, isDelta, (one) => one.counts[index] ?? 0))]);
+  return now.counts.map((_, index) => [now.bounds[index] ?? Infinity, Math.max(0, difference(before, now, isDelta, (one) => one.counts[index] ?? 0, times))]);
 }
 
 function exponential(before, now, whole) {

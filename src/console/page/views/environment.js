@@ -14,7 +14,7 @@ export function environment(root) {
   show(root, h('h1', {}, 'Environment'), h('div', { class: 'filters' }, search), body);
   function draw() {
     const sought = search.value.trim().toLowerCase();
-    const sections = Object.entries(found).map(([name, given]) => [name, flatten(given)])
+    const sections = Object.entries(found).filter(([, given]) => given !== null).map(([name, given]) => [name, flatten(given)])
       .map(([name, entries]) => [name, entries.filter(([key, text]) => !sought || `${name}.${key} ${text}`.toLowerCase().includes(sought))])
       .filter(([, entries]) => entries.length);
     show(body, sections.length ? sections.map(([name, entries]) => part(name, entries, Boolean(sought))) : empty('Nothing of this name.'));

@@ -5,7 +5,7 @@ import { lines } from '../lib/charts.js';
 import { go, h, say, show, throttled } from '../lib/dom.js';
 import { ago, count, measured, number } from '../lib/format.js';
 import { metric as readMetric } from '../lib/otlp.js';
-import { exemplars, percentiles, rate, values } from '../lib/series.js';
+import { collections, exemplars, percentiles, rate, values } from '../lib/series.js';
 import { empty, pairs, problem, storeOff, table, traceLink } from '../lib/ui.js';
 
 const USUAL = 'http.server.request.duration';
@@ -60,12 +60,18 @@ export function metrics(root, { rest, live, title }) {
   return { focus: () => search, stop: () => { again.cancel(); anew.cancel(); } };
 }
 
-function nameOf(series) {
-  return [...series.attributes].map(([key, given]) => `${key}=${given}`).join(', ') || 'all';
+/** By what sets the series apart: what all of them have says nothing. */
+function namer(every) {
+  const keys = [...new Set(every.flatMap((series) => [...series.attributes.keys()]))].sort();
+  const telling = keys.filter((key) => new Set(every.map((series) => series.attributes.get(key))).size > 1);
+  const used = telling.length ? telling : keys;
+  return (series) => used.filter((key) => series.attributes.has(key)).map((key) => `${key}=${series.attributes.get(key)}`).join(', ') || 'all';
 }
 
 function one(found, chosen, choose) {
   const every = [...found.series.values()];
+  const nameOf = namer(every);
+  const times = collections(every);
   const shown = chosen && found.series.has(chosen) ? [found.series.get(chosen)] : every;
   const isHistogram = found.kind === 'histogram' || found.kind === 'exponentialHistogram';
   const format = (given) => measured(given, found.unit);
@@ -80,7 +86,7 @@ function one(found, chosen, choose) {
     parts.push(slowest(seen, format));
   } else {
     const isRate = found.kind === 'sum' && found.isMonotonic;
-    const points = (series) => (isRate ? rate(series.points, found.isDelta) : values(series.points));
+    const points = (series) => (isRate ? rate(series.points, found.isDelta, times) : values(series.points));
     const recent = (series) => Math.abs(points(series).at(-1)?.[1] ?? 0);
     const drawn = [...shown].sort((a, b) => recent(b) - recent(a)).slice(0, MOST_LINES);
     const read = isRate ? (given) => `${found.unit === 'By' ? measured(given, 'By') : number(given)}/s` : format;

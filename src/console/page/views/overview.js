@@ -118,7 +118,7 @@ function list(traces, longest) {
     h('a', { href: go(`traces/${one.trace_id}`) },
       longest ? h('span', { class: 'beamlet', style: { width: `${Math.max(1, (one.duration_ms / longest) * 100)}%` } }) : null,
       h('strong', { class: 'n' }, ms(one.duration_ms)), h('span', { class: 'what' }, one.name ?? one.trace_id),
-      statusBadge(one.status_code, false), one.errors ? badge(`${count(one.errors)} failed`, 'bad') : null, one.outcome && one.outcome !== 'completed' ? outcome(one.outcome) : null,
+      statusBadge(one.status_code, false), one.errors && !['failed', 'panicked'].includes(one.outcome) ? badge(`${count(one.errors)} failed`, 'bad') : null, one.outcome && one.outcome !== 'completed' ? outcome(one.outcome) : null,
       h('span', { class: 'muted' }, ago(one.started_at))))));
 }
 
