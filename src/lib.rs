@@ -162,6 +162,9 @@ pub mod guide {
     #[doc = include_str!("docs/configuration.md")]
     pub mod configuration {}
 
+    #[doc = include_str!("docs/console.md")]
+    pub mod console {}
+
     #[doc = include_str!("docs/delivery.md")]
     pub mod delivery {}
     #[doc = include_str!("docs/configuration_file.md")]

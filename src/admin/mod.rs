@@ -13,6 +13,7 @@
 //! | `/debug/resilience` | breakers, bulkheads, policies: JSON, or HTML for browsers | refused |
 //! | `/metrics` | OpenMetrics with exemplars, or Prometheus text 0.0.4 | refused |
 //! | `/telemetry` | what became of every span, point and record | refused |
+//! | `/console/api/…` | what the console's store keeps, if it is on: recent traces, log records, metrics, and a stream of what is new | refused |
 //! | `/`, `/console/…` | the console: a page on all of these, and their list for whoever has no JavaScript | refused |
 //!
 //! Callers from loopback and from `TRACEWELL_ADMIN_ALLOW`, or with `TRACEWELL_ADMIN_TOKEN` as a bearer token, are
@@ -94,7 +95,7 @@ use std::{
 use axum::{Router, routing::MethodRouter};
 
 use self::{access::Access, limit::Limit, server::AdminServer};
-use crate::{Telemetry, config::Exporter, health::Health, telemetry::Inner};
+use crate::{Telemetry, config::Exporter, diagnostics, health::Health, telemetry::Inner};
 
 /// What every endpoint sees: the telemetry, as long as it lives.
 #[derive(Clone)]
@@ -211,7 +212,14 @@ pub(crate) fn start(telemetry: &Telemetry) -> Result<(), String> {
     let admin = inner.config.admin.addr;
     if let Some(address) = admin {
         let server = AdminServer::start(address, router(telemetry));
-        servers.admin = Some(server.map_err(|error| format!("TRACEWELL_ADMIN_ADDR {address}: {error}"))?);
+        let server = server.map_err(|error| format!("TRACEWELL_ADMIN_ADDR {address}: {error}"))?;
+        if inner.console.get().is_some() {
+            let at = reachable(server.address());
+            inner.health.on_start(move |_| {
+                diagnostics::say(diagnostics::Severity::Info, format_args!("the console is on http://{at}/"));
+            });
+        }
+        servers.admin = Some(server);
     }
     let metrics = &inner.config.metrics;
     if metrics.exporters.contains(&Exporter::Prometheus) && !inner.config.disabled {
@@ -229,6 +237,17 @@ pub(crate) fn start(telemetry: &Telemetry) -> Result<(), String> {
     }
     *inner.admin.lock().unwrap_or_else(PoisonError::into_inner) = servers;
     Ok(())
+}
+
+/// Where a browser on this machine finds what listens on every address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 /// Whether who listens on `other` listens on `address` too.

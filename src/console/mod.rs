@@ -12,6 +12,7 @@
 //! records, three sixteenths for metrics, a sixteenth for the intake.
 
 mod feeder;
+mod gone;
 mod history;
 mod intake;
 mod otlp;

@@ -6,7 +6,7 @@
 //! went are not kept: half a trace would pass for a whole one.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use std::{
 use opentelemetry::TraceId;
 
 use super::{
+    gone::Gone,
     slowest::Slowest,
     trace::{self, OVERHEAD, Rank, StoredLog, StoredSpan, Summary, Trace},
 };
@@ -53,8 +54,8 @@ pub(super) struct Store {
     traces: HashMap<TraceId, Trace>,
     /// Those with spans, in the order in which they came.
     listed: BTreeMap<u64, TraceId>,
-    /// By rank, about in the order of their last change: each with the change it was queued for.
-    queues: [VecDeque<(u64, TraceId)>; 3],
+    /// By rank and last change; one that has changed since gets its place when it would be the first to go.
+    queues: [BTreeMap<u64, TraceId>; 3],
     /// Traces of each rank, and their bytes.
     ranked: [usize; 3],
     rank_bytes: [usize; 3],
@@ -82,7 +83,7 @@ impl Store {
             logs: BTreeMap::new(),
             loose: VecDeque::new(),
             loose_bytes: 0,
-            gone: Gone::new(bounds.bytes / 4096),
+            gone: Gone::new((bounds.bytes / 4096).max(1024)),
             slowest: Slowest::default(),
             changes: VecDeque::new(),
             last: 0,
@@ -157,7 +158,7 @@ impl Store {
 
     fn trace(&mut self, id: TraceId, now: Instant) -> &mut Trace {
         if !self.traces.contains_key(&id) {
-            self.queues[Rank::Ordinary as usize].push_back((self.last, id));
+            self.queues[Rank::Ordinary as usize].insert(self.last, id);
             self.ranked[Rank::Ordinary as usize] += 1;
             self.rank_bytes[Rank::Ordinary as usize] += OVERHEAD;
             self.fill.bytes += OVERHEAD;
@@ -219,12 +220,11 @@ impl Store {
         self.rank_bytes[rank as usize] += trace.bytes();
         self.ranked[left as usize] -= 1;
         self.ranked[rank as usize] += 1;
-        self.queues[rank as usize].push_back((trace.changed, id));
+        self.queues[rank as usize].insert(trace.changed, id);
         // its entry in the other queue is passed over there, and swept once such entries are many
         if self.queues[left as usize].len() > 2 * self.ranked[left as usize] + 64 {
             let traces = &self.traces;
-            self.queues[left as usize]
-                .retain(|(_, id)| traces.get(id).is_some_and(|trace| trace.rank == left));
+            self.queues[left as usize].retain(|_, id| traces.get(id).is_some_and(|trace| trace.rank == left));
         }
     }
 
@@ -273,26 +273,27 @@ impl Store {
 
     /// Takes out the trace of a rank that has not changed for longest, if that is since `before`.
     fn evict(&mut self, rank: Rank, before: Option<Instant>, freed: &mut Freed) -> bool {
-        while let Some((change, id)) = self.queues[rank as usize].front().copied() {
-            let found = self.traces.get(&id).filter(|trace| trace.rank == rank);
-            let Some(trace) = found else {
-                self.queues[rank as usize].pop_front();
+        loop {
+            let queue = &mut self.queues[rank as usize];
+            let Some((change, id)) = queue.first_key_value().map(|(change, id)| (*change, *id)) else {
+                return false;
+            };
+            let Some(trace) = self.traces.get(&id).filter(|trace| trace.rank == rank) else {
+                queue.pop_first();
                 continue;
             };
             if trace.changed > change {
-                // it has changed since it was queued
-                self.queues[rank as usize].pop_front();
-                self.queues[rank as usize].push_back((trace.changed, id));
+                queue.pop_first();
+                queue.insert(trace.changed, id);
                 continue;
             }
             if before.is_some_and(|before| trace.touched >= before) {
                 return false;
             }
-            self.queues[rank as usize].pop_front();
+            queue.pop_first();
             self.remove(id, freed);
             return true;
         }
-        false
     }
 
     fn remove(&mut self, id: TraceId, freed: &mut Freed) {
@@ -369,34 +370,5 @@ fn rank(trace: &Trace) -> Rank {
         (true, _) => Rank::Error,
         (false, true) => Rank::Slow,
         (false, false) => Rank::Ordinary,
-    }
-}
-
-/// The traces that went last.
-#[derive(Debug)]
-struct Gone {
-    ids: HashSet<TraceId>,
-    order: VecDeque<TraceId>,
-    most: usize,
-}
-
-impl Gone {
-    fn new(most: usize) -> Self {
-        Self { ids: HashSet::new(), order: VecDeque::new(), most }
-    }
-
-    fn contains(&self, id: &TraceId) -> bool {
-        self.ids.contains(id)
-    }
-
-    fn insert(&mut self, id: TraceId) {
-        if self.order.len() >= self.most {
-            if let Some(oldest) = self.order.pop_front() {
-                self.ids.remove(&oldest);
-            }
-        }
-        if self.ids.insert(id) {
-            self.order.push_back(id);
-        }
     }
 }
