@@ -247,33 +247,38 @@ impl Policy {
         F: Future<Output = Result<T, E>>,
         J: Judge<T, E>,
     {
-        let permit = match course.breaker.map(Breaker::acquire).transpose() {
+        let permit = match course.breaker.map(Breaker::acquire_ref).transpose() {
             Ok(permit) => permit,
             Err(open) => return (Err(Failure::Open(open)), Verdict::Fail),
         };
-        let _place = match &self.bulkhead {
-            None => None,
-            Some(bulkhead) => match bulkhead.acquire_until(course.deadline).await {
+        let free = self.bulkhead.as_ref().and_then(Bulkhead::try_acquire_ref);
+        // a place for which it has to wait
+        let waited_for = match &self.bulkhead {
+            Some(bulkhead) if free.is_none() => match bulkhead.acquire_until(course.deadline).await {
                 Ok(place) => Some(place),
                 // no word about the target: the permit goes back unused
                 Err(full) => return (Err(Failure::Full(full)), Verdict::Fail),
             },
+            _ => None,
         };
         // the clock is read once for a first attempt that waited for nobody
-        let fresh = course.retries == 0 && self.bulkhead.is_none();
+        let fresh = course.retries == 0 && waited_for.is_none();
         let now = if fresh { course.begun } else { Instant::now() };
         let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
         let until = [own, course.deadline].into_iter().flatten().min();
-        let (result, verdict) = match Within::new(call(course.retries), now, until).await {
-            Ok(result) => {
+        let (result, verdict, waited) = match Within::new(call(course.retries), now, until).await {
+            Ok((result, waited)) => {
                 let verdict = judge.verdict(&result);
-                (result.map_err(Failure::Call), verdict)
+                (result.map_err(Failure::Call), verdict, waited)
             }
-            Err(timeout) => (Err(Failure::Timeout(timeout)), judge.timed_out()),
+            Err(timeout) => (Err(Failure::Timeout(timeout)), judge.timed_out(), true),
         };
         if let Some(permit) = permit {
-            if verdict == Verdict::Good { permit.succeeded() } else { permit.failed() }
+            // a good call that never waited counts where it began: that saves the third reading of the clock
+            let good = verdict == Verdict::Good;
+            permit.result(good, if good && !waited { now } else { Instant::now() });
         }
+        drop((free, waited_for));
         (result, verdict)
     }
 }

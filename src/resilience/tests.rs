@@ -202,3 +202,13 @@ fn one_target_is_one_breaker_and_the_oldest_closed_one_makes_room() {
     assert_eq!(breakers.of("good").state(), State::Closed, "it was forgotten, and is another one now");
     assert_eq!(breakers.len(), 2);
 }
+
+#[test]
+fn a_count_that_comes_late_takes_no_newer_ones_place() {
+    let begun = Instant::now();
+    let mut window = super::window::Window::new(Duration::from_secs(10));
+    let now = begun + Duration::from_secs(10);
+    window.add(now, 1, 0);
+    window.add(begun, 1, 0);
+    assert_eq!(window.counts(now).good, 1);
+}

@@ -1,6 +1,6 @@
 //! Counts of the last seconds: a true time window, in memory of a fixed size.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use tokio::time::Instant;
 
@@ -12,6 +12,8 @@ const SLICES: usize = 20;
 pub(super) struct Window {
     slice: Duration,
     begun: Instant,
+    /// The slice of the latest count and where it lies, so that the next one seldom divides.
+    latest: (u64, Range<Instant>),
     slices: [Slice; SLICES],
     /// The slice of the latest bad one.
     latest_bad: Option<u64>,
@@ -33,7 +35,8 @@ pub(super) struct Counts {
 impl Window {
     pub(super) fn new(length: Duration) -> Self {
         let slice = (length / u32::try_from(SLICES).unwrap_or(1)).max(Duration::from_nanos(1));
-        Self { slice, begun: Instant::now(), slices: [Slice::default(); SLICES], latest_bad: None }
+        let begun = Instant::now();
+        Self { slice, begun, latest: (0, begun..begun), slices: [Slice::default(); SLICES], latest_bad: None }
     }
 
     /// Whether there is a bad one: cheaper than [`counts`](Self::counts), and what is asked of those that are well.
@@ -46,8 +49,12 @@ impl Window {
     }
 
     pub(super) fn add(&mut self, now: Instant, good: u32, bad: u32) {
-        let number = self.number(now);
+        let number = self.place(now);
         let slice = &mut self.slices[usize::try_from(number).unwrap_or(0) % SLICES];
+        if slice.number > number {
+            // its time is over: newer ones have the place
+            return;
+        }
         if slice.number != number {
             *slice = Slice { number, counts: Counts::default() };
         }
@@ -72,9 +79,25 @@ impl Window {
         self.latest_bad = None;
     }
 
+    /// The number of a moment's slice, remembered for the next count.
+    fn place(&mut self, now: Instant) -> u64 {
+        if self.latest.1.contains(&now) {
+            return self.latest.0;
+        }
+        let number = self.number(now);
+        let from = self.begun.checked_add(Duration::from_nanos(number.saturating_mul(nanos(self.slice))));
+        if let Some((from, until)) = from.and_then(|from| Some((from, from.checked_add(self.slice)?))) {
+            self.latest = (number, from..until);
+        }
+        number
+    }
+
     fn number(&self, now: Instant) -> u64 {
-        // 64 bits of nanoseconds are 584 years, and divide in a fraction of what 128 bits take
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         nanos(now.saturating_duration_since(self.begun)) / nanos(self.slice).max(1)
     }
+}
+
+/// 64 bits of nanoseconds are 584 years, and divide in a fraction of what 128 bits take.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
