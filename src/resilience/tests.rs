@@ -205,8 +205,8 @@ fn one_target_is_one_breaker_and_the_oldest_closed_one_makes_room() {
 
 #[test]
 fn a_count_that_comes_late_takes_no_newer_ones_place() {
-    let begun = Instant::now();
     let mut window = super::window::Window::new(Duration::from_secs(10));
+    let begun = Instant::now();
     let now = begun + Duration::from_secs(10);
     window.add(now, 1, 0);
     window.add(begun, 1, 0);
