@@ -13,7 +13,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{observe, window::Window};
+use super::{
+    observe,
+    window::{Moment, Window},
+};
 
 /// What a breaker lets pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -293,7 +296,7 @@ impl Breaker {
     /// What it holds now, all of one moment.
     #[must_use]
     pub fn snapshot(&self) -> BreakerSnapshot {
-        let now = Instant::now();
+        let now = Moment::now();
         let settings = &self.0.settings;
         let inner = self.lock();
         let counts = inner.window.counts(now);
@@ -301,7 +304,7 @@ impl Breaker {
             target: Arc::clone(&settings.target),
             state: if self.is_due(&inner) { State::HalfOpen } else { inner.state },
             by_hand: inner.state == State::Open && inner.opened.is_none(),
-            open_since: inner.opened.map(|opened| now.saturating_duration_since(opened)),
+            open_since: inner.opened.map(|opened| now.instant.saturating_duration_since(opened)),
             good: counts.good,
             bad: counts.bad,
             rejected: inner.rejected,
@@ -315,7 +318,7 @@ impl Breaker {
         }
     }
 
-    fn decide(&self, generation: u64, good: Option<bool>, now: Instant) {
+    fn decide(&self, generation: u64, good: Option<bool>, now: Moment) {
         let settings = &self.0.settings;
         let changed = {
             let mut inner = self.lock();
@@ -328,9 +331,11 @@ impl Breaker {
                     // a good call opens it as well, if it is the one that makes the calls enough
                     inner
                         .is_too_bad(settings, now)
-                        .then(|| self.0.become_(&mut inner, State::Open, Some(now)))
+                        .then(|| self.0.become_(&mut inner, State::Open, Some(now.instant)))
                 }
-                (State::HalfOpen, Some(false)) => Some(self.0.become_(&mut inner, State::Open, Some(now))),
+                (State::HalfOpen, Some(false)) => {
+                    Some(self.0.become_(&mut inner, State::Open, Some(now.instant)))
+                }
                 (State::HalfOpen, good) => {
                     inner.probes_running = inner.probes_running.saturating_sub(1);
                     inner.probes_good += u32::from(good.is_some());
@@ -348,8 +353,17 @@ impl Breaker {
         inner.state == State::Open && inner.opened.is_some_and(passed)
     }
 
+    #[inline]
     fn tell(&self, changed: Option<(State, State)>) {
-        let Some((old, new)) = changed.filter(|(old, new)| old != new) else { return };
+        if let Some((old, new)) = changed {
+            self.tell_change(old, new);
+        }
+    }
+
+    fn tell_change(&self, old: State, new: State) {
+        if old == new {
+            return;
+        }
         observe::breaker_changed(self.target(), old, new);
         for listener in &self.0.settings.listeners {
             let _ = catch_unwind(AssertUnwindSafe(|| listener(self.target(), old, new)));
@@ -362,7 +376,7 @@ impl Breaker {
 }
 
 impl Inner {
-    fn is_too_bad(&self, settings: &BreakerBuilder, now: Instant) -> bool {
+    fn is_too_bad(&self, settings: &BreakerBuilder, now: Moment) -> bool {
         if !self.window.has_bad(now) {
             return false;
         }
@@ -406,12 +420,12 @@ pub struct Permit(Admission<Breaker>);
 impl Permit {
     /// The target is well.
     pub fn succeeded(self) {
-        self.0.result(true, Instant::now());
+        self.0.result(true, Moment::now());
     }
 
     /// The target is not.
     pub fn failed(self) {
-        self.0.result(false, Instant::now());
+        self.0.result(false, Moment::now());
     }
 }
 
@@ -428,7 +442,7 @@ impl<B: Borrow<Breaker>> Admission<B> {
         Self { breaker, generation, decided: false }
     }
 
-    pub(super) fn result(mut self, good: bool, now: Instant) {
+    pub(super) fn result(mut self, good: bool, now: Moment) {
         self.decided = true;
         self.breaker.borrow().decide(self.generation, Some(good), now);
     }
@@ -437,7 +451,7 @@ impl<B: Borrow<Breaker>> Admission<B> {
 impl<B: Borrow<Breaker>> Drop for Admission<B> {
     fn drop(&mut self) {
         if !self.decided {
-            self.breaker.borrow().decide(self.generation, None, Instant::now());
+            self.breaker.borrow().decide(self.generation, None, Moment::now());
         }
     }
 }

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::time::{Instant, advance};
 
-use super::*;
+use super::{
+    window::{Moment, Window},
+    *,
+};
 use crate::requests::{self, NewEntry, Registry};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -205,10 +208,14 @@ fn one_target_is_one_breaker_and_the_oldest_closed_one_makes_room() {
 
 #[test]
 fn a_count_that_comes_late_takes_no_newer_ones_place() {
-    let mut window = super::window::Window::new(Duration::from_secs(10));
-    let begun = Instant::now();
-    let now = begun + Duration::from_secs(10);
-    window.add(now, 1, 0);
-    window.add(begun, 1, 0);
-    assert_eq!(window.counts(now).good, 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(async {
+        let mut window = Window::new(Duration::from_secs(10));
+        let begun = Moment::now();
+        advance(Duration::from_secs(10)).await;
+        let now = Moment::now();
+        window.add(now, 1, 0);
+        window.add(begun, 1, 0);
+        assert_eq!(window.counts(now).good, 1);
+    });
 }
