@@ -12,7 +12,7 @@ const BOTTOM = 24;
 function round(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value * 0.999999);
+  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * 0.999999);
 }
 
 function path(points, x, y) {
@@ -31,20 +31,21 @@ function path(points, x, y) {
  * Lines over time. `series`: `{ name, points: [[ms, value]] }`; `dots`: `{ at, value, href, label }`, each a link.
  * `format` makes a value a text, `label` says what the chart is for whoever does not see it.
  */
-export function lines({ series, dots = [], format, label, height = 220, from, to, steps = false }) {
+export function lines({ series, dots = [], format, label, height = 220, most = 800 }) {
   const shown = series.filter((one) => one.points.some(([, value]) => value !== null && value !== undefined));
   // the drawing is scaled to its place, and its text with it
-  const wide = innerWidth < 600 ? 400 : 800;
+  const wide = innerWidth < 600 ? 400 : most;
   const times = [...shown.flatMap((one) => one.points.map(([at]) => at)), ...dots.map((dot) => dot.at)];
   if (!times.length) return h('p', { class: 'empty' }, 'No points yet.');
-  const start = from ?? Math.min(...times);
-  const end = Math.max(to ?? Math.max(...times), start + 1000);
+  const start = Math.min(...times);
+  const end = Math.max(...times, start + 1000);
   const values = [...shown.flatMap((one) => one.points.map(([, value]) => value ?? 0)), ...dots.map((dot) => dot.value)];
   const top = round(Math.max(...values));
   const bottom = Math.min(0, -round(-Math.min(...values, 0)) * (Math.min(...values) < 0 ? 1 : 0));
   const x = (at) => LEFT + ((at - start) / (end - start)) * (wide - LEFT - RIGHT);
   const y = (value) => TOP + (1 - (value - bottom) / (top - bottom)) * (height - TOP - BOTTOM);
-  const grid = [0, 0.25, 0.5, 0.75, 1].map((share) => bottom + share * (top - bottom));
+  const shares = String(top).includes('2') ? [0, 0.25, 0.5, 0.75, 1] : [0, 0.2, 0.4, 0.6, 0.8, 1];
+  const grid = shares.map((share) => bottom + share * (top - bottom));
   const ticks = (wide > 400 ? [0, 0.25, 0.5, 0.75, 1] : [0, 0.5, 1]).map((share) => start + share * (end - start));
   const anchor = (index) => (index === 0 ? 'start' : index === ticks.length - 1 ? 'end' : 'middle');
   const cross = svg('line', { class: 'cross', y1: TOP, y2: height - BOTTOM, visibility: 'hidden' });
@@ -54,7 +55,7 @@ export function lines({ series, dots = [], format, label, height = 220, from, to
       svg('text', { class: 'tick', x: LEFT - 8, y: y(value) + 4, 'text-anchor': 'end' }, format(value)),
     ]),
     ticks.map((at, index) => svg('text', { class: 'tick', x: x(at), y: height - 6, 'text-anchor': anchor(index) }, shortTime(at))),
-    shown.map((one, index) => svg('path', { class: `line c${(one.colour ?? index) % 8}`, d: path(steps ? stepped(one.points) : one.points, x, y) })),
+    shown.map((one, index) => svg('path', { class: `line c${(one.colour ?? index) % 8}`, d: path(one.points, x, y) })),
     cross,
     dots.map((dot) => svg('a', { href: dot.href, 'aria-label': dot.label, class: 'exemplar' },
       svg('circle', { cx: x(dot.at), cy: y(dot.value), r: 5 }), svg('title', {}, dot.label))));
@@ -75,10 +76,6 @@ export function lines({ series, dots = [], format, label, height = 220, from, to
   });
   drawing.addEventListener('pointerleave', () => { cross.setAttribute('visibility', 'hidden'); show(readout); });
   return h('div', { class: 'plot' }, drawing, legend);
-}
-
-function stepped(points) {
-  return points.flatMap((point, index) => (index ? [[point[0], points[index - 1][1]], point] : [point]));
 }
 
 function nearest(series, at) {

@@ -50,7 +50,10 @@ export function percentiles(series, isDelta) {
     });
   }
   const sorted = [...found].sort(([one], [other]) => one - other);
-  return QUANTILES.map((share) => ({ name: `p${share * 100}`, points: sorted.map(([at, counts]) => [at, quantile(counts, share)]) }));
+  // no percentile lies above what was measured, however wide its bucket is
+  const most = series.flatMap(({ points }) => points.map((point) => point.max));
+  const largest = most.length && most.every((max) => max !== null) ? Math.max(...most) : Infinity;
+  return QUANTILES.map((share) => ({ name: `p${share * 100}`, points: sorted.map(([at, counts]) => [at, quantile(counts, share, largest)]) }));
 }
 
 /** What came into each bucket, by its upper bound: `[[upper, n]]`. */
@@ -75,13 +78,13 @@ function exponential(before, now, whole) {
 }
 
 /** Linear inside a bucket, as Prometheus' histogram_quantile. */
-function quantile(found, share) {
+function quantile(found, share, largest) {
   const sorted = [...found].sort(([one], [other]) => one - other);
   const total = sorted.reduce((sum, [, n]) => sum + n, 0);
   if (!total) return null;
   let [passed, lower] = [0, 0];
   for (const [upper, n] of sorted) {
-    if (n && passed + n >= share * total) return Number.isFinite(upper) ? lower + (upper - lower) * ((share * total - passed) / n) : lower;
+    if (n && passed + n >= share * total) return Math.min(largest, Number.isFinite(upper) ? lower + (upper - lower) * ((share * total - passed) / n) : lower);
     passed += n;
     if (Number.isFinite(upper)) lower = upper;
   }

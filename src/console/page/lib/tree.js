@@ -65,6 +65,27 @@ export function whereTheTimeWent(built) {
   return [...groups.values()].sort((one, other) => other.self - one.self);
 }
 
+/** The longest time in a span in which nothing below it went on, and what was the last thing before it. */
+export function longestPause(node) {
+  const moments = [
+    ...node.children.map((child) => ({ from: child.at, to: child.at + child.duration, what: child.span.name })),
+    ...node.logs.map((log) => ({ from: log.offset, to: log.offset, what: log.text })),
+  ].sort((one, other) => one.from - other.from);
+  let best = { took: 0, after: null, before: null };
+  let [until, last] = [node.at, null];
+  for (const moment of [...moments, { from: node.at + node.duration, to: node.at + node.duration, what: null }]) {
+    if (moment.from - until > best.took) best = { took: moment.from - until, after: last, before: moment.what };
+    if (moment.to >= until) [until, last] = [moment.to, moment.what];
+  }
+  return best;
+}
+
+/** The span that a person calls the request: the first that came in from outside, else the longest root. */
+export function entry(built) {
+  const served = built.nodes.find((node) => node.span.kind === 'server' || node.span.kind === 'consumer');
+  return served ?? built.roots.reduce((best, node) => (!best || node.duration > best.duration ? node : best), null);
+}
+
 /** The rows of the waterfall: spans with their children, events and logs in the order of time. */
 export function rows(built, { collapsed, withLogs }) {
   const found = [];

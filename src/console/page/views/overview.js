@@ -89,11 +89,11 @@ function chart(data) {
   const of = (key, scale = 1) => series.map((one) => [one.at, one[key] === null || one[key] === undefined ? null : one[key] * scale]);
   return h('div', { class: 'two' },
     h('figure', {}, h('figcaption', {}, 'Duration'), lines({
-      series: [{ name: 'p50', points: of('p50_ms'), colour: 0 }, { name: 'p95', points: of('p95_ms'), colour: 3 }], format: ms,
+      most: 560, series: [{ name: 'p50', points: of('p50_ms'), colour: 0 }, { name: 'p95', points: of('p95_ms'), colour: 3 }], format: ms,
       label: 'Median and 95th percentile of durations over the last ten minutes',
     })),
     h('figure', {}, h('figcaption', {}, 'Requests a second'), lines({
-      series: [{ name: 'requests', points: of('requests', 0.2), colour: 0 }, { name: 'errors', points: of('errors', 0.2), colour: 5 }],
+      most: 560, series: [{ name: 'requests', points: of('requests', 0.2), colour: 0 }, { name: 'errors', points: of('errors', 0.2), colour: 5 }],
       format: (value) => `${number(value)}/s`, label: 'Requests and errors a second over the last ten minutes',
     })));
 }

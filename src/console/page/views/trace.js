@@ -4,7 +4,7 @@ import { get, store } from '../lib/api.js';
 import { go, h, say, settled, show } from '../lib/dom.js';
 import { count, dateTime, many, ms, percent, time } from '../lib/format.js';
 import { logs as readLogs, millis, spans as readSpans } from '../lib/otlp.js';
-import { rows, tree, whereTheTimeWent } from '../lib/tree.js';
+import { entry as entrySpan, longestPause, rows, tree, whereTheTimeWent } from '../lib/tree.js';
 import { badge, copy, empty, outcome, problem, section, statusBadge, storeOff } from '../lib/ui.js';
 import { Windowed } from '../lib/windowed.js';
 import { detail, onward } from './span.js';
@@ -136,13 +136,9 @@ function missing(id, requests) {
     : 'Nothing of it is kept here: it was not sampled, has been pushed out by newer ones, or belongs to another process.'));
 }
 
-function rootOf(built) {
-  return built.roots.reduce((best, node) => (!best || node.duration > best.duration ? node : best), null);
-}
-
 function heading(state) {
   const { built, id } = state;
-  const root = rootOf(built);
+  const root = entrySpan(built);
   const code = root?.span.attributes.get('http.response.status_code');
   const ending = root?.span.attributes.get('tracewell.outcome');
   const errors = built.nodes.filter((node) => node.span.isError).length;
@@ -162,7 +158,7 @@ function heading(state) {
 /** The sentence that answers “why was it slow”. */
 function where(state, find) {
   const { built } = state;
-  const total = rootOf(built)?.duration || built.duration || 1;
+  const total = entrySpan(built)?.duration || built.duration || 1;
   const groups = whereTheTimeWent(built).filter((group) => group.self > 0).slice(0, 4);
   const failed = built.nodes.filter((node) => node.span.isError);
   // the innermost failure is nearest to the cause
@@ -175,8 +171,17 @@ function where(state, find) {
       h('span', { class: 'n' }, percent(group.self / total)), h('span', { class: 'n' }, ms(group.self)),
       h('span', { class: 'what' }, link(group.longest, group.name), group.count > 1 ? ` × ${count(group.count)}` : null,
         group.service ? h('span', { class: 'muted' }, ` ${group.service}`) : null)))),
-    stages((state.requests.recent ?? []).find((entry) => entry.span_id === rootOf(built)?.span.id)),
+    pause(groups[0]?.longest, total),
+    stages((state.requests.recent ?? []).find((one) => one.span_id === entrySpan(built)?.span.id)),
     cause ? h('p', { class: 'cause' }, badge('failed', 'bad'), ' ', link(cause, cause.span.name), ' ', reason(cause)) : null);
+}
+
+/** A wait that no span accounts for: between two attempts, say. */
+function pause(node, total) {
+  const found = node ? longestPause(node) : { took: 0 };
+  if (found.took < total * 0.15 || !(node.children.length || node.logs.length)) return null;
+  const around = [found.after ? ` after “${found.after}”` : ' from its start', found.before ? `, before “${found.before}”` : ', until its end'];
+  return h('p', { class: 'pause' }, 'The longest pause in ', h('strong', {}, node.span.name), ': ', h('strong', {}, ms(found.took)), around);
 }
 
 function reason(node) {
@@ -240,8 +245,8 @@ function stages(entry) {
   const all = entry.stages ?? (entry.stage ? [{ stage: entry.stage, at_ms: 0 }] : []);
   return all.length ? h('ol', { class: 'stages', 'aria-label': 'Stages' }, all.map((stage, index) => {
     const took = Math.max(0, (all[index + 1]?.at_ms ?? total) - stage.at_ms);
-    return h('li', { class: `c${index % 8}`, style: { 'flex-grow': String(Math.max(took / (total || 1), 0.001)) }, title: `${stage.stage || '(none)'}: ${ms(took)}` },
-      h('span', {}, stage.stage || '(none)'), ' ', h('span', { class: 'muted' }, ms(took)));
+    return h('li', { class: `c${index % 8}`, style: { 'flex-grow': String(Math.max(took / (total || 1), 0.001)) }, title: `${stage.stage || 'no stage'}: ${ms(took)}` },
+      h('span', {}, stage.stage || 'no stage'), ' ', h('span', { class: 'muted' }, ms(took)));
   })) : null;
 }
 
