@@ -1,12 +1,16 @@
 //! The console's files: for trusted callers, under a policy that lets nothing else in, and as a list for whoever has no scripts.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{body::Body, extract::ConnectInfo};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use opentelemetry::{SpanId, TraceId};
 use tower::ServiceExt as _;
-use tracewell::{Telemetry, requests::Registry};
+use tracewell::{
+    Telemetry,
+    requests::{EndDetails, NewEntry, Outcome, Registry},
+};
 
 fn telemetry(variables: &[(&str, &str)]) -> Telemetry {
     let quiet =
@@ -175,4 +179,26 @@ async fn without_scripts_the_page_is_a_list_of_what_is_served() {
         shell.contains("data-cancel=\"false\"") && !shell.contains('{'),
         "nothing is left to be filled in"
     );
+}
+
+#[tokio::test]
+async fn a_slow_request_is_still_told_of_when_many_quick_ones_have_ended_since() {
+    let telemetry = telemetry(&[("TRACEWELL_CONSOLE", "true")]);
+    let start = |trace: u128| {
+        let new = NewEntry::request("GET").with_route("/slow").with_path("/slow");
+        telemetry.requests().start(new.with_span(TraceId::from(trace), SpanId::from(7), true))
+    };
+    let slow = start(1);
+    slow.handle().set_stage("waiting");
+    let details = |millis| EndDetails::new(Duration::from_millis(millis)).with_status(200);
+    slow.end(Outcome::Completed, details(2000));
+    for trace in 2..2000 {
+        start(trace).end(Outcome::Completed, details(1));
+    }
+    let id = TraceId::from(1_u128);
+    let (status, _, body) = get(&telemetry, LOCAL, &format!("/console/api/traces/{id}/requests"), &[]).await;
+    assert_eq!(status, StatusCode::OK);
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let recent = body["recent"].as_array().unwrap();
+    assert_eq!((recent.len(), &recent[0]["stages"][0]["stage"]), (1, &"waiting".into()), "{body}");
 }

@@ -65,16 +65,27 @@ export function whereTheTimeWent(built) {
   return [...groups.values()].sort((one, other) => other.self - one.self);
 }
 
-/** The longest time in a span in which nothing below it went on, and what was the last thing before it. */
+/** The longest time in a span in which nothing below it went on, and what is told of its two ends. */
 export function longestPause(node) {
+  const named = (child) => {
+    const attempt = child.span.attributes.get('http.request.resend_count');
+    return attempt ? `${child.span.name}, retry ${attempt}` : child.span.name;
+  };
   const moments = [
-    ...node.children.map((child) => ({ from: child.at, to: child.at + child.duration, what: child.span.name })),
-    ...node.logs.map((log) => ({ from: log.offset, to: log.offset, what: log.text })),
+    ...node.children.map((child) => ({ from: child.at, to: child.at + child.duration, what: named(child) })),
+    ...node.logs.map((log) => ({ from: log.offset, to: log.offset, what: log.text, isLog: true })),
   ].sort((one, other) => one.from - other.from);
+  const end = node.at + node.duration;
   let best = { took: 0, after: null, before: null };
-  let [until, last] = [node.at, null];
-  for (const moment of [...moments, { from: node.at + node.duration, to: node.at + node.duration, what: null }]) {
-    if (moment.from - until > best.took) best = { took: moment.from - until, after: last, before: moment.what };
+  let [until, last, line] = [node.at, null, null];
+  for (const moment of [...moments, { from: end, to: end, what: null }]) {
+    const took = moment.from - until;
+    if (took > best.took) {
+      // a line that was logged just before says more than the span which ended then
+      const isNear = line && until - line.from < took / 10;
+      best = { took, after: isNear ? line.what : last, before: moment.what };
+    }
+    if (moment.isLog) line = moment;
     if (moment.to >= until) [until, last] = [moment.to, moment.what];
   }
   return best;
