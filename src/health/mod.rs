@@ -242,7 +242,7 @@ impl Health {
     }
 
     pub(crate) async fn ask(&self, group: Option<&str>, exclude: &[String]) -> Report {
-        let deadline = Instant::now() + LONGEST;
+        let deadline = tokio::time::Instant::now() + LONGEST;
         let wanted = self.wanted(group, exclude);
         let service = self.runtime();
         // all are begun before one is waited for

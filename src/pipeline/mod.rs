@@ -87,10 +87,15 @@ use crate::{
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 const USER_AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33.1");
 
+/// Gives the tracer provider an id generator.
+pub(crate) type SetIds = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
+
 /// What a program adds to the pipeline in code.
 #[derive(Default)]
 pub(crate) struct Additions {
     pub(crate) span_processors: Vec<Box<dyn SpanProcessor>>,
+    /// Who makes the ids of spans; random ones otherwise.
+    pub(crate) ids: Option<SetIds>,
     pub(crate) log_processors: Vec<Box<dyn LogProcessor>>,
     pub(crate) views: Vec<View>,
     /// What must not be seen.
@@ -173,7 +178,14 @@ impl Pipeline {
         let sampler = SamplerSwitch::new(&config.traces.sampler);
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let processors = std::mem::take(&mut additions.span_processors);
-        let processed = |builder| with_processors(baggage.added_to(builder), processors);
+        let ids = additions.ids.take();
+        let processed = |builder| {
+            let builder = with_processors(baggage.added_to(builder), processors);
+            match ids {
+                Some(ids) => ids(builder),
+                None => builder,
+            }
+        };
         let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, processed);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way

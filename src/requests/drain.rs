@@ -1,11 +1,8 @@
 //! Waiting until the requests are gone: woken by the last one, never polling.
 
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     ActiveEntry, Kind, Registry,

@@ -1,16 +1,12 @@
 //! A run of a task: the guard from which everything about its end is derived, once.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     KeyValue,
     trace::{SpanKind, TraceContextExt as _},
 };
+use tokio::time::Instant;
 
 use super::{
     Tasks,
@@ -75,7 +71,7 @@ impl Running {
         let ids = span.context().span().span_context().clone();
         let mut entry = NewEntry::task(start.name)
             .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
-            .with_start(started_at, started);
+            .with_start(started_at, started.into_std());
         entry.parent_id = parent.map(|parent| parent.id());
         entry.cancellable = start.cancellable;
         entry.tracing_id = span.tracing_id();

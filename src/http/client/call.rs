@@ -1,12 +1,6 @@
 //! One call from its first byte to its last: the guard that is moved call → future → body and ends once.
 
-use std::{
-    cell::Cell,
-    error::Error,
-    fmt,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{cell::Cell, error::Error, fmt, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode, Uri, Version};
 use opentelemetry::{
@@ -15,6 +9,7 @@ use opentelemetry::{
     trace::{SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderInjector;
+use tokio::time::Instant;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
     task::Context,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use http::{Request, Response, StatusCode, Version, header};
@@ -16,6 +16,7 @@ use opentelemetry::{
     trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
+use tokio::time::Instant;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -460,7 +461,7 @@ fn new_entry<B>(
     NewEntry::request(method.name())
         .with_path(semconv::clip(request.uri().path(), 1024))
         .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
-        .with_start(started_at, started)
+        .with_start(started_at, started.into_std())
 }
 
 /// Method and route, as far as there is one.

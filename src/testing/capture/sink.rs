@@ -78,6 +78,16 @@ impl Captured {
         tree::render(&self.spans, &self.logs, &self.open)
     }
 
+    /// Name and parent's id of every span, open ones too, by its id.
+    pub(in crate::testing) fn lineage(&self) -> HashMap<String, (String, String)> {
+        let ended = self
+            .spans
+            .iter()
+            .map(|span| (span.span_id().to_owned(), span.name(), span.parent_span_id().to_owned()));
+        let open = self.open.iter().map(|(id, span)| (id.to_string(), &*span.name, span.parent.to_string()));
+        ended.chain(open).map(|(id, name, parent)| (id, (name.to_owned(), parent))).collect()
+    }
+
     fn next(&mut self) -> u64 {
         self.events += 1;
         self.events
