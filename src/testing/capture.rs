@@ -237,7 +237,7 @@ impl Capture {
     /// # async fn main() {
     /// let capture = tracewell::testing::Capture::new();
     /// let tasks = Tasks::new(capture.requests().clone(), &capture.telemetry().meter_provider());
-    /// capture.run(tasks.run("report", async { tracing::info!("written") })).await;
+    /// capture.run(async { tasks.run("report", async { tracing::info!("written") }).await }).await;
     /// assert_eq!(capture.tree(), "report\n  INFO written");
     /// capture.assert_metric("tracewell.task.duration").has("tracewell.task.name", "report").exemplar_of("report");
     /// # }
