@@ -154,27 +154,67 @@ const OPENTELEMETRY_VERSION: &str = "0.33.1";
 
 #[cfg(any(doc, doctest))]
 pub mod guide {
-    //! What is longer than an item's documentation.
+    //! The book: what is longer than an item's documentation.
+    //!
+    //! | page | |
+    //! |---|---|
+    //! | [`testing`] | telemetry in tests: assertions and what they say, a paused clock, a collector that misbehaves |
+    //! | [`migration`] | from hand-wired OpenTelemetry and from other crates |
+    //! | [`configuration`] | every variable |
+    //! | [`configuration_file`] | OpenTelemetry's declarative file |
+    //! | [`correlation`] | where trace ids come from, and where they get lost |
+    //! | [`cancellation`] | the ways that work ends, and what is cleaned up then |
+    //! | [`operations`] | on call: where to look, each line and metric, alerts |
+    //! | [`delivery`] | queues, losses, a collector that is away |
+    //! | [`performance`] | what a request costs, and what one pays for what |
+    //! | [`security`] | whom it believes, what it shows, what must not be seen |
+    //! | [`limits`] | the bounds of what strangers send |
+    //! | [`architecture`] | the flow, the files, the threads, and why they are so |
+    //! | [`stability`] | versions, minimum Rust, platforms |
+    //! | [`dependencies`] | what each is for |
+
+    #[doc = include_str!("docs/testing.md")]
+    #[cfg(feature = "testing")]
+    pub mod testing {}
+
+    #[doc = include_str!("docs/migration.md")]
+    pub mod migration {}
 
     #[doc = include_str!("docs/configuration.md")]
     pub mod configuration {}
 
-    #[doc = include_str!("docs/delivery.md")]
-    pub mod delivery {}
     #[doc = include_str!("docs/configuration_file.md")]
     pub mod configuration_file {}
 
-    #[doc = include_str!("docs/dependencies.md")]
-    pub mod dependencies {}
+    #[doc = include_str!("docs/correlation.md")]
+    pub mod correlation {}
+
+    #[doc = include_str!("docs/cancellation.md")]
+    pub mod cancellation {}
+
+    #[doc = include_str!("docs/operations.md")]
+    pub mod operations {}
+
+    #[doc = include_str!("docs/delivery.md")]
+    pub mod delivery {}
 
     #[doc = include_str!("docs/performance.md")]
     pub mod performance {}
 
+    #[doc = include_str!("docs/security.md")]
+    pub mod security {}
+
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
 
-    #[doc = include_str!("docs/migration.md")]
-    pub mod migration {}
+    #[doc = include_str!("docs/architecture.md")]
+    pub mod architecture {}
+
+    #[doc = include_str!("docs/stability.md")]
+    pub mod stability {}
+
+    #[doc = include_str!("docs/dependencies.md")]
+    pub mod dependencies {}
 }
 
 #[cfg(doctest)]
