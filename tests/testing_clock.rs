@@ -20,6 +20,7 @@ use tracewell::{
     tasks::Tasks,
     testing::Capture,
 };
+use tracing::Instrument as _;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -43,9 +44,11 @@ fn durations_of_requests_and_tasks_are_exact() {
         ask(&app, "/slow").await;
         let tasks = Tasks::new(capture.requests().clone(), &capture.telemetry().meter_provider());
         tasks.run("report", async { tokio::time::sleep(MINUTE).await }).await;
+        tokio::time::sleep(MINUTE).instrument(tracing::info_span!("waiting")).await;
     });
     capture.assert_metric("http.server.request.duration").count(1).value(5400.0).exemplar_of("GET /slow");
     assert_eq!(capture.assert_span("GET /slow").get().duration(), 90 * MINUTE);
+    assert_eq!(capture.assert_span("waiting").get().duration(), MINUTE);
     capture.assert_metric("tracewell.task.duration").count(1).value(60.0);
     capture.assert_nothing_active();
     assert!(begun.elapsed() < Duration::from_secs(10));

@@ -216,7 +216,7 @@ impl Health {
         self.ask(None, &[]).await
     }
 
-    /// Asks the checks of one group, as [`report`](Self::report) does.
+    /// Asks the checks of one group, as [`report`](Self::report) does; cancel safe as that.
     ///
     /// # Panics
     /// Outside of a tokio runtime with timers.

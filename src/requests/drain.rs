@@ -55,7 +55,8 @@ impl Registry {
         self.wait(true).await;
     }
 
-    /// Like [`idle`](Self::idle), but requests in the stage [`STREAMING`](super::STREAMING) do not count either.
+    /// Like [`idle`](Self::idle), but requests in the stage [`STREAMING`](super::STREAMING) do not count either. Cancel
+    /// safe too.
     pub async fn idle_except_streams(&self) {
         self.wait(false).await;
     }
@@ -112,7 +113,7 @@ impl Registry {
     }
 }
 
-/// Waits until only streams are left in the global registry; see [`Registry::drain`].
+/// Waits until only streams are left in the global registry; see [`Registry::drain`], also for its cancel safety.
 ///
 /// # Panics
 ///

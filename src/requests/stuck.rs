@@ -95,7 +95,7 @@ impl Thresholds {
     }
 }
 
-/// Watches over the global registry; see [`Registry::watch`].
+/// Watches over the global registry; see [`Registry::watch`]. It never ends; dropped, nothing is flagged any more.
 pub fn watch(thresholds: Thresholds) -> impl Future<Output = ()> + Send + 'static {
     Registry::global().watch(thresholds)
 }

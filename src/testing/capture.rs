@@ -156,10 +156,10 @@ impl Capture {
     /// A runtime of one thread that records into this capture and whose clock stands still: it moves by
     /// `tokio::time::advance`, by [`CaptureRuntime::advance`], and to the next timer whenever everything waits.
     ///
-    /// What the crate measures follows it: durations of requests, calls and tasks, ages, what counts as stuck, windows
+    /// What is measured follows it: durations of spans, requests, calls and tasks, ages, what counts as stuck, windows
     /// and pauses of breakers and retries, caches of checks. So a test says "after 61 s" without waiting for it, and
-    /// durations are exact. Times of day (a span's start, a log record's time) stay the wall's, and so do the durations
-    /// of spans made by `tracing`'s macros. Each runtime has a clock of its own: tests beside this one are not affected.
+    /// durations are exact. Times of day (a span's start, a log record's time) stay the wall's. Each runtime has a clock of
+    /// its own: tests beside this one are not affected.
     ///
     /// ```
     /// use std::time::Duration;
