@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, Value};
-use opentelemetry_sdk::{
-    logs::LogProcessor,
-    trace::{IdGenerator, SpanProcessor},
-};
+use opentelemetry_sdk::{logs::LogProcessor, trace::SpanProcessor};
 use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
@@ -333,14 +330,6 @@ impl Builder {
     /// A span processor beside the exporter's queue.
     pub fn with_span_processor(mut self, processor: impl SpanProcessor + 'static) -> Self {
         self.additions.span_processors.push(Box::new(processor));
-        self
-    }
-
-    /// Who makes trace and span ids, such as ids that carry their time for AWS X-Ray; random ones otherwise.
-    ///
-    /// A sampler by ratio decides by the id: ids that are not random are not sampled by the ratio.
-    pub fn with_id_generator(mut self, generator: impl IdGenerator + 'static) -> Self {
-        self.additions.ids = Some(Box::new(|provider| provider.with_id_generator(generator)));
         self
     }
 

@@ -94,7 +94,7 @@ pub(crate) type SetIds = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProvider
 #[derive(Default)]
 pub(crate) struct Additions {
     pub(crate) span_processors: Vec<Box<dyn SpanProcessor>>,
-    /// Who makes the ids of spans; random ones otherwise.
+    /// Who makes the ids of spans; random ones otherwise, and always in a service.
     pub(crate) ids: Option<SetIds>,
     pub(crate) log_processors: Vec<Box<dyn LogProcessor>>,
     pub(crate) views: Vec<View>,
@@ -142,7 +142,12 @@ pub(crate) struct Pipeline {
 fn with_processors(
     builder: TracerProviderBuilder,
     added: Vec<Box<dyn SpanProcessor>>,
+    ids: Option<SetIds>,
 ) -> TracerProviderBuilder {
+    let builder = match ids {
+        Some(ids) => ids(builder),
+        None => builder,
+    };
     added.into_iter().fold(builder, |builder, added| builder.with_span_processor(Added(added)))
 }
 
@@ -179,13 +184,7 @@ impl Pipeline {
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let processors = std::mem::take(&mut additions.span_processors);
         let ids = additions.ids.take();
-        let processed = |builder| {
-            let builder = with_processors(baggage.added_to(builder), processors);
-            match ids {
-                Some(ids) => ids(builder),
-                None => builder,
-            }
-        };
+        let processed = |builder| with_processors(baggage.added_to(builder), processors, ids);
         let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, processed);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way

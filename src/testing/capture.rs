@@ -242,7 +242,6 @@ impl Capture {
     /// capture.assert_metric("tracewell.task.duration").has("tracewell.task.name", "report").exemplar_of("report");
     /// # }
     /// ```
-    #[must_use]
     pub fn telemetry(&self) -> &Telemetry {
         &self.inner.telemetry
     }
@@ -323,7 +322,6 @@ impl Capture {
     ///
     /// When there is none; the message shows what was captured.
     #[track_caller]
-    #[expect(clippy::must_use_candidate, reason = "called for what it checks")]
     pub fn assert_span(&self, name: &str) -> SpanAssertion {
         SpanAssertion::new(self.read(Scene::new), name)
     }
@@ -341,7 +339,6 @@ impl Capture {
     ///
     /// When there is none; the message shows what was captured.
     #[track_caller]
-    #[expect(clippy::must_use_candidate, reason = "called for what it checks")]
     pub fn assert_log(&self, message: &str) -> LogAssertion {
         LogAssertion::new(self.read(Scene::new), message)
     }
@@ -360,14 +357,14 @@ impl Capture {
     ///
     /// When nothing was measured; the message names the metrics that were.
     #[track_caller]
-    #[expect(clippy::must_use_candidate, reason = "called for what it checks")]
     pub fn assert_metric(&self, name: &str) -> MetricAssertion {
         let collected = self.collect();
         let names = CapturedMetric::names(&collected);
         MetricAssertion::new(self.read(Scene::new), name, CapturedMetric::find(collected, name), || names)
     }
 
-    /// Asserts that every request and task of this capture has ended.
+    /// Asserts that every request and task of this capture has ended. Over a connection the client may have the answer before
+    /// the request has ended here: `capture.requests().idle().await` first waits for that.
     ///
     /// ```
     /// let capture = tracewell::testing::Capture::new();

@@ -80,7 +80,11 @@ impl CaptureBuilder {
     /// assert_eq!((order.span_id(), pay.span_id()), ("0000000000000001", "0000000000000002"));
     /// ```
     pub fn with_sequential_ids(self, first: u64) -> Self {
-        self.with_telemetry(|telemetry| telemetry.with_id_generator(SequentialIds::from(first)))
+        self.with_telemetry(|mut telemetry| {
+            let ids = SequentialIds::from(first);
+            telemetry.additions.ids = Some(Box::new(|provider| provider.with_id_generator(ids)));
+            telemetry
+        })
     }
 
     /// Anything else that can be said of telemetry.
