@@ -82,6 +82,7 @@ impl Builder {
             );
         }
         show(&mistakes);
+        say_sampler(&telemetry.inner().config);
         Ok(telemetry)
     }
 
@@ -147,13 +148,12 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
-    let pipeline = &inner.pipeline;
-    http::configure(http::Settings::new(&inner.config, pipeline.redactor(), pipeline.predictable_sampler()));
+    http::configure(telemetry.http_settings());
     crate::tasks::configure(&inner.config.requests);
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {
         opentelemetry::global::set_meter_provider(inner.pipeline.meter_provider.clone());
-        opentelemetry::global::set_tracer_provider(inner.pipeline.tracer_provider.clone());
+        opentelemetry::global::set_tracer_provider(inner.pipeline.flagged_tracer_provider());
     }
     if tracing_log::LogTracer::builder().with_max_level(log::LevelFilter::Trace).init().is_err() {
         diagnostics::say(
@@ -187,6 +187,14 @@ fn log_level() -> log::LevelFilter {
         LevelFilter::INFO => log::LevelFilter::Info,
         LevelFilter::DEBUG => log::LevelFilter::Debug,
         LevelFilter::TRACE => log::LevelFilter::Trace,
+    }
+}
+
+/// What is not there in the end was not kept at the beginning: one line says by whom. It is a log record, not a line of
+/// ours on stderr: it is no change, and whoever reads logs looks for it there.
+fn say_sampler(config: &Config) {
+    if !config.disabled {
+        tracing::info!(target: "tracewell", sampler = %config.traces.effective_sampler(), "sampler in use");
     }
 }
 

@@ -282,9 +282,14 @@ impl Telemetry {
         report
     }
 
-    fn http_settings(&self) -> Settings {
+    pub(crate) fn http_settings(&self) -> Settings {
         let pipeline = &self.inner.pipeline;
-        Settings::new(&self.inner.config, pipeline.redactor(), pipeline.predictable_sampler())
+        Settings::new(
+            &self.inner.config,
+            pipeline.redactor(),
+            pipeline.sampler.in_use(),
+            pipeline.sees_dropped_spans(),
+        )
     }
 
     /// A client layer that records into this telemetry, whether or not it is the installed one.

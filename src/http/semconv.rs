@@ -48,11 +48,11 @@ pub(super) const BYTES: [f64; 11] = [
     67_108_864.0,
 ];
 
-const METHOD: &str = "http.request.method";
+pub(crate) const METHOD: &str = "http.request.method";
 const METHOD_ORIGINAL: &str = "http.request.method_original";
 const STATUS: &str = "http.response.status_code";
-const ROUTE: &str = "http.route";
-const PATH: &str = "url.path";
+pub(crate) const ROUTE: &str = "http.route";
+pub(crate) const PATH: &str = "url.path";
 const QUERY: &str = "url.query";
 const SCHEME: &str = "url.scheme";
 const PROTOCOL_VERSION: &str = "network.protocol.version";

@@ -6,11 +6,14 @@ mod endpoint;
 mod headers;
 mod ip_range;
 mod mistake;
+mod rule;
 mod sampler;
 mod words;
 
 pub(crate) use self::attribute::matches;
 pub(super) use self::mistake::{redacted, shortened};
+pub(crate) use self::rule::{Condition, ParentKind};
+pub(super) use self::rule::{parent_kind, sampling_rules, span_kind};
 pub(super) use self::words::Word;
 pub use self::{
     attribute::{AttributeValue, Patterns},
@@ -19,10 +22,12 @@ pub use self::{
     headers::Headers,
     ip_range::IpRange,
     mistake::{Mistake, Secret},
+    rule::SamplingRule,
     sampler::{ParentSamplers, Sampler},
     words::{
         AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
-        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,
+        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Signal, Temporality,
+        Translation,
     },
 };
 
