@@ -177,7 +177,7 @@ impl fmt::Display for SamplingRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.sampler {
             Sampler::AlwaysOff => f.write_str("drop")?,
-            Sampler::TraceIdRatio(ratio) if *ratio >= 1.0 => f.write_str("keep")?,
+            Sampler::TraceIdRatio(1.0) => f.write_str("keep")?,
             Sampler::TraceIdRatio(ratio) => write!(f, "{}%", percent(*ratio))?,
             Sampler::PerSecond(traces) => write!(f, "{traces}/s")?,
             other => write!(f, "{other}")?,
