@@ -13,7 +13,7 @@ use tracing_subscriber::{Layer as _, Registry as TracingRegistry, layer::Subscri
 
 use crate::{
     builder::{Builder, TracingLayer},
-    config::{self, Config, Explanation, Mistake, Source},
+    config::{self, Config, Explanation, Mistake, Sampler, Source},
     diagnostics::{self, Severity},
     environment::Environment,
     error::InitError,
@@ -47,6 +47,7 @@ impl Builder {
     pub fn build(self) -> Result<Telemetry, InitError> {
         let (telemetry, mistakes, _) = self.start()?;
         show(&mistakes);
+        say_sampler(&telemetry.inner().config);
         Ok(telemetry)
     }
 
@@ -190,11 +191,12 @@ fn log_level() -> log::LevelFilter {
     }
 }
 
-/// What is not there in the end was not kept at the beginning: one line says by whom. It is a log record, not a line of
-/// ours on stderr: it is no change, and whoever reads logs looks for it there.
+/// What is not there in the end was not kept at the beginning: where somebody has chosen what is kept, one line says what
+/// came of it.
 fn say_sampler(config: &Config) {
-    if !config.disabled {
-        tracing::info!(target: "tracewell", sampler = %config.traces.effective_sampler(), "sampler in use");
+    let sampler = config.traces.effective_sampler();
+    if !config.disabled && sampler != Sampler::parent_based(Sampler::AlwaysOn) {
+        diagnostics::say(Severity::Info, format_args!("sampler in use: {sampler}"));
     }
 }
 

@@ -173,6 +173,9 @@ pub mod guide {
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
 
+    #[doc = include_str!("docs/sampling.md")]
+    pub mod sampling {}
+
     #[doc = include_str!("docs/migration.md")]
     pub mod migration {}
 }

@@ -235,7 +235,8 @@ impl Telemetry {
         self.inner.pipeline.meter_provider.clone()
     }
 
-    /// The tracer provider of this telemetry. After `install` it is the global one.
+    /// The tracer provider of this telemetry. After `install` the global one is made of it: its spans say too, from their
+    /// start on, that their trace ids are random.
     #[must_use]
     pub fn tracer_provider(&self) -> &opentelemetry_sdk::trace::SdkTracerProvider {
         &self.inner.pipeline.tracer_provider

@@ -27,7 +27,7 @@ impl Threshold {
     /// Keeps this share; `None` = none.
     pub(crate) fn of_share(share: f64) -> Option<Self> {
         let least = 1.0 / ALL as f64;
-        if !(share >= least) {
+        if share.is_nan() || share < least {
             return None;
         }
         if share >= 1.0 {

@@ -7,13 +7,15 @@ mod headers;
 mod ip_range;
 mod mistake;
 mod rule;
+mod rule_text;
 mod sampler;
 mod words;
 
 pub(crate) use self::attribute::matches;
 pub(super) use self::mistake::{redacted, shortened};
 pub(crate) use self::rule::{Condition, ParentKind};
-pub(super) use self::rule::{parent_kind, sampling_rules, span_kind};
+pub(super) use self::rule::{parent_kind, span_kind};
+pub(super) use self::rule_text::sampling_rules;
 pub(super) use self::words::Word;
 pub use self::{
     attribute::{AttributeValue, Patterns},
