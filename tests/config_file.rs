@@ -226,22 +226,8 @@ fn views_and_cardinality_limits_of_the_file_shape_the_metrics() {
     assert!(many.data_points.len() <= 4, "{} series of 50", many.data_points.len());
 }
 
-/// What kinds of instruments there are, each with its one point's attributes and exemplar.
-#[test]
-fn attribute_keys_of_views_may_be_patterns_for_every_kind_of_instrument() {
-    let collector = Collector::start();
-    let file = File::new(&format!(
-        "tracer_provider: {{processors: [simple: {{exporter: {{otlp_http: {{endpoint: {0}/v1/traces}}}}}}]}}
-meter_provider:
-  readers: [periodic: {{exporter: {{otlp_http: {{endpoint: {0}/v1/metrics}}}}}}]
-  views:
-    - {{selector: {{instrument_name: every}}, stream: {{attribute_keys: {{}}}}}}
-    - {{selector: {{instrument_name: none.but}}, stream: {{attribute_keys: {{included: ['k?nd']}}}}}}
-    - {{selector: {{meter_name: jobs}}, stream: {{attribute_keys: {{included: ['job.*', kind], excluded: [job.id]}}}}}}
-",
-        collector.endpoint()
-    ));
-    let telemetry = file.builder(&[("TRACEWELL_STRICT", "true")]).build().unwrap();
+/// One measurement of every kind of instrument, each with the same four attributes.
+fn measure_with_everything(telemetry: &Telemetry) {
     let labels = ["kind", "job.id", "job.queue", "host"].map(|key| opentelemetry::KeyValue::new(key, "x"));
     let meter = telemetry.meter_provider().meter("jobs");
     let span = telemetry.tracer_provider().tracer("test").start("span");
@@ -257,9 +243,26 @@ meter_provider:
     meter.u64_counter("every").build().add(1, &labels);
     meter.u64_counter("none.but").build().add(1, &labels);
     let observed = labels.clone();
-    let _observed =
-        meter.u64_observable_gauge("observed").with_callback(move |of| of.observe(1, &observed)).build();
+    meter.u64_observable_gauge("observed").with_callback(move |of| of.observe(1, &observed)).build();
     telemetry.meter_provider().meter("other").u64_counter("other").build().add(1, &labels);
+}
+
+#[test]
+fn attribute_keys_of_views_may_be_patterns_for_every_kind_of_instrument() {
+    let collector = Collector::start();
+    let file = File::new(&format!(
+        "tracer_provider: {{processors: [simple: {{exporter: {{otlp_http: {{endpoint: {0}/v1/traces}}}}}}]}}
+meter_provider:
+  readers: [periodic: {{exporter: {{otlp_http: {{endpoint: {0}/v1/metrics}}}}}}]
+  views:
+    - {{selector: {{instrument_name: every}}, stream: {{attribute_keys: {{}}}}}}
+    - {{selector: {{instrument_name: none.but}}, stream: {{attribute_keys: {{included: ['k?nd']}}}}}}
+    - {{selector: {{meter_name: jobs}}, stream: {{attribute_keys: {{included: ['job.*', kind], excluded: [job.id]}}}}}}
+",
+        collector.endpoint()
+    ));
+    let telemetry = file.builder(&[("TRACEWELL_STRICT", "true")]).build().unwrap();
+    measure_with_everything(&telemetry);
     drop(telemetry);
     let metrics = collector.metrics();
     let keys = |name: &str| {

@@ -21,7 +21,10 @@ fn child(variables: &[(&str, &str)]) -> Vec<String> {
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{text}");
-    text.lines().filter_map(|line| line.split_once(" INFO tracewell: ")).map(|(_, said)| said.to_owned()).collect()
+    text.lines()
+        .filter_map(|line| line.split_once(" INFO tracewell: "))
+        .map(|(_, said)| said.to_owned())
+        .collect()
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl SamplingRule {
     }
 
     /// Requests of this route, such as `/users/{id}`. It is known where the layer is inside of the router
-    /// (`axum::Router::layer`), and nowhere else.
+    /// (axum's `Router::layer`), and nowhere else.
     #[must_use]
     pub fn with_route(self, pattern: impl Into<String>) -> Self {
         self.and(Condition::Route(one(pattern)))
