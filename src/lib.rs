@@ -162,6 +162,7 @@ pub mod guide {
     //! | [`migration`] | from hand-wired OpenTelemetry and from other crates |
     //! | [`configuration`] | every variable |
     //! | [`configuration_file`] | OpenTelemetry's declarative file |
+    //! | [`sampling`] | which traces are kept: ratio, rules, limits per second |
     //! | [`correlation`] | where trace ids come from, and where they get lost |
     //! | [`cancellation`] | the ways that work ends, and what is cleaned up then |
     //! | [`operations`] | on call: where to look, each line and metric, alerts |
@@ -185,6 +186,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/configuration_file.md")]
     pub mod configuration_file {}
+
+    #[doc = include_str!("docs/sampling.md")]
+    pub mod sampling {}
 
     #[doc = include_str!("docs/correlation.md")]
     pub mod correlation {}

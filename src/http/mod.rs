@@ -55,4 +55,10 @@ pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendC
 #[cfg(feature = "axum")]
 pub use self::handler::{Failure, NotObserved};
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
-pub(crate) use self::{metrics::instruments_made, server::Settings, server::configure};
+pub(crate) use self::{
+    metrics::instruments_made,
+    semconv::{METHOD, PATH, ROUTE},
+    semconv_extra::REQUEST_HEADER,
+    server::Settings,
+    server::configure,
+};
