@@ -30,6 +30,7 @@
 //! | [`http`] | a request comes in, a call goes out |
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
+//! | [`db`] | a database is asked |
 //! | [`resilience`] | calls fail: deadline, retry, breaker, bulkhead, timeout, fallback |
 //! | `runtime` | the process and its tokio runtime as metrics |
 //! | [`health`] | may traffic come |
@@ -50,6 +51,7 @@
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
 //! | `reqwest` | `http::ClientMiddleware` and `resilience::PolicyMiddleware` for `reqwest` |
+//! | `sqlx` | `db::sqlx`: pools, transactions and executors of `sqlx`, observed |
 //! | `testing` | capture of telemetry in tests, a test OTLP server |
 //! | `cli` | the program `tracewell`: `tracewell config check`, `tracewell config print` |
 //! | `full` | all of them |
@@ -83,7 +85,10 @@ pub mod http;
 pub mod requests;
 pub mod tasks;
 
-// (5b) calls fail
+// (5b) what is behind the service
+pub mod db;
+
+// (5c) calls fail
 pub mod resilience;
 
 // (6) the process and its runtime as metrics
