@@ -31,6 +31,7 @@
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
 //! | [`db`] | a database is asked |
+//! | [`messaging`] | a broker carries messages |
 //! | [`resilience`] | calls fail: deadline, retry, breaker, bulkhead, timeout, fallback |
 //! | `runtime` | the process and its tokio runtime as metrics |
 //! | [`health`] | may traffic come |
@@ -87,6 +88,7 @@ pub mod tasks;
 
 // (5b) what is behind the service
 pub mod db;
+pub mod messaging;
 
 // (5c) calls fail
 pub mod resilience;

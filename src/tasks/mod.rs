@@ -74,7 +74,10 @@ use std::{borrow::Cow, collections::HashMap, fmt, future::Future, hash::BuildHas
 
 use crate::requests::Cancellable;
 
-pub(crate) use self::hub::configure;
+pub(crate) use self::{
+    hub::configure,
+    span::{Origin, TaskSpan},
+};
 pub use self::{
     context::{extract, inject},
     environment::{child_env, env_context, extract_env},
