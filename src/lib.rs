@@ -171,6 +171,13 @@ pub mod guide {
     #[doc = include_str!("docs/configuration_file.md")]
     pub mod configuration_file {}
 
+    #[cfg(feature = "sqlx")]
+    #[doc = include_str!("docs/databases.md")]
+    pub mod databases {}
+
+    #[doc = include_str!("docs/messages.md")]
+    pub mod messages {}
+
     #[doc = include_str!("docs/dependencies.md")]
     pub mod dependencies {}
 

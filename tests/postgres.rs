@@ -6,6 +6,7 @@
 
 mod common {
     pub(crate) mod postgres;
+    pub(crate) mod program;
 }
 
 use std::time::Duration;
@@ -20,10 +21,13 @@ use tracewell::{
     db::{Database, sqlx::Pool},
     health::Status,
     tasks::Tasks,
-    testing::{Capture, CapturedSpan},
+    testing::{Capture, CapturedSpan, Collector, SpanRecord},
 };
 
-use self::common::postgres::{Postgres, require_or_skip};
+use self::common::{
+    postgres::{Postgres, require_or_skip},
+    program::{Program, wait_until},
+};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,7 +43,8 @@ struct Shop {
 impl Shop {
     async fn open(capture: &Capture, connections: u32) -> Self {
         let server = Postgres::start();
-        let options = PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(5));
+        let options =
+            PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(5));
         let pool = options.connect(&server.url()).await.unwrap();
         let database = Database::of_url(&server.url()).with_meter_provider(capture.meter_provider());
         let pool = Pool::new(pool, database.with_returned_rows(true));
@@ -146,7 +151,10 @@ fn every_operation_has_its_span_and_its_duration() {
         let point = duration.point(&[("error.type", "23505")]).unwrap();
         assert_eq!(point.attributes().str("db.query.summary"), Some("INSERT users"));
         let exemplar = &point.exemplars()[0];
-        assert_eq!((exemplar.trace_id().as_str(), exemplar.span_id().as_str()), (failed.trace_id(), failed.span_id()));
+        assert_eq!(
+            (exemplar.trace_id().as_str(), exemplar.span_id().as_str()),
+            (failed.trace_id(), failed.span_id())
+        );
         assert_eq!(exemplar.value(), failed.duration().as_secs_f64(), "one reading of the clock");
         shop.assert_settled();
     });
@@ -182,6 +190,9 @@ fn a_transaction_is_seen_from_begin_to_its_end() {
             shop.capture.tree(),
             "order\n  BEGIN\n  CREATE TABLE t\n  SAVEPOINT\n  INSERT t\n  ROLLBACK TO SAVEPOINT\n  SAVEPOINT\n  \
              RELEASE SAVEPOINT\n  SELECT t\n  COMMIT\n  BEGIN\n  SELECT"
+                .replace('\n', " [client]\n")
+                .replacen(" [client]", "", 1)
+                + " [client]"
         );
         shop.assert_settled();
     });
@@ -279,7 +290,8 @@ fn a_server_killed_in_the_middle_leaves_errors_and_nothing_else() {
         let query = async move { sqlx::query("SELECT pg_sleep(60)").execute(&one).await.map(drop) };
         let query = tokio::spawn(shop.tasks.run("query", query));
         let stream = async move {
-            let mut rows = sqlx::query("SELECT n, pg_sleep(n / 2) FROM generate_series(1, 9) n").fetch(&other);
+            let mut rows =
+                sqlx::query("SELECT n, pg_sleep(n / 2) FROM generate_series(1, 9) n").fetch(&other);
             while rows.try_next().await?.is_some() {}
             Ok::<_, sqlx::Error>(())
         };
@@ -306,4 +318,55 @@ fn a_server_killed_in_the_middle_leaves_errors_and_nothing_else() {
         assert_eq!(telemetry.health().report().await.results[0].status, Status::Pass);
         shop.assert_settled();
     });
+}
+
+#[test]
+fn the_example_tells_a_request_by_its_queries_and_outlives_its_database() {
+    if !require_or_skip("the_example_tells_a_request_by_its_queries_and_outlives_its_database") {
+        return;
+    }
+    let (mut server, collector) = (Postgres::start(), Collector::start());
+    let program = Program::start(
+        "postgres",
+        &[
+            ("ADDR", "127.0.0.1:0"),
+            ("DATABASE_URL", &server.url()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
+            ("TRACEWELL_ADMIN_ADDR", "127.0.0.1:0"),
+        ],
+    );
+    assert_eq!(program.get("", "/users/7").0, 404);
+    let ready = || program.get("admin ", "/ready").0;
+    assert_eq!(wait_until(|| Some(ready()).filter(|status| *status == 200)), Some(200));
+    let metrics = program.get("admin ", "/metrics").1;
+    for series in ["db_client_connection_count{", "db_client_operation_duration_seconds_count{"] {
+        assert!(metrics.contains(series), "{metrics}");
+    }
+    std::thread::scope(|scope| {
+        let sleeping = scope.spawn(|| program.get("", "/sleep").0);
+        let active = || program.get("admin ", "/debug/requests?format=json").1;
+        let waits = || active().contains("\"stage\":\"waiting for postgresql\"").then_some(());
+        assert!(wait_until(waits).is_some(), "{}", active());
+        server.kill();
+        assert_eq!(sleeping.join().unwrap(), 500);
+    });
+    assert_eq!(wait_until(|| Some(ready()).filter(|status| *status == 503)), Some(503));
+    let (_, requests) = program.get("admin ", "/debug/requests?format=json");
+    let requests: serde_json::Value = serde_json::from_str(&requests).unwrap();
+    assert_eq!(requests["active"].as_array().map(Vec::len), Some(0), "{requests}");
+    program.stop();
+
+    let spans = collector.spans();
+    let span = |name: &str| spans.iter().find(|span| span.name() == name).unwrap();
+    let child_of = |parent: &SpanRecord| -> &SpanRecord {
+        let mut children = spans.iter().filter(|span| span.parent_span_id() == parent.span_id());
+        children.next().unwrap()
+    };
+    let query = child_of(span("GET /users/{id}"));
+    assert_eq!(query.name(), "SELECT users");
+    assert_eq!(query.attributes().str("db.query.text"), Some("SELECT name FROM users WHERE id = $1"));
+    let cut = child_of(span("GET /sleep"));
+    assert_eq!(cut.attributes().str("error.type"), Some("connection_lost"));
+    let exemplars = collector.exemplars("db.client.operation.duration");
+    assert!(exemplars.iter().any(|exemplar| exemplar.span_id() == query.span_id()), "{exemplars:?}");
 }

@@ -250,6 +250,8 @@ impl Operation {
         F: Future<Output = Result<T, E>>,
         C: FnOnce(&E) -> Failure,
     {
-        Run::new(self.start(), work, |_: &mut Running, result: &Result<T, E>| result.as_ref().err().map(classify))
+        Run::new(self.start(), work, |_: &mut Running, result: &Result<T, E>| {
+            result.as_ref().err().map(classify)
+        })
     }
 }

@@ -102,7 +102,18 @@ impl Running {
         let own = context.has_active_span();
         let context = if own { context } else { outer };
         let waiting = requests::current().map(|entry| entry.wait_for(database.stage()));
-        Self { database, span, context, own, attributes, started, started_at, waiting, rows: None, ended: false }
+        Self {
+            database,
+            span,
+            context,
+            own,
+            attributes,
+            started,
+            started_at,
+            waiting,
+            rows: None,
+            ended: false,
+        }
     }
 
     /// Makes the span current; never hold it across an `.await`.

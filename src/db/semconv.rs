@@ -152,7 +152,10 @@ fn count(number: u64) -> i64 {
 #[derive(Debug, Clone)]
 pub(super) enum Ending {
     Completed,
-    Failed { kind: Cow<'static, str>, code: Option<Cow<'static, str>> },
+    Failed {
+        kind: Cow<'static, str>,
+        code: Option<Cow<'static, str>>,
+    },
     /// Given up before there was an answer.
     Cancelled,
     /// Its rows were left before the last one.

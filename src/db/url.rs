@@ -32,7 +32,8 @@ impl Url {
             _ => (host, None),
         };
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let socket = pairs.find(|(key, _)| matches!(*key, "host" | "socket")).and_then(|(_, path)| decoded(path));
+        let socket =
+            pairs.find(|(key, _)| matches!(*key, "host" | "socket")).and_then(|(_, path)| decoded(path));
         Self {
             system,
             namespace: decoded(path),

@@ -80,11 +80,6 @@ impl Call {
         }
     }
 
-    /// The span's context, for the messages.
-    pub(crate) fn context(&self) -> &Context {
-        self.span.context()
-    }
-
     /// Makes a future inside of the span, and awaits it there.
     pub(crate) async fn run<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
         let future = {

@@ -38,10 +38,7 @@ impl Instruments {
                 "Duration of messaging operation initiated by a producer or consumer client.",
             ),
             process_duration: seconds(semconv::PROCESS_DURATION, "Duration of processing operation."),
-            sent: messages(
-                semconv::SENT,
-                "Number of messages producer attempted to send to the broker.",
-            ),
+            sent: messages(semconv::SENT, "Number of messages producer attempted to send to the broker."),
             consumed: messages(
                 semconv::CONSUMED,
                 "Number of messages that were delivered to the application.",

@@ -67,11 +67,11 @@ use std::{borrow::Cow, collections::HashMap, fmt, future::Future, hash::BuildHas
 use opentelemetry::{StringValue, trace::TraceContextExt as _};
 
 pub use self::batch::Batch;
+use self::semconv::{Operation, Place};
 pub(crate) use self::{
     call::{Asked, Call},
     metrics::Instruments,
 };
-use self::semconv::{Operation, Place};
 use crate::tasks::{Incoming, Origin, Outgoing, TaskResult, Tasks, extract};
 
 /// Where messages go to or come from: a queue, a topic, a subject of a broker. Make one per destination and role.

@@ -63,7 +63,8 @@ impl Outgoing {
         let Self { tasks, name, id, place, body_size } = self;
         let mut more: Vec<_> = messages::message(&id, body_size).collect();
         more.extend(semconv::plain(&name));
-        let asked = Asked { operation: Operation::Send, place: &place, task: &name, more, origin: Origin::HERE };
+        let asked =
+            Asked { operation: Operation::Send, place: &place, task: &name, more, origin: Origin::HERE };
         let call = Call::start(&tasks, asked, 1);
         let publishing = call.run(|| {
             let mut headers = HashMap::new();

@@ -203,7 +203,9 @@ impl Capture {
     /// # drop(shop);
     /// ```
     #[must_use]
-    pub fn meter_provider(&self) -> impl opentelemetry::metrics::MeterProvider + Clone + fmt::Debug + Send + Sync + use<> {
+    pub fn meter_provider(
+        &self,
+    ) -> impl opentelemetry::metrics::MeterProvider + Clone + fmt::Debug + Send + Sync + use<> {
         self.inner.telemetry.meter_provider()
     }
 

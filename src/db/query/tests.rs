@@ -12,11 +12,20 @@ fn assert_shown(system: &str, sql: &str, text: &str, summary: &str) {
 fn literals_of_every_kind_are_hidden() {
     for (sql, text) in [
         ("SELECT 'it''s', \"Name\" FROM t", "SELECT ?, \"Name\" FROM t"),
-        ("SELECT E'a\\'b', X'1F', B'01', N'x', U&'d\\0061t', 1.5e-3, .5, 0xFF, 1_000", "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?"),
+        (
+            "SELECT E'a\\'b', X'1F', B'01', N'x', U&'d\\0061t', 1.5e-3, .5, 0xFF, 1_000",
+            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?",
+        ),
         ("SELECT $$it's$$, $a$ $$ $a$, $1, true", "SELECT ?, ?, $1, ?"),
         ("SELECT a -- it's 5\n, /* 'x' /* nested */ 7 */ b", "SELECT a , b"),
-        ("SELECT a::int8, b[1:5], DATE '2020-01-01' - INTERVAL '1 day'", "SELECT a::int8, b[?:?], DATE ? - INTERVAL ?"),
-        ("WHERE a IN (1, 'b',  $3 ) AND b in ($1,$2) AND c IN (1)", "WHERE a IN (? ) AND b in (?) AND c IN (?)"),
+        (
+            "SELECT a::int8, b[1:5], DATE '2020-01-01' - INTERVAL '1 day'",
+            "SELECT a::int8, b[?:?], DATE ? - INTERVAL ?",
+        ),
+        (
+            "WHERE a IN (1, 'b',  $3 ) AND b in ($1,$2) AND c IN (1)",
+            "WHERE a IN (? ) AND b in (?) AND c IN (?)",
+        ),
         ("WHERE a IN (1, f(2), 3)", "WHERE a IN (?, f(?), ?)"),
         ("  SELECT\n\t1 ;  ", "SELECT ? ;"),
         // where this one ends depends on a setting
@@ -40,9 +49,19 @@ fn each_dialect_has_its_own_quotes() {
     ] {
         assert_eq!(read(system, all).text, text, "{system}");
     }
-    assert_shown("sqlite", "SELECT \"t\".\"a\" FROM \"t\" WHERE \"t\".a = \"x\"", "SELECT \"t\".\"a\" FROM \"t\" WHERE \"t\".a = ?", "SELECT \"t\"");
+    assert_shown(
+        "sqlite",
+        "SELECT \"t\".\"a\" FROM \"t\" WHERE \"t\".a = \"x\"",
+        "SELECT \"t\".\"a\" FROM \"t\" WHERE \"t\".a = ?",
+        "SELECT \"t\"",
+    );
     assert_shown("mysql", "SELECT 1 # it's\nFROM t", "SELECT ? FROM t", "SELECT t");
-    assert_shown("microsoft.sql_server", "EXEC [dbo].[p] @a = N'x'", "EXEC [dbo].[p] @a = ?", "EXEC [dbo].[p]");
+    assert_shown(
+        "microsoft.sql_server",
+        "EXEC [dbo].[p] @a = N'x'",
+        "EXEC [dbo].[p] @a = ?",
+        "EXEC [dbo].[p]",
+    );
     // nobody knows whether comments nest there
     assert_shown("other_sql", "SELECT a /* /* */ 'x' */ FROM t", "SELECT a ?", "SELECT");
 }
@@ -71,7 +90,10 @@ fn summaries_are_the_conventions_examples() {
 #[test]
 fn summaries_know_clauses_from_functions() {
     for (sql, summary) in [
-        ("select extract(year from o.day) from shop.\"orders\" o, only lines", "select shop.\"orders\" lines"),
+        (
+            "select extract(year from o.day) from shop.\"orders\" o, only lines",
+            "select shop.\"orders\" lines",
+        ),
         ("SELECT a FROM t WHERE a IS DISTINCT FROM b FOR UPDATE", "SELECT t"),
         ("WITH r AS (SELECT 1 FROM a) UPDATE b SET x = r.x FROM r", "SELECT a UPDATE b r"),
         ("INSERT INTO t (a) VALUES ($1) ON CONFLICT (a) DO UPDATE SET a = 1 RETURNING a", "INSERT t"),
@@ -145,8 +167,37 @@ fn literal(dice: &mut Dice, system: &str) -> String {
 fn no_literal_survives() {
     let mut dice = Dice(7);
     let pieces = [
-        "SELECT", "FROM", "t", "WHERE", "a", "=", "<", ",", "(", ")", "IN (", "AND", "INSERT INTO", "VALUES (", ".", "::int",
-        "$1", "?", ":p", "-- why\n", "/* why */", "JOIN", "UPDATE", "SET", "5", "x'1f'", "LIMIT", "||", "TRIM(", ";", "->>",
+        "SELECT",
+        "FROM",
+        "t",
+        "WHERE",
+        "a",
+        "=",
+        "<",
+        ",",
+        "(",
+        ")",
+        "IN (",
+        "AND",
+        "INSERT INTO",
+        "VALUES (",
+        ".",
+        "::int",
+        "$1",
+        "?",
+        ":p",
+        "-- why\n",
+        "/* why */",
+        "JOIN",
+        "UPDATE",
+        "SET",
+        "5",
+        "x'1f'",
+        "LIMIT",
+        "||",
+        "TRIM(",
+        ";",
+        "->>",
     ];
     for round in 0..30_000 {
         let system = SYSTEMS[round % SYSTEMS.len()];
@@ -171,8 +222,8 @@ fn no_literal_survives() {
 fn any_text_is_read_to_its_end() {
     let mut dice = Dice(11);
     let pieces = [
-        "'", "\"", "`", "[", "]", "$", "$a$", "\\", "--", "/*", "*/", "#", "q'", "E'", "U&'", "é", "日", "\u{0}", "\n", " ", "1", ".",
-        "e+", ":", "?", "(", ")", ",", ";", "FROM", "SELECT", "IN", "a", "0x",
+        "'", "\"", "`", "[", "]", "$", "$a$", "\\", "--", "/*", "*/", "#", "q'", "E'", "U&'", "é", "日",
+        "\u{0}", "\n", " ", "1", ".", "e+", ":", "?", "(", ")", ",", ";", "FROM", "SELECT", "IN", "a", "0x",
     ];
     for round in 0..30_000 {
         let system = SYSTEMS[round % SYSTEMS.len()];

@@ -12,7 +12,7 @@ use sqlx::{
 };
 
 use super::{Observed, judge};
-use crate::db::{Database, PoolMetrics, run::Run};
+use crate::db::{Database, PoolMetrics, Running, run::Run};
 
 /// A connection of a pool, observed. It goes back when it is dropped.
 pub type PoolConnection<DB> = Held<sqlx::pool::PoolConnection<DB>>;
@@ -53,6 +53,11 @@ impl<C> Held<C> {
     }
 }
 
+/// A statement that is its own summary.
+fn statement(database: &Database, sql: &'static str) -> Running {
+    database.query(sql).with_summary(sql).start()
+}
+
 impl<C> Connection<C> {
     /// What is behind it. What that does is not observed.
     pub fn inner_mut(&mut self) -> &mut C {
@@ -76,7 +81,7 @@ where
     ) -> Result<Transaction<'_, <C::Target as sqlx::Connection>::Database>, Error> {
         let database = self.database.clone();
         let nested = self.inner.is_in_transaction();
-        let running = database.query(if nested { "SAVEPOINT" } else { "BEGIN" }).start();
+        let running = statement(&database, if nested { "SAVEPOINT" } else { "BEGIN" });
         let inner = Run::new(running, self.inner.begin(), judge).await?;
         Ok(Held { connection: Connection { inner, database }, _borrowed: None })
     }
@@ -90,7 +95,7 @@ impl<DB: Driver> Transaction<'_, DB> {
     pub async fn commit(self) -> Result<(), Error> {
         let Connection { inner, database } = self.connection;
         let nested = DB::TransactionManager::get_transaction_depth(&inner) > 1;
-        let running = database.query(if nested { "RELEASE SAVEPOINT" } else { "COMMIT" }).start();
+        let running = statement(&database, if nested { "RELEASE SAVEPOINT" } else { "COMMIT" });
         Run::new(running, inner.commit(), judge).await
     }
 
@@ -101,7 +106,7 @@ impl<DB: Driver> Transaction<'_, DB> {
     pub async fn rollback(self) -> Result<(), Error> {
         let Connection { inner, database } = self.connection;
         let nested = DB::TransactionManager::get_transaction_depth(&inner) > 1;
-        let running = database.query(if nested { "ROLLBACK TO SAVEPOINT" } else { "ROLLBACK" }).start();
+        let running = statement(&database, if nested { "ROLLBACK TO SAVEPOINT" } else { "ROLLBACK" });
         Run::new(running, inner.rollback(), judge).await
     }
 }

@@ -38,7 +38,8 @@ impl<E> Observed<E> {
 /// A query's `PREPARE`.
 fn preparing(database: &Database, sql: &str) -> Running {
     let query = database.query(sql);
-    let summary = query.summary().map_or_else(|| "PREPARE".to_owned(), |summary| format!("PREPARE {summary}"));
+    let summary =
+        query.summary().map_or_else(|| "PREPARE".to_owned(), |summary| format!("PREPARE {summary}"));
     query.with_summary(summary).start()
 }
 
@@ -51,7 +52,10 @@ where
     fn fetch_many<'e, 'q: 'e, E>(
         self,
         query: E,
-    ) -> BoxStream<'e, Result<Either<<X::Database as Driver>::QueryResult, <X::Database as Driver>::Row>, Error>>
+    ) -> BoxStream<
+        'e,
+        Result<Either<<X::Database as Driver>::QueryResult, <X::Database as Driver>::Row>, Error>,
+    >
     where
         'c: 'e,
         E: 'q + Execute<'q, Self::Database>,
