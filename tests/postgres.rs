@@ -251,8 +251,11 @@ fn a_pool_tells_who_waits_for_it() {
 
         let held = pool.acquire().await.unwrap();
         assert_eq!((value(count, "idle"), value(count, "used")), (0.0, 1.0));
-        let mut waiting = Box::pin(pool.execute("SELECT 1"));
+        let tasks = Tasks::new(capture.requests().clone(), &capture.meter_provider());
+        let mut waiting = Box::pin(tasks.run("report", async { pool.execute("SELECT 1").await }));
         assert!(futures_util::poll!(&mut waiting).is_pending());
+        let stage = capture.requests().snapshot().active[0].stage.clone();
+        assert_eq!(stage.as_deref(), Some("waiting for a connection"));
         assert_eq!(value("db.client.connection.pending_requests", ""), 1.0);
         let error = waiting.await.unwrap_err();
         assert!(matches!(error, sqlx::Error::PoolTimedOut), "{error}");

@@ -40,6 +40,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(ServerLayer::new());
     let listener =
         TcpListener::bind(env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned())).await?;
+    if let Some(admin) = telemetry.admin_address() {
+        eprintln!("admin listening on http://{admin}");
+    }
     eprintln!("listening on http://{}", listener.local_addr()?);
     telemetry.serve(listener, app).await?;
     Ok(())

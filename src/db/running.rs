@@ -18,6 +18,7 @@ use super::{
     semconv::{self, Asked, Ending},
 };
 use crate::{
+    http::given_up,
     requests::{self, Waiting},
     span_seed::SpanSeed,
 };
@@ -55,7 +56,8 @@ impl Failure {
 /// is recorded exactly once.
 ///
 /// Dropped without [`succeed`](Self::succeed) or [`fail`](Self::fail), it ends as failed when the thread is panicking, as
-/// aborted when rows had come, and as cancelled otherwise.
+/// aborted when rows had come, and as cancelled otherwise; a [timeout](crate::resilience) that gives up is a failure, with the
+/// `error.type` `timeout`.
 #[must_use = "the operation ends when this is dropped"]
 pub struct Running {
     database: Database,
@@ -173,10 +175,11 @@ impl From<Failure> for Ending {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let ending = match self.rows {
+        let ending = match (given_up(), self.rows) {
             _ if std::thread::panicking() => Failure::kind("panic").into(),
-            Some(rows) if rows > 0 => Ending::Aborted,
-            _ => Ending::Cancelled,
+            (Some(reason), _) => Failure::kind(reason).into(),
+            (None, Some(rows)) if rows > 0 => Ending::Aborted,
+            (None, _) => Ending::Cancelled,
         };
         self.end(&ending);
     }

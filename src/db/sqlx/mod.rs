@@ -34,7 +34,8 @@
 //!
 //! Its metrics are those of [`PoolMetrics`](super::PoolMetrics), as far as `sqlx` tells: how many connections are idle, in
 //! use, and allowed. Who waits for one and for how long is known for everything but streams of a pool, which `sqlx` finds
-//! a connection for itself; so are timeouts, for streams too. For how long a connection is in use is known of
+//! a connection for itself; so are timeouts, for streams too. The wait ends when `sqlx` has tested the connection, which
+//! it does by default. When the pool is exhausted, the request's stage is `waiting for a connection`. For how long a connection is in use is known of
 //! [`Pool::acquire`] and [`Pool::begin`]. [`Pool::check`] is a readiness check.
 //!
 //! # Another version of `sqlx`

@@ -10,6 +10,7 @@ use super::{Held, Observed, PoolConnection, Transaction, judge, observed::count_
 use crate::{
     db::{Connections, Database, PoolMetrics, Running, run::Run},
     health::Check,
+    requests,
 };
 
 /// `sqlx::Pool`, observed: `&pool` is an executor. Clones are the same pool.
@@ -57,6 +58,9 @@ impl<DB: Driver> Pool<DB> {
 
     async fn connection(&self) -> Result<sqlx::pool::PoolConnection<DB>, Error> {
         let Shared { pool, metrics, .. } = &*self.shared;
+        let exhausted = pool.num_idle() == 0 && pool.size() >= pool.options().get_max_connections();
+        let entry = exhausted.then(requests::current).flatten();
+        let _waiting = entry.map(|entry| entry.wait_for("waiting for a connection"));
         let connection = metrics.wait(pool.acquire()).await;
         if matches!(connection, Err(Error::PoolTimedOut)) {
             metrics.timed_out();
