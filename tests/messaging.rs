@@ -9,8 +9,9 @@ use std::{
 
 use tracewell::{
     messaging::Destination,
+    otel::sdk::propagation::TraceContextPropagator,
     tasks::{State, Tasks},
-    testing::Capture,
+    testing::{Capture, CapturedSpan},
 };
 
 type Outcome = Result<(), &'static str>;
@@ -42,6 +43,36 @@ fn many_names_are_one_series_by_their_template() {
         assert_eq!(attributes.str("messaging.destination.template"), Some("orders.{customer}"), "{metric:?}");
         assert_eq!(attributes.get("messaging.destination.name"), None, "{metric:?}");
     }
+}
+
+#[test]
+fn a_delivery_links_to_its_sender_or_goes_on_with_its_trace() {
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let capture = Capture::new();
+    let _current = capture.set_default();
+    let orders = Destination::new("nats", "orders").with_tasks(tasks(&capture));
+    let headers = orders.send_batch("invoice").add(1);
+    tracing::info_span!("request").in_scope(|| {
+        orders.receive("links", 1, &headers).start().succeed();
+        orders.receive("goes on", 1, &headers).continuing_trace().start().succeed();
+    });
+    let ids = |span: &str| {
+        let span = capture.span(span).unwrap();
+        (span.trace_id().to_owned(), span.span_id().to_owned())
+    };
+    let (sender, around) = (ids("create orders"), ids("request"));
+    let spans = capture.spans();
+    let of = |id: &str| {
+        let its = |span: &&CapturedSpan| span.attributes().str("tracewell.task.name") == Some(id);
+        spans.iter().find(its).unwrap()
+    };
+    assert_eq!(
+        (of("links").parent_span_id(), of("links").links()),
+        (around.1.as_str(), vec![sender.clone()])
+    );
+    let goes_on = of("goes on");
+    assert_eq!((goes_on.trace_id(), goes_on.parent_span_id()), (sender.0.as_str(), sender.1.as_str()));
+    assert_eq!(goes_on.links(), [sender.clone(), around]);
 }
 
 #[test]

@@ -31,7 +31,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // the only line that knows of tracewell: the rest uses `users` like any pool
     let users: Users = Pool::new(pool.connect(&url).await?, Database::of_url(&url));
     users.execute("CREATE TABLE IF NOT EXISTS users (id BIGINT PRIMARY KEY, name TEXT NOT NULL)").await?;
-    telemetry.health().register("database", users.check());
+    // a probe finds out within a second that it is gone
+    let check = users.check().with_success_cache(Some(Duration::from_secs(1)));
+    telemetry.health().register("database", check);
 
     let app = Router::new()
         .route("/users/{id}", get(user).post(add))

@@ -101,7 +101,7 @@ impl Incoming {
     }
 
     /// Goes on with the sender's trace. Otherwise the task's span has the current span as its parent, or is the root of a
-    /// new trace; it links to the sender's span in any case.
+    /// new trace; it links to the sender's span in any case. What is current then is linked too.
     pub fn continuing_trace(mut self) -> Self {
         self.continues = true;
         self

@@ -59,9 +59,12 @@ impl TaskSpan {
             if sender.is_valid() {
                 links.push(Link::with_context(sender));
             }
-            parent = match message.has_active_span() && origin.continues {
-                true => message,
-                false => with_baggage_of(&parent, &message),
+            parent = if message.has_active_span() && origin.continues {
+                let around = parent.span().span_context().clone();
+                links.extend(around.is_valid().then(|| Link::with_context(around)));
+                message
+            } else {
+                with_baggage_of(&parent, &message)
             };
         }
         let _parent = parent.clone().attach();

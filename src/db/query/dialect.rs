@@ -34,6 +34,10 @@ pub(super) struct Dialect {
     pub(super) q_quotes: bool,
     /// `:1` and `?1` are parameters, not a slice and an operator.
     pub(super) numbered: bool,
+    /// `$1` is a parameter, not an amount of money.
+    pub(super) numbered_dollars: bool,
+    /// A backslash in a string is a character as any other, whatever the settings.
+    pub(super) plain_backslashes: bool,
 }
 
 impl Dialect {
@@ -47,13 +51,20 @@ impl Dialect {
             hash_comments: false,
             q_quotes: false,
             numbered: false,
+            numbered_dollars: false,
+            plain_backslashes: true,
         };
         match system {
-            "postgresql" | "cockroachdb" | "aws.redshift" | "trino" => standard,
+            "postgresql" | "cockroachdb" | "aws.redshift" => {
+                Self { numbered_dollars: true, plain_backslashes: false, ..standard }
+            }
+            "trino" => standard,
             "h2database" | "hsqldb" | "derby" | "ibm.db2" | "sap.hana" | "firebirdsql" | "teradata" => {
                 Self { nested: Nested::Unknown, ..standard }
             }
-            "clickhouse" => Self { backticks: true, hash_comments: true, ..standard },
+            "clickhouse" => {
+                Self { backticks: true, hash_comments: true, plain_backslashes: false, ..standard }
+            }
             "oracle.db" => Self { nested: Nested::Text, q_quotes: true, numbered: true, ..standard },
             "microsoft.sql_server" => Self { brackets: true, ..standard },
             "mysql" | "mariadb" => Self {
@@ -61,6 +72,7 @@ impl Dialect {
                 nested: Nested::Text,
                 backticks: true,
                 hash_comments: true,
+                plain_backslashes: false,
                 ..standard
             },
             "sqlite" => Self {
@@ -69,6 +81,7 @@ impl Dialect {
                 backticks: true,
                 brackets: true,
                 numbered: true,
+                numbered_dollars: true,
                 ..standard
             },
             _ => Self {
@@ -77,6 +90,7 @@ impl Dialect {
                 backticks: true,
                 q_quotes: true,
                 numbered: true,
+                plain_backslashes: false,
                 ..standard
             },
         }

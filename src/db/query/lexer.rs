@@ -119,7 +119,7 @@ impl<'a> Lexer<'a> {
             let before = self.take(at);
             let slashes = before.len() - before.trim_end_matches('\\').len();
             self.take(1);
-            if slashes % 2 == 1 {
+            if slashes % 2 == 1 && (escapes || !self.dialect.plain_backslashes) {
                 if !escapes {
                     return self.hide();
                 }
@@ -172,6 +172,9 @@ impl<'a> Lexer<'a> {
         self.take(1);
         let name = self.take_while(|next| next.is_alphanumeric() || next == '_');
         let is_number = name.starts_with(|first: char| first.is_ascii_digit());
+        if is_number && !self.dialect.numbered_dollars {
+            return Token::Literal;
+        }
         if is_number || !self.starts_with("$") {
             let length = 1 + name.len();
             return if name.is_empty() { Token::Mark('$') } else { Token::Parameter(&whole[..length]) };

@@ -62,6 +62,13 @@ fn each_dialect_has_its_own_quotes() {
         "EXEC [dbo].[p] @a = ?",
         "EXEC [dbo].[p]",
     );
+    assert_shown("microsoft.sql_server", "SELECT $12.50, 'C:\\' FROM t", "SELECT ??, ? FROM t", "SELECT t");
+    assert_shown(
+        "sqlite",
+        "SELECT a FROM t WHERE a LIKE ?1 ESCAPE '\\' LIMIT 5",
+        "SELECT a FROM t WHERE a LIKE ?1 ESCAPE ? LIMIT ?",
+        "SELECT t",
+    );
     // nobody knows whether comments nest there
     assert_shown("other_sql", "SELECT a /* /* */ 'x' */ FROM t", "SELECT a ?", "SELECT");
 }
