@@ -9,8 +9,8 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 use crate::{
     components::Components,
     config::{
-        AccessLog, Config, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage,
-        Protocol, ProxyHeaders, RemoteParent, Sampler, SamplingRule, Signal, Source,
+        AccessLog, Config, ConsoleLink, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp,
+        PrometheusPage, Protocol, ProxyHeaders, RemoteParent, Sampler, SamplingRule, Signal, Source,
     },
     environment::BuildInfo,
     health::{Answering, Check, Renderer},
@@ -335,6 +335,22 @@ impl Builder {
     pub fn with_admin_address(self, address: std::net::SocketAddr) -> Self {
         self.change(move |config| {
             config.admin.addr = Some(address);
+            Ok(())
+        })
+    }
+
+    /// A link from each trace on the console to another tool: `{trace_id}`, `{span_id}`, `{start_ms}`, `{end_ms}` and
+    /// `{service}` in the URL are filled in. After those of `TRACEWELL_CONSOLE_LINKS`; only `http://` and `https://`.
+    ///
+    /// ```
+    /// let builder = tracewell::Telemetry::builder()
+    ///     .with_console_link("Jaeger", "http://localhost:16686/trace/{trace_id}");
+    /// # drop(builder);
+    /// ```
+    pub fn with_console_link(self, label: impl Into<String>, url: impl Into<String>) -> Self {
+        let link = ConsoleLink::new(label, url);
+        self.change(move |config| {
+            config.admin.console_store.links.push(link.clone()?);
             Ok(())
         })
     }

@@ -37,6 +37,7 @@
 //! | [`health`] | may traffic come |
 //! | [`environment`] | what runs here, with which settings |
 //! | `admin` | the operator's window (feature `admin`) |
+//! | `console` | recent traces, log records and metrics, kept for the operator's page (feature `admin`) |
 //! | [`shutdown`] | the way out |
 //! | `diagnostics` | our own voice, on stderr |
 //! | `testing` | capture in tests, and an OTLP server with scripted faults (feature `testing`) |
@@ -105,6 +106,8 @@ pub mod environment;
 // (9) the operator's window
 #[cfg(feature = "admin")]
 pub mod admin;
+#[cfg(feature = "admin")]
+mod console;
 
 // (10) the way out
 pub mod shutdown;
@@ -174,6 +177,7 @@ pub mod guide {
     //! | [`cancellation`] | the ways that work ends, and what is cleaned up then |
     //! | [`databases`] | spans and durations of statements, sqlx, any other client |
     //! | [`messages`] | producers, consumers, redelivery |
+    //! | [`console`] | the page at `/`, and the JSON behind it |
     //! | [`operations`] | on call: where to look, each line and metric, alerts |
     //! | [`delivery`] | queues, losses, a collector that is away |
     //! | [`performance`] | what a request costs, and what one pays for what |
@@ -211,6 +215,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/messages.md")]
     pub mod messages {}
+
+    #[doc = include_str!("docs/console.md")]
+    pub mod console {}
 
     #[doc = include_str!("docs/operations.md")]
     pub mod operations {}

@@ -41,6 +41,9 @@ pub(crate) struct Inner {
     stuck: Thresholds,
     #[cfg(feature = "admin")]
     pub(crate) admin: std::sync::Mutex<crate::admin::Servers>,
+    /// Empty when the store is off.
+    #[cfg(feature = "admin")]
+    pub(crate) console: std::sync::OnceLock<crate::console::Console>,
     pub(crate) end: End,
 }
 
@@ -87,6 +90,8 @@ impl Telemetry {
             stuck,
             #[cfg(feature = "admin")]
             admin: std::sync::Mutex::default(),
+            #[cfg(feature = "admin")]
+            console: std::sync::OnceLock::new(),
             end: End::default(),
         };
         Self { inner: Arc::new(inner) }

@@ -16,7 +16,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Endpoint, Window, page, probes, requests, resilience, settings};
+use super::{Endpoint, Window, console, page, probes, requests, resilience, settings};
 use crate::{
     diagnostics,
     pipeline::{SignalReport, Take, openmetrics},
@@ -37,6 +37,7 @@ pub(super) fn router(window: Window) -> Router {
         .route("/healthcheck", get(probes::healthcheck))
         .route("/environment", get(settings::environment))
         .route("/loglevel", get(settings::log_level).put(settings::set_log_level))
+        .merge(console::router())
         .route_layer(middleware::from_fn_with_state(window.clone(), refuse_strangers));
     finish(probes::router().merge(guarded), window)
 }

@@ -33,9 +33,9 @@ pub use self::{
     outputs::{Aggregation, CardinalityLimits, InstrumentType, MetricOutput, Output, ViewConfig},
     source::Source,
     values::{
-        AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, DropPolicy, Endpoint,
-        ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake,
-        ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Sampler,
+        AccessLog, AttributeValue, Component, ComponentKind, Compression, ConsoleLink, Detector, DropPolicy,
+        Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel,
+        Mistake, ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Sampler,
         SamplingRule, Secret, Signal, Temporality, Translation,
     },
     vars::{Variable, table as variables},
@@ -338,8 +338,22 @@ pub struct AdminConfig {
     pub checks_disabled: Vec<String>,
     /// `TRACEWELL_CONSOLE`.
     pub console: bool,
+    /// What the console's store keeps, if it is on.
+    pub console_store: ConsoleConfig,
     /// `TRACEWELL_ADMIN_CANCEL`: whether whoever has the token may cancel requests and tasks.
     pub cancel: bool,
+}
+
+/// The console: its store's bounds, and where its page leads.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ConsoleConfig {
+    /// `TRACEWELL_CONSOLE_MAX_BYTES`.
+    pub max_bytes: usize,
+    /// `TRACEWELL_CONSOLE_MAX_AGE_MS`.
+    pub max_age: Duration,
+    /// `TRACEWELL_CONSOLE_LINKS`.
+    pub links: Vec<ConsoleLink>,
 }
 
 /// The way out.

@@ -32,6 +32,7 @@ mod traces;
 mod transport;
 mod views;
 mod wanted;
+mod watch;
 
 use std::{
     io::IsTerminal as _,
@@ -56,6 +57,8 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 #[cfg(any(feature = "admin", feature = "testing"))]
 pub(crate) use self::exemplars::Take;
+#[cfg(feature = "admin")]
+pub(crate) use self::scrub::Scrub as SpanScrub;
 pub(crate) use self::subscriber::{CHANGES, LogSwitch};
 use self::{
     baggage::CopiedBaggage,
@@ -71,7 +74,7 @@ use self::{
     signal::SignalStatus,
     wanted::Wanted,
 };
-pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views};
+pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views, watch::Watch};
 pub use self::{
     queue::{Account, Loss},
     signal::{SignalReport, SignalState},
@@ -105,6 +108,8 @@ pub(crate) struct Additions {
     pub(crate) readers: Vec<AddReader>,
     /// No line on stdout, whatever the configuration says.
     pub(crate) silent: bool,
+    /// Who sees every span and log record that is emitted, whether or not it is exported.
+    pub(crate) watch: Option<Arc<dyn Watch>>,
 }
 
 /// The running pipeline.
@@ -120,6 +125,7 @@ pub(crate) struct Pipeline {
     )]
     pub(crate) scrape: MetricSource,
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
+    watch: Option<Arc<dyn Watch>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
     /// Span processors of the user's.
@@ -163,6 +169,7 @@ impl Pipeline {
         mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
+        let watch = additions.watch.take().filter(|_| live);
         let sent = |exporters| live && is_sent(exporters);
         let span_queue = sent(&config.traces.exporters).then(|| new_queue::<SpanData>(&config.traces.batch));
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
@@ -186,10 +193,12 @@ impl Pipeline {
         let processors = std::mem::take(&mut additions.span_processors);
         let ids = additions.ids.take();
         let processed = |builder| with_processors(baggage.added_to(builder), processors, ids);
+        let queues = watch::beside(queues, watch.clone());
         let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, processed);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
+        let queues = watch::beside(queues, watch.clone());
         let logger_provider = logs::provider(resource, queues, additions.log_processors, &log_scrub);
 
         let statuses = more.statuses(config, span_queue.as_ref(), &points, log_queue.as_ref());
@@ -212,6 +221,7 @@ impl Pipeline {
             logger_provider,
             scrape: meters.pull,
             log_queue,
+            watch,
             log_processors,
             span_processors,
             added,
@@ -256,7 +266,11 @@ impl Pipeline {
         let records = if self.log_processors {
             logs::Records::Provider
         } else {
-            self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
+            match (&self.watch, self.log_queue.clone()) {
+                (Some(watch), queue) => logs::Records::Watched(Arc::clone(watch), queue),
+                (None, Some(queue)) => logs::Records::Queue(queue),
+                (None, None) => logs::Records::None,
+            }
         };
         let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
             .with_baggage(self.baggage.clone());

@@ -5,6 +5,7 @@ mod component;
 mod endpoint;
 mod headers;
 mod ip_range;
+mod link;
 mod mistake;
 mod rule;
 mod rule_text;
@@ -23,6 +24,7 @@ pub use self::{
     endpoint::Endpoint,
     headers::Headers,
     ip_range::IpRange,
+    link::ConsoleLink,
     mistake::{Mistake, Secret},
     rule::SamplingRule,
     sampler::{ParentSamplers, Sampler},
