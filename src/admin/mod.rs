@@ -14,7 +14,7 @@
 //! | `/metrics` | OpenMetrics with exemplars, or Prometheus text 0.0.4 | refused |
 //! | `/telemetry` | what became of every span, point and record | refused |
 //! | `/console/api/…` | what the console's store keeps, if it is on: recent traces, log records, metrics, and a stream of what is new | refused |
-//! | `/` | the list of these | refused |
+//! | `/`, `/console/…` | the console: a page on all of these, and their list for whoever has no JavaScript | refused |
 //!
 //! Callers from loopback and from `TRACEWELL_ADMIN_ALLOW`, or with `TRACEWELL_ADMIN_TOKEN` as a bearer token, are
 //! trusted. Served on `TRACEWELL_ADMIN_ADDR` by a thread of its own, which answers even when every worker of the service

@@ -180,10 +180,21 @@ pub(super) fn everything(inner: &Inner, reveal: bool) -> Value {
 
 /// The entries of one trace, as `/debug/requests` shows them.
 pub(super) fn of_trace(inner: &Inner, reveal: bool, trace_id: String) -> Value {
-    let filter =
-        Filter { wanted: Wanted { trace_id: Some(trace_id), ..Wanted::default() }, ..Filter::default() };
-    let (snapshot, _) = Eyes { redactor: inner.pipeline.redactor(), reveal }.look(inner, &filter);
-    json!({ "active": snapshot.active, "recent": snapshot.recent })
+    let wanted = Wanted { trace_id: Some(trace_id), ..Wanted::default() };
+    let filter = Filter { wanted, ..Filter::default() };
+    let (Snapshot { active, mut recent, .. }, history) =
+        Eyes { redactor: inner.pipeline.redactor(), reveal }.look(inner, &filter);
+    // what was slow or failed is remembered longer by its route
+    for group in history {
+        let bands = group.latencies.into_iter().flat_map(|band| band.recent);
+        for ended in bands.chain(group.errors).chain(group.given_up) {
+            let is_known = recent.iter().any(|known| known.entry.id == ended.entry.id);
+            if filter.passes(&ended.entry) && !is_known {
+                recent.push(ended);
+            }
+        }
+    }
+    json!({ "active": active, "recent": recent })
 }
 
 fn group(group: &History) -> Value {

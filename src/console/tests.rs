@@ -85,6 +85,26 @@ fn kept(store: &Store, trace: u128) -> Option<usize> {
 }
 
 #[test]
+fn a_trace_is_named_by_what_was_asked_for_and_by_its_caller_only_if_that_is_all() {
+    let mut store = store(MIB);
+    let head = |store: &Store| store.summaries(u64::MAX, 1)[0].name().to_owned();
+    let named = |id, name: &'static str, kind, is_remote| SpanData {
+        name: name.into(),
+        span_kind: kind,
+        parent_span_is_remote: is_remote,
+        ..span(1, id, 10, false)
+    };
+    add(&mut store, named(1, "GET", SpanKind::Client, false));
+    assert_eq!(head(&store), "GET");
+    add(&mut store, named(3, "POST /payments", SpanKind::Server, true));
+    add(&mut store, named(2, "POST /orders", SpanKind::Server, true));
+    assert_eq!(head(&store), "POST /orders", "the first that was served, though its caller is here");
+    let root = SpanData { parent_span_id: SpanId::INVALID, ..named(4, "nightly", SpanKind::Internal, false) };
+    add(&mut store, root);
+    assert_eq!(head(&store), "nightly", "no call at all");
+}
+
+#[test]
 fn a_trace_goes_with_its_records_and_what_comes_for_it_later_is_not_kept() {
     let mut store = store(MIB / 4);
     for slower in 900..905 {

@@ -92,16 +92,20 @@ pub(super) enum Rank {
     Error = 2,
 }
 
-/// How much a span stands for the whole trace: the one without parent, then those with one elsewhere.
+/// How much a span stands for the whole trace: the one without parent, then those with one elsewhere, then a caller in
+/// this process (what it asked for says more: its name has the route).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
     Child,
+    Caller,
     LocalRoot,
     Root,
 }
 
 pub(super) fn standing(span: &SpanData) -> Standing {
+    let calls = matches!(span.span_kind, SpanKind::Client | SpanKind::Producer);
     match (span.parent_span_id == SpanId::INVALID, span.parent_span_is_remote) {
+        (true, _) if calls => Standing::Caller,
         (true, _) => Standing::Root,
         (false, true) => Standing::LocalRoot,
         (false, false) => Standing::Child,
