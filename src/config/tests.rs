@@ -313,7 +313,7 @@ fn each_word_is_known_in_any_case_and_an_unknown_one_falls_back() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "none or gzip; using none"),
         ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd", "none or gzip; using none"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http", "grpc, http/protobuf or http/json; using http/protobuf"),
-        ("TRACEWELL_LOG_FORMAT", "xml", "json or pretty; ignored"),
+        ("TRACEWELL_LOG_FORMAT", "xml", "json, pretty, logfmt or ecs; ignored"),
         ("TRACEWELL_ACCESS_LOG", "on", "off, errors, slow or all; using off"),
         (
             "RUST_LOG",

@@ -59,6 +59,7 @@ mod drain;
 mod entry;
 mod guard;
 mod handle;
+mod held;
 mod history;
 mod id;
 mod interrupted;
@@ -89,6 +90,7 @@ pub(crate) use self::subscriber::CarriedSubscribers;
 pub(crate) use self::{
     attributes::log_attributes,
     current::peek,
+    held::{Held, Holding},
     lines::{MAX_LINES, keeping_log_lines},
     work::Waiting,
 };

@@ -128,6 +128,7 @@ impl Inner {
         self.log_level.end();
         if !self.end.has_begun() {
             self.registry.end_spans();
+            self.registry.fail_logs();
         }
         self.reload.end();
         let now = Instant::now();

@@ -22,7 +22,7 @@ pub use self::{
     sampler::{ParentSamplers, Sampler},
     words::{
         AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
-        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,
+        LogFormat, LogLevel, LogRotation, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,
     },
 };
 
