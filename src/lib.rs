@@ -136,7 +136,7 @@ pub use crate::{
     error::{InitError, ShutdownError},
     init::init,
     loglevel::{LogFilter, LogFilterError},
-    pipeline::{Account, Loss, SignalReport, SignalState, View},
+    pipeline::{Account, LogLines, Loss, SignalReport, SignalState, View},
     reload::{ReloadError, Reloaded},
     runtime::{PollTimes, TimedPolls},
     shutdown::end::ShutdownReport,

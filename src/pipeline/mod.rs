@@ -70,6 +70,7 @@ use self::{
 };
 pub(crate) use self::{metrics::MetricSource, views::Views};
 pub use self::{
+    logs::LogLines,
     queue::{Account, Loss},
     signal::{SignalReport, SignalState},
     views::View,
@@ -77,7 +78,6 @@ pub use self::{
 use crate::{
     components::AddReader,
     config::{Batch, Config, ExemplarFilter, Exporter, LogsConfig, Otlp, Signal},
-    lines::LineCounts,
     redaction::Redactor,
     sampling::SamplerInUse,
 };
@@ -250,8 +250,8 @@ impl Pipeline {
     }
 
     /// What became of the lines of each sink, by its name.
-    pub(crate) fn line_counts(&self) -> impl Iterator<Item = (&str, LineCounts)> {
-        self.logs.line_counts()
+    pub(crate) fn log_lines(&self) -> Vec<LogLines> {
+        self.logs.lines()
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.

@@ -96,6 +96,9 @@ impl LogSwitch {
 
     /// Replaces the filters beside the one of all.
     pub(super) fn set_rules(&self, rules: Rules) {
+        if **self.rules.load() == rules {
+            return;
+        }
         let has_rules = !rules.is_empty();
         self.rules.store(Arc::new(rules));
         self.has_rules.store(has_rules, Ordering::Relaxed);

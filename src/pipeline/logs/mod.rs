@@ -56,7 +56,7 @@ use super::{
 };
 use crate::{
     config::{LogFormat, LogsConfig},
-    lines::{LineCounts, LineWriter},
+    lines::LineWriter,
 };
 
 /// A record with the scope it was made in.
@@ -77,6 +77,22 @@ pub(crate) enum Records {
     Queue(Arc<Queue<ScopedRecord>>),
     /// Through the provider, whose processors are not all ours.
     Provider,
+}
+
+/// What became of the log lines of one sink. Every line that it was given is one of the three.
+///
+/// Lines of stdout and stderr are those of the whole process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogLines {
+    /// `stdout`, `stderr`, or the path of the file.
+    pub sink: String,
+    /// Lines that are written.
+    pub written: u64,
+    /// Lines that are lost: the reader or the disk did not keep up.
+    pub dropped: u64,
+    /// Lines that wait.
+    pub queued: u64,
 }
 
 /// What the layers of a pipeline have in common. Cloning is cheap.
@@ -129,8 +145,8 @@ impl Parts {
     }
 
     /// What became of the lines of each sink.
-    pub(super) fn line_counts(&self) -> impl Iterator<Item = (&str, LineCounts)> {
-        self.outlets.counts()
+    pub(super) fn lines(&self) -> Vec<LogLines> {
+        self.outlets.lines()
     }
 
     /// Tells the numbers of what was counted instead of logged: telemetry ends.

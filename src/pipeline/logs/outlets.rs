@@ -5,7 +5,7 @@ use std::{cell::RefCell, fmt, sync::Arc, time::Instant};
 use opentelemetry::{InstrumentationScope, logs::Logger as _};
 use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger};
 
-use super::{Records, ecs, json, logfmt, pretty};
+use super::{LogLines, Records, ecs, json, logfmt, pretty};
 use crate::{
     config::LogFormat,
     lines::{LineCounts, LineWriter},
@@ -154,8 +154,12 @@ impl Outlets {
     }
 
     /// What became of the lines of each sink.
-    pub(in crate::pipeline) fn counts(&self) -> impl Iterator<Item = (&str, LineCounts)> {
-        self.sinks.iter().map(|sink| (&*sink.name, sink.writer.counts()))
+    pub(super) fn lines(&self) -> Vec<LogLines> {
+        let lines = |sink: &LineSink| {
+            let LineCounts { written, dropped, queued } = sink.writer.counts();
+            LogLines { sink: sink.name.to_string(), written, dropped, queued }
+        };
+        self.sinks.iter().map(lines).collect()
     }
 
     /// Waits until the lines given so far are written, until `deadline` at most.

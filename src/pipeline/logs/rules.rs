@@ -18,7 +18,7 @@ pub(in crate::pipeline) struct Rules {
 }
 
 impl Rules {
-    /// Those of the configuration, for sinks in the order stdout, stderr, files; without stdout if `silent`.
+    /// Those of the configuration, for sinks in the order stdout, stderr, files; without stdout and stderr if `silent`.
     ///
     /// # Errors
     /// The sentence that says which filter cannot be read.
