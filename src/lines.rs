@@ -33,6 +33,8 @@ struct State {
     buffer: Vec<u8>,
     /// Lines in the hands of the thread.
     writing: u64,
+    /// It has some, or still has to say what became of them.
+    busy: bool,
     waiting: bool,
     written: u64,
     queued: u64,
@@ -41,6 +43,8 @@ struct State {
     refused: u64,
     /// A flush wants another attempt now.
     urgent: bool,
+    /// What is refused now is lost.
+    ending: bool,
     /// The last handle is gone.
     closed: bool,
     /// No thread could be started.
@@ -74,8 +78,8 @@ pub(crate) trait Sink: Send + 'static {
     /// So many lines are lost since the last call. Not called while the sink takes nothing.
     fn lost(&mut self, lines: u64);
 
-    /// The end: so many lines are lost since the last call, because the sink took nothing.
-    fn ended(&mut self, lines: u64) {
+    /// The end: so many lines are lost since the last call, because the sink takes nothing.
+    fn gave_up(&mut self, lines: u64) {
         self.lost(lines);
     }
 }
@@ -148,11 +152,13 @@ impl LineWriter {
         }
     }
 
-    /// Waits until everything given so far is written, until `deadline` at most, or until the sink has refused it once more.
-    pub(crate) fn flush(&self, deadline: Instant) {
+    /// Waits until everything given so far is written, until `deadline` at most, or until the sink has refused it once more;
+    /// at the `last` flush that is lost.
+    pub(crate) fn flush(&self, deadline: Instant, last: bool) {
         let mut state = self.lock();
         let refused = state.refused;
-        while !state.is_idle() && state.refused == refused {
+        state.ending = last;
+        while !state.is_idle() && (last || state.refused == refused) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -191,7 +197,7 @@ impl Drop for Handle {
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.broken || (self.writing == 0 && self.buffer.is_empty())
+        self.broken || (!self.busy && self.buffer.is_empty())
     }
 }
 
@@ -214,6 +220,7 @@ impl Shared {
         state.urgent = false;
         std::mem::swap(batch, &mut state.buffer);
         state.writing = std::mem::take(&mut state.queued);
+        state.busy = true;
         true
     }
 
@@ -240,47 +247,35 @@ fn write_lines(shared: &Shared, mut sink: impl Sink) {
             let mut state = shared.lock();
             let lines = match taken {
                 Taken::All | Taken::None => state.writing,
-                Taken::First(bytes) => batch[..bytes].iter().filter(|byte| **byte == b'\n').count() as u64,
+                Taken::First(bytes) => batch.drain(..bytes).filter(|byte| *byte == b'\n').count() as u64,
             };
-            state.writing -= lines.min(state.writing);
-            let again = match taken {
-                Taken::None => {
-                    state.dropped += lines;
-                    false
-                }
-                Taken::All => {
-                    state.written += lines;
-                    false
-                }
-                Taken::First(bytes) => {
-                    state.written += lines;
-                    batch.drain(..bytes);
-                    state.refused += 1;
-                    true
-                }
-            };
-            let last = again && state.closed;
-            if last {
-                state.dropped += std::mem::take(&mut state.writing) + std::mem::take(&mut state.queued);
-                state.buffer.clear();
-            }
-            let since = state.dropped - told;
-            shared.idle.notify_all();
-            drop(state);
-            if last {
-                return sink.ended(since);
-            }
-            if again {
+            state.writing = state.writing.saturating_sub(lines);
+            *if taken == Taken::None { &mut state.dropped } else { &mut state.written } += lines;
+            let refused = matches!(taken, Taken::First(_));
+            let give_up = refused && (state.closed || state.ending);
+            state.refused += u64::from(refused);
+            if refused && !give_up {
+                shared.idle.notify_all();
+                drop(state);
                 shared.wait_for_another_attempt();
                 continue;
             }
-            if since > 0 {
-                told += since;
-                sink.lost(since);
+            if give_up {
+                state.dropped += std::mem::take(&mut state.writing) + std::mem::take(&mut state.queued);
+                state.buffer.clear();
+            }
+            let lost = state.dropped - std::mem::replace(&mut told, state.dropped);
+            drop(state);
+            match lost {
+                0 => {}
+                lost if give_up => sink.gave_up(lost),
+                lost => sink.lost(lost),
             }
             break;
         }
         batch.clear();
+        shared.lock().busy = false;
+        shared.idle.notify_all();
     }
 }
 
@@ -320,7 +315,7 @@ mod tests {
         for _ in 0..given {
             let _ = open.send(());
         }
-        lines.flush(Instant::now() + Duration::from_secs(30));
+        lines.flush(Instant::now() + Duration::from_secs(30), false);
         let counts = lines.counts();
         assert_eq!(counts.written + counts.dropped, given);
         assert_eq!(output.lock().unwrap().len() as u64, counts.written * line.len() as u64);

@@ -315,12 +315,13 @@ impl Pipeline {
     }
 
     /// Waits until the lines given so far are on stdout, on stderr and in files, blocking its thread until `deadline` at most.
-    pub(crate) fn flush_lines_blocking(&self, deadline: Instant) {
-        self.logs.flush_lines(deadline);
+    /// What a file refuses at the `last` flush is lost.
+    pub(crate) fn flush_lines_blocking(&self, deadline: Instant, last: bool) {
+        self.logs.flush_lines(deadline, last);
         crate::diagnostics::flush(deadline);
     }
 
-    /// The same without blocking anybody.
+    /// The last flush of lines without blocking anybody.
     pub(crate) async fn flush_lines(&self, deadline: Instant) {
         if self.logs.is_idle() && crate::diagnostics::is_idle() {
             return;
@@ -328,7 +329,7 @@ impl Pipeline {
         let logs = self.logs.clone();
         let (done, flushed) = tokio::sync::oneshot::channel();
         let waiting = std::thread::Builder::new().name("tracewell-lines".into()).spawn(move || {
-            logs.flush_lines(deadline);
+            logs.flush_lines(deadline, true);
             crate::diagnostics::flush(deadline);
             // whoever waited may have gone
             let _ = done.send(());

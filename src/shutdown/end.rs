@@ -153,7 +153,7 @@ impl Inner {
         // after a shutdown whose future was dropped this waits for what is left of it
         self.pipeline.flush_blocking(begun.deadline, true);
         let report = self.finish_end(&begun);
-        self.pipeline.flush_lines_blocking(begun.deadline.max(Instant::now() + LINES));
+        self.pipeline.flush_lines_blocking(begun.deadline.max(Instant::now() + LINES), true);
         report
     }
 }
@@ -164,7 +164,7 @@ impl Drop for Telemetry {
         let report = self.inner().end_blocking();
         if first && !report.is_complete() {
             diagnostics::warn("shutdown", format_args!("{}", ShutdownError { report }));
-            self.inner().pipeline.flush_lines_blocking(Instant::now() + LINES);
+            self.inner().pipeline.flush_lines_blocking(Instant::now() + LINES, true);
         }
     }
 }

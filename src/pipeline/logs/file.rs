@@ -222,7 +222,7 @@ impl Sink for RotatingFile {
         diagnostics::warn("log file", format_args!("log file {path}: {lines} lines were lost"));
     }
 
-    fn ended(&mut self, lines: u64) {
+    fn gave_up(&mut self, lines: u64) {
         let path = self.path.display();
         diagnostics::say(
             Severity::Warn,

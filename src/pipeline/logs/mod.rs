@@ -156,9 +156,10 @@ impl Parts {
         }
     }
 
-    /// Waits until the lines given so far are written, until `deadline` at most.
-    pub(super) fn flush_lines(&self, deadline: Instant) {
-        self.outlets.flush(deadline);
+    /// Waits until the lines given so far are written, until `deadline` at most; what a file refuses at the `last` flush is
+    /// lost.
+    pub(super) fn flush_lines(&self, deadline: Instant, last: bool) {
+        self.outlets.flush(deadline, last);
     }
 
     /// Whether [`flush_lines`](Self::flush_lines) has nothing to wait for.

@@ -162,10 +162,11 @@ impl Outlets {
         self.sinks.iter().map(lines).collect()
     }
 
-    /// Waits until the lines given so far are written, until `deadline` at most.
-    pub(in crate::pipeline) fn flush(&self, deadline: Instant) {
+    /// Waits until the lines given so far are written, until `deadline` at most; what a file refuses at the `last` flush is
+    /// lost.
+    pub(in crate::pipeline) fn flush(&self, deadline: Instant, last: bool) {
         for sink in &self.sinks {
-            sink.writer.flush(deadline);
+            sink.writer.flush(deadline, last);
         }
     }
 
