@@ -176,11 +176,7 @@ impl LineWriter {
 
     pub(crate) fn counts(&self) -> LineCounts {
         let state = self.lock();
-        LineCounts {
-            written: state.written,
-            dropped: state.dropped,
-            queued: state.queued + state.writing,
-        }
+        LineCounts { written: state.written, dropped: state.dropped, queued: state.queued + state.writing }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

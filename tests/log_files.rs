@@ -220,8 +220,7 @@ fn what_a_full_disk_and_a_folder_that_is_gone_do_not_take_waits() {
     fs::create_dir(folder.join("logs")).unwrap();
     // a disk that is always full
     std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-    let mut service =
-        child("what_a_full_disk_and_a_folder_that_is_gone_do_not_take_waits", &path);
+    let mut service = child("what_a_full_disk_and_a_folder_that_is_gone_do_not_take_waits", &path);
     ask(&mut service, 100);
     let mut stderr = service.stderr.take().unwrap();
     let (heard, said) = mpsc::channel();

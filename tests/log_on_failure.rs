@@ -152,7 +152,8 @@ async fn whatever_ends_it_a_failed_request_has_its_debug_with_its_own_times_and_
         // what was kept back comes after what was logged at once
         assert_eq!(of(end), [&*said, &*step, &*step, &*step]);
     }
-    let expected = ["said", "step", "step", "step", "logged", "and then"].map(|what| format!("error: {what}"));
+    let expected =
+        ["said", "step", "step", "step", "logged", "and then"].map(|what| format!("error: {what}"));
     assert_eq!(of("error"), expected, "an error has before it what led to it, and the rest at once");
 
     for end in ["status", "panic", "cancelled", "aborted", "error"] {

@@ -144,9 +144,12 @@ impl LogFile {
 /// # Errors
 /// The sentence that says what is wrong and what is accepted.
 pub(crate) fn levels(directives: &str) -> Result<Targets, String> {
-    let spans = directives.contains(['[', '{']);
-    directives.parse().ok().filter(|_| !spans).ok_or_else(|| {
-        format!("log filter {directives:?}; accepted are levels by target such as info,my_crate=debug, or off")
+    let part =
+        |char: char| char.is_alphanumeric() || matches!(char, '_' | ':' | '-' | '.' | '/' | '=' | ',' | ' ');
+    directives.parse().ok().filter(|_| directives.chars().all(part)).ok_or_else(|| {
+        format!(
+            "log filter {directives:?}; accepted are levels by target such as info,my_crate=debug, or off"
+        )
     })
 }
 

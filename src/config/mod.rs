@@ -37,9 +37,9 @@ pub use self::{
     source::Source,
     values::{
         AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, DropPolicy, Endpoint,
-        ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel, LogRotation, Mistake,
-        ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, Sampler, Secret, Signal,
-        Temporality, Translation,
+        ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel, LogRotation,
+        Mistake, ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, Sampler, Secret,
+        Signal, Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };

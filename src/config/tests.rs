@@ -841,7 +841,7 @@ fn a_planted_secret_is_shown_nowhere() {
     }
 }
 
-/// Settings that are plain text to be shown: names, attributes, a log filter.
+/// Settings that are plain text to be shown: names, attributes, a log filter, a path.
 const SHOWS_ITS_VALUE: &[&str] = &[
     "OTEL_SERVICE_NAME",
     "OTEL_RESOURCE_ATTRIBUTES",
@@ -849,6 +849,7 @@ const SHOWS_ITS_VALUE: &[&str] = &[
     "TRACEWELL_REDACT_NAMES",
     "TRACEWELL_REDACT_EXCEPT",
     "RUST_LOG",
+    "TRACEWELL_LOG_FILE",
 ];
 
 #[test]

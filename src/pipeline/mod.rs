@@ -68,13 +68,13 @@ use self::{
     signal::SignalStatus,
     wanted::Wanted,
 };
-pub(crate) use self::{metrics::MetricSource, views::Views};
 pub use self::{
     logs::LogLines,
     queue::{Account, Loss},
     signal::{SignalReport, SignalState},
     views::View,
 };
+pub(crate) use self::{metrics::MetricSource, views::Views};
 use crate::{
     components::AddReader,
     config::{Batch, Config, ExemplarFilter, Exporter, LogsConfig, Otlp, Signal},

@@ -22,7 +22,8 @@ pub use self::{
     sampler::{ParentSamplers, Sampler},
     words::{
         AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
-        LogFormat, LogLevel, LogRotation, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,
+        LogFormat, LogLevel, LogRotation, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality,
+        Translation,
     },
 };
 

@@ -68,7 +68,8 @@ impl std::error::Error for Raw<'_> {}
 fn by_event(fields: &[&[u8]]) {
     let field = |at: usize| fields.get(at).copied().unwrap_or_default();
     let provider = SdkLoggerProvider::builder().build();
-    let (config, _) = crate::config::Config::resolve(&crate::config::Source::from_pairs::<String, String>([]));
+    let (config, _) =
+        crate::config::Config::resolve(&crate::config::Source::from_pairs::<String, String>([]));
     let none = super::super::baggage::CopiedBaggage::default();
     let resource = opentelemetry_sdk::Resource::builder_empty().build();
     let parts = Parts::new(&config.logs, &provider, Records::None, (scrub(), none), &resource, true);

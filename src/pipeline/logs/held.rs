@@ -142,7 +142,9 @@ fn size(record: &SdkLogRecord) -> usize {
     let beyond = record.attributes_iter().count().saturating_sub(INLINE);
     let attributes: usize =
         record.attributes_iter().map(|(key, value)| key.as_str().len() + value_size(value)).sum();
-    own + beyond * size_of::<(opentelemetry::Key, AnyValue)>() + attributes + record.body().map_or(0, value_size)
+    own + beyond * size_of::<(opentelemetry::Key, AnyValue)>()
+        + attributes
+        + record.body().map_or(0, value_size)
 }
 
 fn value_size(value: &AnyValue) -> usize {

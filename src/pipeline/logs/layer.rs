@@ -16,12 +16,7 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher::WeakDisp
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{
-    Parts, brief,
-    fields::Fields,
-    held,
-    outlets::Ways,
-};
+use super::{Parts, brief, fields::Fields, held, outlets::Ways};
 use crate::{
     diagnostics::Listener,
     pipeline::subscriber::LogSwitch,

@@ -29,11 +29,8 @@ pub(super) fn write_line(record: &SdkLogRecord, request: Option<&Current>, out: 
     if let Some(context) = record.trace_context() {
         let flags = context.trace_flags.unwrap_or_default().to_u8();
         // writing to a String cannot fail
-        let _ = write!(
-            out,
-            " trace_id={} span_id={} trace_flags={flags:02x}",
-            context.trace_id, context.span_id
-        );
+        let _ =
+            write!(out, " trace_id={} span_id={} trace_flags={flags:02x}", context.trace_id, context.span_id);
     }
     for (key, value) in record.attributes_iter() {
         out.push(' ');

@@ -40,7 +40,6 @@ use opentelemetry_sdk::{
 };
 
 pub(crate) use self::layer::is_transport;
-pub(super) use self::{layer::LogLayer, rules::Rules};
 use self::{
     file::RotatingFile,
     held::Bounds,
@@ -48,6 +47,7 @@ use self::{
     quiet::Quiet,
     span_fields::SpanFields,
 };
+pub(super) use self::{layer::LogLayer, rules::Rules};
 use super::{
     baggage::CopiedBaggage,
     otlp::{Batched, Lane},

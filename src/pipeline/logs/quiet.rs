@@ -64,7 +64,10 @@ struct Place {
 
 impl fmt::Debug for Quiet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Quiet").field("window", &self.window).field("rate", &self.rate).finish_non_exhaustive()
+        f.debug_struct("Quiet")
+            .field("window", &self.window)
+            .field("rate", &self.rate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,7 +91,8 @@ impl Quiet {
     /// and a completion record is one of each request.
     pub(super) fn is_beyond_rate(self: &Arc<Self>, metadata: &Metadata<'_>, ways: Ways) -> bool {
         let Some(rate) = self.rate.filter(|_| !is_own(metadata.target())) else { return false };
-        let key = self.hasher.hash_one((metadata.target(), metadata.file(), metadata.line(), metadata.level()));
+        let key =
+            self.hasher.hash_one((metadata.target(), metadata.file(), metadata.line(), metadata.level()));
         let now = Instant::now();
         let mut state = self.lock();
         if state.places.get(&key).is_some_and(|place| place.until <= now) {
@@ -278,8 +282,7 @@ trait Extract<T> {
 
 impl<T> Extract<T> for HashMap<u64, T> {
     fn extract(&mut self, wanted: impl Fn(&T) -> bool) -> impl Iterator<Item = T> {
-        let keys: Vec<u64> =
-            self.iter().filter(|(_, value)| wanted(value)).map(|(key, _)| *key).collect();
+        let keys: Vec<u64> = self.iter().filter(|(_, value)| wanted(value)).map(|(key, _)| *key).collect();
         keys.into_iter().filter_map(|key| self.remove(&key))
     }
 }

@@ -50,7 +50,9 @@ impl SpanFields {
     ) where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let Some(span) = context.span(id).filter(|span| self.any_of(span.metadata().fields())) else { return };
+        let Some(span) = context.span(id).filter(|span| self.any_of(span.metadata().fields())) else {
+            return;
+        };
         let mut values = logger.create_log_record();
         record(&mut Allowed { names: self, fields: Fields::new(&mut values, scrub) });
         let mut extensions = span.extensions_mut();
