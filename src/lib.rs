@@ -173,6 +173,9 @@ pub mod guide {
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
 
+    #[doc = include_str!("docs/logs.md")]
+    pub mod logs {}
+
     #[doc = include_str!("docs/migration.md")]
     pub mod migration {}
 }

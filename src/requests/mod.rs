@@ -45,6 +45,9 @@
 //! [`Registry::history`] has the last ten entries of each latency, by route and by name of tasks, and [`Registry::find`]
 //! one entry in full, with its last log lines where [`Registry::keep_log_lines`] asks for them: what `/debug/requests` shows.
 //!
+//! With `TRACEWELL_LOG_ON_FAILURE`, log events below the filter are kept with the entry and logged only if it fails:
+//! [`Current::fail_log`].
+//!
 //! # What hangs, and what must stop
 //!
 //! [`watch`] flags, logs and counts entries older than a threshold. [`Registry::cancel`] asks one entry to stop, if its

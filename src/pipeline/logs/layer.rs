@@ -196,6 +196,7 @@ impl LogLayer {
         }
     }
 
+    #[inline]
     fn put(&self, record: SdkLogRecord, ways: Ways) {
         let outlets = &self.parts.outlets;
         let request = if outlets.sinks.is_empty() { None } else { requests::current() };

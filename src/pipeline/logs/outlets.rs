@@ -96,6 +96,7 @@ impl Outlets {
         if matches!(self.records, Records::None) { nowhere.and(Ways::RECORDS) } else { nowhere }
     }
 
+    #[inline]
     pub(super) fn put(&self, record: SdkLogRecord, ways: Ways, request: Option<&Current>) {
         if !self.sinks.is_empty() {
             self.print(&record, ways, request);
