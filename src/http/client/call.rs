@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     error::Error,
     fmt,
+    net::SocketAddr,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -39,6 +40,7 @@ pub(super) struct Call {
     target: Target,
     template: Option<&'static str>,
     answer: Option<(StatusCode, Version)>,
+    peer: Option<SocketAddr>,
     waiting: Option<Waiting>,
     ended: bool,
 }
@@ -116,6 +118,7 @@ impl Call {
             target,
             template,
             answer: None,
+            peer: None,
             waiting,
             ended: false,
         };
@@ -129,6 +132,7 @@ impl Call {
     /// The headers are there: the call ends here when nothing follows, and moves into the body otherwise.
     pub(super) fn answered<B: http_body::Body>(mut self, response: Response<B>) -> Response<CallBody<B>> {
         self.answer = Some((response.status(), response.version()));
+        self.peer = peer(response.extensions());
         if response.status().is_informational() || response.body().is_end_stream() {
             self.delivered();
             return response.map(CallBody::unobserved);
@@ -161,8 +165,9 @@ impl Call {
 
         let span = self.context.span();
         if span.is_recording() {
-            let mut attributes: Vec<KeyValue> = Vec::with_capacity(4);
+            let mut attributes: Vec<KeyValue> = Vec::with_capacity(6);
             semconv_client::end(answer, ending, &mut attributes);
+            semconv_client::peer(self.peer, &mut attributes);
             span.set_attributes(attributes);
             if semconv_client::error_type(answer.map(|(status, _)| status), ending).is_some() {
                 span.set_status(Status::error(""));
@@ -181,6 +186,18 @@ impl Drop for Call {
         };
         self.end(ending);
     }
+}
+
+/// Who answered, if the client says so: hyper-util's does, and reqwest, which is built on it.
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc", feature = "reqwest"))]
+fn peer(extensions: &http::Extensions) -> Option<SocketAddr> {
+    extensions.get::<hyper_util::client::legacy::connect::HttpInfo>().map(|info| info.remote_addr())
+}
+
+/// Without hyper-util's client nobody says so.
+#[cfg(not(any(feature = "otlp-http", feature = "otlp-grpc", feature = "reqwest")))]
+fn peer(_: &http::Extensions) -> Option<SocketAddr> {
+    None
 }
 
 /// The span of this call, and the baggage: that of the code around it, which may have added to its request's.
