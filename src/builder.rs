@@ -1,5 +1,7 @@
 //! What a program wants of its telemetry, said in code: it wins over the environment.
 
+mod logs;
+
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, Value};
@@ -220,7 +222,7 @@ impl Builder {
         })
     }
 
-    /// How lines on stdout look.
+    /// How lines on stdout and stderr look.
     pub fn with_log_format(self, format: LogFormat) -> Self {
         self.change(move |config| {
             config.logs.format = Some(format);
@@ -449,7 +451,7 @@ impl Builder {
         self
     }
 
-    /// Whether lines are written to stdout; `true` unless said otherwise.
+    /// Whether lines are written to stdout, and to stderr where they are wanted; `true` unless said otherwise.
     pub fn with_stdout(mut self, lines: bool) -> Self {
         self.additions.silent = !lines;
         self

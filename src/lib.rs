@@ -146,7 +146,7 @@ pub use crate::{
     error::{InitError, ShutdownError},
     init::init,
     loglevel::{LogFilter, LogFilterError},
-    pipeline::{Account, Loss, SignalReport, SignalState, View},
+    pipeline::{Account, LogLines, Loss, SignalReport, SignalState, View},
     reload::{ReloadError, Reloaded},
     runtime::{PollTimes, TimedPolls},
     shutdown::end::ShutdownReport,
@@ -173,6 +173,7 @@ pub mod guide {
     //! | [`configuration`] | every variable |
     //! | [`configuration_file`] | OpenTelemetry's declarative file |
     //! | [`sampling`] | which traces are kept: ratio, rules, limits per second |
+    //! | [`logs`] | layouts, files, what is kept of a failed request |
     //! | [`correlation`] | where trace ids come from, and where they get lost |
     //! | [`cancellation`] | the ways that work ends, and what is cleaned up then |
     //! | [`databases`] | spans and durations of statements, sqlx, any other client |
@@ -202,6 +203,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/sampling.md")]
     pub mod sampling {}
+
+    #[doc = include_str!("docs/logs.md")]
+    pub mod logs {}
 
     #[doc = include_str!("docs/correlation.md")]
     pub mod correlation {}

@@ -13,7 +13,7 @@ use crate::{
     health::{Check, Health, Verdict, startup::StartupPhase},
     http::{ClientLayer, ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
-    pipeline::{Pipeline, SignalReport, SignalState},
+    pipeline::{LogLines, Pipeline, SignalReport, SignalState},
     reload::Reload,
     requests::{DrainReport, Registry, Thresholds},
     shutdown::end::End,
@@ -137,6 +137,12 @@ impl Telemetry {
     #[must_use]
     pub fn status(&self) -> [SignalReport; 3] {
         self.inner.pipeline.reports()
+    }
+
+    /// What became of the log lines of each sink: stdout, stderr and files, as far as there are lines for them.
+    #[must_use]
+    pub fn log_lines(&self) -> Vec<LogLines> {
+        self.inner.pipeline.log_lines()
     }
 
     /// Whether the service is ready, and how to say so.
