@@ -30,6 +30,8 @@
 //! | [`http`] | a request comes in, a call goes out |
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
+//! | [`db`] | a database is asked |
+//! | [`messaging`] | a broker carries messages |
 //! | [`resilience`] | calls fail: deadline, retry, breaker, bulkhead, timeout, fallback |
 //! | `runtime` | the process and its tokio runtime as metrics |
 //! | [`health`] | may traffic come |
@@ -50,6 +52,7 @@
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
 //! | `reqwest` | `http::ClientMiddleware` and `resilience::PolicyMiddleware` for `reqwest` |
+//! | `sqlx` | `db::sqlx`: pools, transactions and executors of `sqlx`, observed |
 //! | `testing` | capture of telemetry in tests, a test OTLP server |
 //! | `cli` | the program `tracewell`: `tracewell config check`, `tracewell config print` |
 //! | `full` | all of them |
@@ -83,7 +86,11 @@ pub mod http;
 pub mod requests;
 pub mod tasks;
 
-// (5b) calls fail
+// (5b) what is behind the service
+pub mod db;
+pub mod messaging;
+
+// (5c) calls fail
 pub mod resilience;
 
 // (6) the process and its runtime as metrics
@@ -162,8 +169,11 @@ pub mod guide {
     //! | [`migration`] | from hand-wired OpenTelemetry and from other crates |
     //! | [`configuration`] | every variable |
     //! | [`configuration_file`] | OpenTelemetry's declarative file |
+    //! | [`sampling`] | which traces are kept: ratio, rules, limits per second |
     //! | [`correlation`] | where trace ids come from, and where they get lost |
     //! | [`cancellation`] | the ways that work ends, and what is cleaned up then |
+    //! | [`databases`] | spans and durations of statements, sqlx, any other client |
+    //! | [`messages`] | producers, consumers, redelivery |
     //! | [`operations`] | on call: where to look, each line and metric, alerts |
     //! | [`delivery`] | queues, losses, a collector that is away |
     //! | [`performance`] | what a request costs, and what one pays for what |
@@ -173,8 +183,8 @@ pub mod guide {
     //! | [`stability`] | versions, minimum Rust, platforms |
     //! | [`dependencies`] | what each is for |
 
-    #[doc = include_str!("docs/testing.md")]
     #[cfg(feature = "testing")]
+    #[doc = include_str!("docs/testing.md")]
     pub mod testing {}
 
     #[doc = include_str!("docs/migration.md")]
@@ -186,11 +196,21 @@ pub mod guide {
     #[doc = include_str!("docs/configuration_file.md")]
     pub mod configuration_file {}
 
+    #[doc = include_str!("docs/sampling.md")]
+    pub mod sampling {}
+
     #[doc = include_str!("docs/correlation.md")]
     pub mod correlation {}
 
     #[doc = include_str!("docs/cancellation.md")]
     pub mod cancellation {}
+
+    #[cfg(feature = "sqlx")]
+    #[doc = include_str!("docs/databases.md")]
+    pub mod databases {}
+
+    #[doc = include_str!("docs/messages.md")]
+    pub mod messages {}
 
     #[doc = include_str!("docs/operations.md")]
     pub mod operations {}

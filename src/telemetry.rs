@@ -235,7 +235,8 @@ impl Telemetry {
         self.inner.pipeline.meter_provider.clone()
     }
 
-    /// The tracer provider of this telemetry. After `install` it is the global one.
+    /// The tracer provider of this telemetry. After `install` the global one is made of it: its spans say too, from their
+    /// start on, that their trace ids are random.
     #[must_use]
     pub fn tracer_provider(&self) -> &opentelemetry_sdk::trace::SdkTracerProvider {
         &self.inner.pipeline.tracer_provider
@@ -282,9 +283,14 @@ impl Telemetry {
         report
     }
 
-    fn http_settings(&self) -> Settings {
+    pub(crate) fn http_settings(&self) -> Settings {
         let pipeline = &self.inner.pipeline;
-        Settings::new(&self.inner.config, pipeline.redactor(), pipeline.predictable_sampler())
+        Settings::new(
+            &self.inner.config,
+            pipeline.redactor(),
+            pipeline.sampler.in_use(),
+            pipeline.sees_dropped_spans(),
+        )
     }
 
     /// A client layer that records into this telemetry, whether or not it is the installed one.

@@ -21,6 +21,7 @@ pub(crate) mod openmetrics;
 mod otlp;
 mod propagation;
 mod queue;
+mod random_flag;
 mod sampler;
 mod scrub;
 mod self_metrics;
@@ -64,6 +65,7 @@ use self::{
     metrics::PointAccount,
     more::More,
     queue::Queue,
+    random_flag::FlaggedProvider,
     sampler::SamplerSwitch,
     scrub::Scrub,
     signal::SignalStatus,
@@ -80,7 +82,6 @@ use crate::{
     config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
     lines::LineWriter,
     redaction::Redactor,
-    sampling::SamplerInUse,
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
@@ -180,7 +181,7 @@ impl Pipeline {
         let added = log_processors || added_readers || span_processors;
         let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let more = More::new(config, meters.more);
-        let sampler = SamplerSwitch::new(&config.traces.sampler);
+        let sampler = SamplerSwitch::new(&config.traces.effective_sampler());
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let processors = std::mem::take(&mut additions.span_processors);
         let ids = additions.ids.take();
@@ -231,9 +232,14 @@ impl Pipeline {
         &self.log_scrub.redactor
     }
 
-    /// The sampler in use, where attributes of spans that it drops are seen by nobody.
-    pub(crate) fn predictable_sampler(&self) -> Option<SamplerInUse> {
-        (!self.span_processors).then(|| self.sampler.in_use())
+    /// The tracer provider for whoever uses OpenTelemetry's API: its spans say that ids made here are random.
+    pub(crate) fn flagged_tracer_provider(&self) -> FlaggedProvider {
+        FlaggedProvider(self.tracer_provider.clone())
+    }
+
+    /// Whether spans are seen by more than the exporter: by processors of the program's own, as they start.
+    pub(crate) fn sees_dropped_spans(&self) -> bool {
+        self.span_processors
     }
 
     /// The propagator of the configuration; it works even when the SDK is disabled.

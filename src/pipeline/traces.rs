@@ -17,6 +17,7 @@ use opentelemetry_sdk::{
 use super::{
     otlp::{Batched, Lane},
     queue::{Item, Queue},
+    random_flag::{FlaggedSpan, FlaggedTracer, flag_root},
     sampler::SamplerSwitch,
     scrub::Scrub,
 };
@@ -62,9 +63,10 @@ struct QueueProcessor(Arc<Queue<SpanData>>);
 impl SpanProcessor for QueueProcessor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
         // a span that is only recorded is for processors in the process
         if span.span_context.is_sampled() {
+            flag_root(&mut span);
             self.0.push(span);
         }
     }
@@ -83,18 +85,18 @@ impl SpanProcessor for QueueProcessor {
 /// A `tracing` span has no start time, no kind, no dynamic name and only scalar fields known at compile time. The layers
 /// of this crate put these into a [`SpanSeed`] for the one span they are about to start.
 #[derive(Debug, Clone)]
-pub(crate) struct SeededTracer(SdkTracer);
+pub(crate) struct SeededTracer(FlaggedTracer);
 
 impl SeededTracer {
     pub(crate) fn new(tracer: SdkTracer) -> Self {
-        Self(tracer)
+        Self(FlaggedTracer(tracer))
     }
 }
 
 impl Tracer for SeededTracer {
-    type Span = Span;
+    type Span = FlaggedSpan;
 
-    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Span {
+    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> FlaggedSpan {
         if let Some(seed) = SpanSeed::take() {
             seed.plant(&mut builder);
         }

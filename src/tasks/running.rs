@@ -17,7 +17,10 @@ use super::{
     span::{self, Origin, TaskSpan},
     state::State,
 };
-use crate::requests::{self, Current, EndDetails, NewEntry, Outcome};
+use crate::{
+    messaging::semconv::Ending,
+    requests::{self, Current, EndDetails, NewEntry, Outcome},
+};
 
 /// A task that is running: an entry of the registry, a span, and the promise that its end is recorded exactly once.
 ///
@@ -32,6 +35,7 @@ pub struct Running {
     entry: Option<requests::Guard>,
     handle: Current,
     span: TaskSpan,
+    message: Option<Vec<KeyValue>>,
     started: Instant,
     started_at: SystemTime,
 }
@@ -56,6 +60,8 @@ pub(super) struct Start {
     pub(super) span_name: String,
     pub(super) kind: SpanKind,
     pub(super) attributes: Vec<KeyValue>,
+    /// A message's processing: the point of its metric.
+    pub(super) message: Option<Vec<KeyValue>>,
     pub(super) origin: Origin,
     pub(super) cancellable: bool,
     /// The broker says that this is not the first delivery.
@@ -87,6 +93,7 @@ impl Running {
             entry: Some(entry),
             handle,
             span,
+            message: start.message,
             started,
             started_at,
         };
@@ -158,6 +165,14 @@ impl Running {
                 self.tasks.of_metrics(&self.handle),
             );
             instruments.add_active(self.named.name(), -1);
+            if let Some(point) = self.message.take() {
+                let ending = match (error, end) {
+                    (Some(kind), _) => Ending::Failed(kind),
+                    (None, End::Cancelled) => Ending::Cancelled,
+                    (None, _) => Ending::Completed,
+                };
+                self.tasks.messages().record_process(point, ending, duration);
+            }
         }
         let mut attributes = semconv::end(state, error);
         if self.handle.has_more_to_say() {

@@ -246,6 +246,22 @@ impl Capture {
         &self.inner.telemetry
     }
 
+    /// The meter provider of this capture, for what takes one: `Tasks::new`, `Database::with_meter_provider`.
+    ///
+    /// ```
+    /// use tracewell::db::Database;
+    ///
+    /// let capture = tracewell::testing::Capture::new();
+    /// let shop = Database::new("postgresql").with_meter_provider(capture.meter_provider());
+    /// # drop(shop);
+    /// ```
+    #[must_use]
+    pub fn meter_provider(
+        &self,
+    ) -> impl opentelemetry::metrics::MeterProvider + Clone + fmt::Debug + Send + Sync + use<> {
+        self.inner.telemetry.meter_provider()
+    }
+
     /// The requests and tasks that are active in this capture.
     ///
     /// ```

@@ -6,11 +6,16 @@ mod endpoint;
 mod headers;
 mod ip_range;
 mod mistake;
+mod rule;
+mod rule_text;
 mod sampler;
 mod words;
 
 pub(crate) use self::attribute::matches;
 pub(super) use self::mistake::{redacted, shortened};
+pub(crate) use self::rule::{Condition, ParentKind};
+pub(super) use self::rule::{parent_kind, span_kind};
+pub(super) use self::rule_text::sampling_rules;
 pub(super) use self::words::Word;
 pub use self::{
     attribute::{AttributeValue, Patterns},
@@ -19,10 +24,12 @@ pub use self::{
     headers::Headers,
     ip_range::IpRange,
     mistake::{Mistake, Secret},
+    rule::SamplingRule,
     sampler::{ParentSamplers, Sampler},
     words::{
         AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
-        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,
+        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Signal, Temporality,
+        Translation,
     },
 };
 

@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::reader::{Parsed, bad, because, partly, quoted};
 use crate::config::{
-    Detector, Exporter, Headers, IpRange, Propagator, Sampler, Secret, Signal,
-    values::{Word, percent_decoded},
+    Detector, Exporter, Headers, IpRange, Propagator, Sampler, SamplingRule, Secret, Signal,
+    values::{self, Word, percent_decoded},
 };
 
 /// The specification's range for integers; a duration within it can be added to any clock reading.
@@ -98,6 +98,11 @@ pub(super) fn sampler(text: &str) -> Parsed<Sampler> {
         _ => return Err(bad()),
     };
     Ok(if lower.starts_with("parentbased_") { Sampler::parent_based(root) } else { root })
+}
+
+/// One that cannot be read and none is used: what it was to decide would be decided by those after it.
+pub(super) fn sampling_rules(text: &str) -> Parsed<Vec<SamplingRule>> {
+    values::sampling_rules(text).map_err(because)
 }
 
 pub(super) fn exporters(text: &str, signal: Signal) -> Parsed<Vec<Exporter>> {

@@ -189,6 +189,11 @@ table! {
     STRICT = var("TRACEWELL_STRICT", "false", BOOL, "true: a mistake in the configuration is an error of init");
     LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json or pretty", "how log lines look on stdout");
     ACCESS_LOG = var("TRACEWELL_ACCESS_LOG", "off", "off, errors, slow or all", "which finished requests get a completion record");
+    SAMPLING_RULES = var("TRACEWELL_SAMPLING_RULES", "",
+        "a list of rules such as drop path=/health, keep header.x-debug, 10% route=/orders, 5/s method=GET",
+        "which traces are kept, before the sampler is asked: the first rule that holds decides");
+    SAMPLING_REMOTE_PARENT = var("TRACEWELL_SAMPLING_REMOTE_PARENT", "follow", "follow or ignore",
+        "ignore: rules and sampler decide about the traces of callers too, whatever their callers decided");
     TRACES_DROP = var("TRACEWELL_TRACES_DROP", "newest", "newest or oldest",
         "which span is dropped when the queue is full: the one that comes or the one that waits longest; errors and slow ones are kept first");
     LOGS_DROP = var("TRACEWELL_LOGS_DROP", "newest", "newest or oldest",
