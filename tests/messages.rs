@@ -376,6 +376,10 @@ fn the_example_tells_each_message_from_its_deliveries() {
     assert_eq!(written.span_id(), by("1", 1).span_id());
     let exemplars = collector.exemplars("messaging.process.duration");
     assert!(exemplars.iter().any(|exemplar| exemplar.span_id() == by("1", 1).span_id()), "{exemplars:?}");
+    assert_each_counted_once(&collector);
+}
+
+fn assert_each_counted_once(collector: &Collector) {
     let metrics = collector.metrics();
     let retried = metrics.iter().rfind(|metric| metric.name() == "tracewell.tasks").unwrap();
     let Some(proto::metrics::v1::metric::Data::Sum(sum)) = &retried.metric.data else {

@@ -120,44 +120,48 @@ fn every_operation_has_its_span_and_its_duration() {
         let again = sqlx::query(add).bind("Grace").execute(pool).await;
         assert!(again.is_err_and(|error| error.into_database_error().is_some()));
         pool.prepare("SELECT 1").await.unwrap();
-
-        let insert = shop.capture.spans().into_iter().find(|span| span.name() == "INSERT users").unwrap();
-        let attributes = insert.attributes();
-        let folder = shop.server.folder().display().to_string();
-        for (key, value) in [
-            ("db.system.name", "postgresql"),
-            ("db.namespace", "postgres"),
-            ("db.query.summary", "INSERT users"),
-            ("db.query.text", "INSERT INTO users VALUES (?, ?), (?, $1)"),
-            ("server.address", &folder),
-        ] {
-            assert_eq!(attributes.str(key), Some(value), "{key}");
-        }
-        assert_eq!(attributes.get("server.port"), None, "the usual one");
-        let failed = shop.capture.spans().into_iter().rfind(|span| span.name() == "INSERT users").unwrap();
-        assert!(failed.is_error());
-        for key in ["db.response.status_code", "error.type"] {
-            assert_eq!(failed.attributes().str(key), Some("23505"), "{key}");
-        }
-        let spans = shop.capture.spans();
-        let selects: Vec<_> = spans.iter().filter(|span| span.name() == "SELECT users").collect();
-        assert_eq!(selects[0].attributes().i64("db.response.returned_rows"), Some(1));
-        assert_eq!(selects[1].attributes().i64("db.response.returned_rows"), Some(0));
-        assert!(!selects[1].is_error(), "no row is an answer too");
-        assert_eq!(shop.span("SELECT").attributes().i64("db.response.returned_rows"), Some(5));
-        shop.span("PREPARE SELECT");
-
-        let duration = shop.capture.metric("db.client.operation.duration").unwrap();
-        let point = duration.point(&[("error.type", "23505")]).unwrap();
-        assert_eq!(point.attributes().str("db.query.summary"), Some("INSERT users"));
-        let exemplar = &point.exemplars()[0];
-        assert_eq!(
-            (exemplar.trace_id().as_str(), exemplar.span_id().as_str()),
-            (failed.trace_id(), failed.span_id())
-        );
-        assert_eq!(exemplar.value(), failed.duration().as_secs_f64(), "one reading of the clock");
+        assert_recorded(&shop);
         shop.assert_settled();
     });
+}
+
+/// What the operations of the test above left.
+fn assert_recorded(shop: &Shop) {
+    let insert = shop.capture.spans().into_iter().find(|span| span.name() == "INSERT users").unwrap();
+    let attributes = insert.attributes();
+    let folder = shop.server.folder().display().to_string();
+    for (key, value) in [
+        ("db.system.name", "postgresql"),
+        ("db.namespace", "postgres"),
+        ("db.query.summary", "INSERT users"),
+        ("db.query.text", "INSERT INTO users VALUES (?, ?), (?, $1)"),
+        ("server.address", &folder),
+    ] {
+        assert_eq!(attributes.str(key), Some(value), "{key}");
+    }
+    assert_eq!(attributes.get("server.port"), None, "the usual one");
+    let failed = shop.capture.spans().into_iter().rfind(|span| span.name() == "INSERT users").unwrap();
+    assert!(failed.is_error());
+    for key in ["db.response.status_code", "error.type"] {
+        assert_eq!(failed.attributes().str(key), Some("23505"), "{key}");
+    }
+    let spans = shop.capture.spans();
+    let selects: Vec<_> = spans.iter().filter(|span| span.name() == "SELECT users").collect();
+    assert_eq!(selects[0].attributes().i64("db.response.returned_rows"), Some(1));
+    assert_eq!(selects[1].attributes().i64("db.response.returned_rows"), Some(0));
+    assert!(!selects[1].is_error(), "no row is an answer too");
+    assert_eq!(shop.span("SELECT").attributes().i64("db.response.returned_rows"), Some(5));
+    shop.span("PREPARE SELECT");
+
+    let duration = shop.capture.metric("db.client.operation.duration").unwrap();
+    let point = duration.point(&[("error.type", "23505")]).unwrap();
+    assert_eq!(point.attributes().str("db.query.summary"), Some("INSERT users"));
+    let exemplar = &point.exemplars()[0];
+    assert_eq!(
+        (exemplar.trace_id().as_str(), exemplar.span_id().as_str()),
+        (failed.trace_id(), failed.span_id())
+    );
+    assert_eq!(exemplar.value(), failed.duration().as_secs_f64(), "one reading of the clock");
 }
 
 #[test]
