@@ -5,7 +5,6 @@ mod logs;
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, Value};
-use opentelemetry_sdk::{logs::LogProcessor, trace::SpanProcessor};
 use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
@@ -376,18 +375,6 @@ impl Builder {
     /// A view: which metric an instrument's measurements become.
     pub fn with_view(mut self, view: View) -> Self {
         self.additions.views.push(view);
-        self
-    }
-
-    /// A span processor beside the exporter's queue.
-    pub fn with_span_processor(mut self, processor: impl SpanProcessor + 'static) -> Self {
-        self.additions.span_processors.push(Box::new(processor));
-        self
-    }
-
-    /// A log processor before the exporter's queue: it may change records. Records then take the SDK's longer way.
-    pub fn with_log_processor(mut self, processor: impl LogProcessor + 'static) -> Self {
-        self.additions.log_processors.push(Box::new(processor));
         self
     }
 

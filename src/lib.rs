@@ -65,8 +65,9 @@
 //!
 //! # Stability
 //!
-//! No type of an `opentelemetry` crate below 1.0 is needed on the paved road. Where one appears (processors, meter
-//! providers, attribute values) it is of the version re-exported as [`otel`], and follows that crate's versions.
+//! No type of an `opentelemetry` crate is needed on the paved road. Where one of its API appears (attribute values, ids, meter
+//! providers) it is of the version re-exported in [`otel`]; the SDK's types appear in that module alone, which is outside
+//! of the promise.
 
 // (1) what the operator wants
 pub mod config;
@@ -130,6 +131,7 @@ mod components;
 mod error;
 mod init;
 mod loglevel;
+pub mod otel;
 mod panic;
 mod reload;
 mod telemetry;
@@ -152,13 +154,6 @@ pub use crate::{
     shutdown::end::ShutdownReport,
     telemetry::Telemetry,
 };
-
-/// The versions of the OpenTelemetry crates this crate is built on, for whoever must name their types.
-pub mod otel {
-    pub use opentelemetry as api;
-    pub use opentelemetry_sdk as sdk;
-    pub use tracing_opentelemetry as bridge;
-}
 
 const OPENTELEMETRY_VERSION: &str = "0.33.1";
 
