@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Settings that change while the service runs.
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 11] = [
     "RUST_LOG",
     "TRACEWELL_LOG_STDOUT",
     "TRACEWELL_LOG_FILE_FILTER",
@@ -26,6 +26,8 @@ const LIVE: [&str; 9] = [
     "TRACEWELL_LOG_SAMPLED",
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
+    "TRACEWELL_SAMPLING_RULES",
+    "TRACEWELL_SAMPLING_REMOTE_PARENT",
     "TRACEWELL_REDACT_NAMES",
     "TRACEWELL_REDACT_EXCEPT",
 ];
@@ -140,10 +142,14 @@ impl Inner {
         let differing = config::differences(&state.config, &wanted);
         let (changed, at_restart) = differing.into_iter().partition(|name| LIVE.contains(name));
         let mut used = Config::clone(&state.config);
-        if used.traces.sampler != wanted.traces.sampler {
-            self.pipeline.sampler.set(&wanted.traces.sampler);
-            used.traces.sampler = wanted.traces.sampler;
+        let sampler = wanted.traces.effective_sampler();
+        // what has not changed goes on counting where it was
+        if used.traces.effective_sampler() != sampler {
+            self.pipeline.sampler.set(&sampler);
         }
+        used.traces.sampler = wanted.traces.sampler;
+        used.traces.sampling_rules = wanted.traces.sampling_rules;
+        used.traces.remote_parent = wanted.traces.remote_parent;
         if used.redaction != wanted.redaction {
             self.pipeline.redactor().follow(&redactor(&reload.redactor, &wanted.redaction));
             used.redaction = wanted.redaction;
@@ -199,7 +205,8 @@ impl Inner {
 
 impl Telemetry {
     /// Reads the configuration again: variables, and the configuration file. The log filter, those of stdout, of
-    /// the file, on failure and of sampled traces, the sampler and what is redacted change at once; what else has changed is in [`Reloaded::at_restart`]. What is set in code still wins.
+    /// the file, on failure and of sampled traces, the sampler and rules of sampling, and what is redacted change at once;
+    /// what else has changed is in [`Reloaded::at_restart`]. What is set in code still wins.
     /// One line on stderr says what came of it. Blocks for the reading of a file.
     ///
     /// `TRACEWELL_CONFIG_RELOAD_MS` and `TRACEWELL_CONFIG_RELOAD_SIGHUP` do it without a call.

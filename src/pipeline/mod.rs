@@ -21,6 +21,7 @@ pub(crate) mod openmetrics;
 mod otlp;
 mod propagation;
 mod queue;
+mod random_flag;
 mod sampler;
 mod scrub;
 mod self_metrics;
@@ -31,6 +32,7 @@ mod traces;
 mod transport;
 mod views;
 mod wanted;
+mod watch;
 
 use std::{
     sync::Arc,
@@ -54,6 +56,8 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 #[cfg(any(feature = "admin", feature = "testing"))]
 pub(crate) use self::exemplars::Take;
+#[cfg(feature = "admin")]
+pub(crate) use self::scrub::Scrub as SpanScrub;
 pub(crate) use self::subscriber::{CHANGES, LogSwitch};
 use self::{
     baggage::CopiedBaggage,
@@ -63,6 +67,7 @@ use self::{
     metrics::PointAccount,
     more::More,
     queue::Queue,
+    random_flag::FlaggedProvider,
     sampler::SamplerSwitch,
     scrub::Scrub,
     signal::SignalStatus,
@@ -74,22 +79,26 @@ pub use self::{
     signal::{SignalReport, SignalState},
     views::View,
 };
-pub(crate) use self::{metrics::MetricSource, views::Views};
+pub(crate) use self::{metrics::MetricSource, views::Views, watch::Watch};
 use crate::{
     components::AddReader,
     config::{Batch, Config, ExemplarFilter, Exporter, LogsConfig, Otlp, Signal},
     redaction::Redactor,
-    sampling::SamplerInUse,
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 const USER_AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33.1");
 
+/// Gives the tracer provider an id generator.
+pub(crate) type SetIds = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
+
 /// What a program adds to the pipeline in code.
 #[derive(Default)]
 pub(crate) struct Additions {
     pub(crate) span_processors: Vec<Box<dyn SpanProcessor>>,
+    /// Who makes the ids of spans; random ones otherwise, and always in a service.
+    pub(crate) ids: Option<SetIds>,
     pub(crate) log_processors: Vec<Box<dyn LogProcessor>>,
     pub(crate) views: Vec<View>,
     /// What must not be seen.
@@ -98,6 +107,8 @@ pub(crate) struct Additions {
     pub(crate) readers: Vec<AddReader>,
     /// No line on stdout and stderr, whatever the configuration says.
     pub(crate) silent: bool,
+    /// Who sees every span and log record that is emitted, whether or not it is exported.
+    pub(crate) watch: Option<Arc<dyn Watch>>,
 }
 
 /// The running pipeline.
@@ -133,7 +144,12 @@ pub(crate) struct Pipeline {
 fn with_processors(
     builder: TracerProviderBuilder,
     added: Vec<Box<dyn SpanProcessor>>,
+    ids: Option<SetIds>,
 ) -> TracerProviderBuilder {
+    let builder = match ids {
+        Some(ids) => ids(builder),
+        None => builder,
+    };
     added.into_iter().fold(builder, |builder, added| builder.with_span_processor(Added(added)))
 }
 
@@ -148,6 +164,7 @@ impl Pipeline {
         mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
+        let watch = additions.watch.take().filter(|_| live);
         let rules = Rules::new(&config.logs, additions.silent).map_err(|problem| vec![problem])?;
         let sent = |exporters| live && is_sent(exporters);
         let span_queue = sent(&config.traces.exporters).then(|| new_queue::<SpanData>(&config.traces.batch));
@@ -167,14 +184,17 @@ impl Pipeline {
         let added = log_processors || added_readers || span_processors;
         let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let more = More::new(config, meters.more);
-        let sampler = SamplerSwitch::new(&config.traces.sampler);
+        let sampler = SamplerSwitch::new(&config.traces.effective_sampler());
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let processors = std::mem::take(&mut additions.span_processors);
-        let processed = |builder| with_processors(baggage.added_to(builder), processors);
+        let ids = additions.ids.take();
+        let processed = |builder| with_processors(baggage.added_to(builder), processors, ids);
+        let queues = watch::beside(queues, watch.clone());
         let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, processed);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
+        let queues = watch::beside(queues, watch.clone());
         let logger_provider = logs::provider(resource, queues, additions.log_processors, &log_scrub);
 
         let statuses = more.statuses(config, span_queue.as_ref(), &points, log_queue.as_ref());
@@ -193,7 +213,11 @@ impl Pipeline {
         let records = if log_processors {
             logs::Records::Provider
         } else {
-            log_queue.map_or(logs::Records::None, logs::Records::Queue)
+            match (watch, log_queue) {
+                (Some(watch), queue) => logs::Records::Watched(watch, queue),
+                (None, Some(queue)) => logs::Records::Queue(queue),
+                (None, None) => logs::Records::None,
+            }
         };
         let (from, silent) = ((log_scrub, baggage), additions.silent);
         let logs = Parts::new(&config.logs, &logger_provider, records, from, resource, silent);
@@ -220,9 +244,14 @@ impl Pipeline {
         &self.logs.scrub().redactor
     }
 
-    /// The sampler in use, where attributes of spans that it drops are seen by nobody.
-    pub(crate) fn predictable_sampler(&self) -> Option<SamplerInUse> {
-        (!self.span_processors).then(|| self.sampler.in_use())
+    /// The tracer provider for whoever uses OpenTelemetry's API: its spans say that ids made here are random.
+    pub(crate) fn flagged_tracer_provider(&self) -> FlaggedProvider {
+        FlaggedProvider(self.tracer_provider.clone())
+    }
+
+    /// Whether spans are seen by more than the exporter: by processors of the program's own, as they start.
+    pub(crate) fn sees_dropped_spans(&self) -> bool {
+        self.span_processors
     }
 
     /// The propagator of the configuration; it works even when the SDK is disabled.
