@@ -16,7 +16,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 use tracewell::{
     Telemetry,
-    requests::Registry,
+    requests::{self, Current, EndDetails, NewEntry, Outcome, Registry},
     testing::{Collector, LogRecord},
 };
 use tracing::instrument::WithSubscriber as _;
@@ -178,6 +178,43 @@ async fn whatever_ends_it_a_failed_request_has_its_debug_with_its_own_times_and_
         assert_eq!(line["trace_id"], said.trace_id(), "{end}: the line and the record agree");
         assert_eq!(line["request"]["route"], "/{end}", "{end}: the line names its request");
     }
+}
+
+#[tokio::test]
+async fn a_failure_is_one_at_its_headers_and_when_the_program_says_so_for_tasks_too() {
+    let service = Service::new(&[]);
+    let hangs = async || {
+        tracing::debug!("headers: step");
+        let body = Body::from_stream(futures_util::stream::pending::<Result<&str, std::io::Error>>());
+        Response::builder().status(503).body(body).unwrap()
+    };
+    let app = Router::new().route("/", get(hangs)).layer(service.telemetry.server_layer());
+    let request = Request::get("/").body(Body::empty()).unwrap();
+    let response = app.oneshot(request).with_subscriber(service.dispatch.clone()).await.unwrap();
+    eventually("a body that never ends", || messages(&service.lines.read(), "headers").len() == 1);
+
+    let registry = Registry::new(10);
+    tracing::dispatcher::with_default(&service.dispatch, || {
+        let task = |work: &dyn Fn(&Current), outcome| {
+            let guard = registry.start(NewEntry::task("job"));
+            {
+                let _inside = requests::enter(guard.handle());
+                work(guard.handle());
+            }
+            guard.end(outcome, EndDetails::new(Duration::ZERO));
+        };
+        task(&|_| tracing::debug!("task: failed"), Outcome::Failed);
+        task(&|_| tracing::debug!("task: went well"), Outcome::Completed);
+        let said = |task: &Current| {
+            tracing::debug!("task: said so");
+            task.fail_log();
+            tracing::debug!("task: and then");
+        };
+        task(&said, Outcome::Completed);
+    });
+    drop(response);
+    let (_, lines) = service.end().await;
+    assert_eq!(messages(&lines, "task"), ["task: failed", "task: said so", "task: and then"]);
 }
 
 #[tokio::test]

@@ -106,7 +106,12 @@ impl RotatingFile {
     /// Forgets a file that was renamed or removed by others: what is written to it nobody would read.
     fn follow_path(&mut self) {
         let Some(open) = &self.open else { return };
-        if fs::metadata(&self.path).map_or(true, |now| id(&now) != open.id) {
+        let is_another = match fs::metadata(&self.path) {
+            Ok(now) => id(&now) != open.id,
+            // what cannot be looked at may still be written
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_another {
             self.open = None;
         }
     }
