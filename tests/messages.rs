@@ -7,6 +7,7 @@
 
 mod common {
     pub(crate) mod nats;
+    #[expect(dead_code, reason = "others ask over HTTP, too")]
     pub(crate) mod program;
 }
 
@@ -15,7 +16,7 @@ use std::{collections::HashMap, time::Duration};
 use async_nats::{
     HeaderMap,
     jetstream::{
-        self, AckKind, Message,
+        AckKind, Message,
         consumer::{PullConsumer, pull},
         context::{Context, ContextBuilder},
         message::PublishMessage,

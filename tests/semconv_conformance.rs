@@ -21,10 +21,9 @@ use tracewell::testing::{
     },
 };
 
-#[path = "common/backends.rs"]
-mod backends;
-#[path = "common/storefront.rs"]
-mod storefront;
+#[expect(dead_code, reason = "others ask over it, too")]
+#[path = "common/program.rs"]
+mod program;
 
 /// The module, and the version of the conventions inside of it.
 const MODULE: &str = "go.opentelemetry.io/otel@v1.47.0";
@@ -73,7 +72,9 @@ impl Conventions {
                 kind = found.to_owned();
             } else if let Some((_, name)) = line.split_once("= attribute.Key(\"") {
                 self.attributes.insert(name.trim_end_matches("\")").to_owned(), kind.clone());
-            } else if let Some((function, rest)) = line.trim().split_once("(\"").filter(|_| line.contains("\"+key")) {
+            } else if let Some((function, rest)) =
+                line.trim().split_once("(\"").filter(|_| line.contains("\"+key"))
+            {
                 let kind = match function {
                     "return attribute.StringSlice" => "string[]",
                     "return attribute.String" => "string",
@@ -89,7 +90,8 @@ impl Conventions {
         let lines: Vec<&str> = text.lines().collect();
         for pair in lines.windows(2) {
             let value = || pair[1].trim().trim_start_matches("return ").trim_matches('"').to_owned();
-            if let Some(name) = pair[0].strip_prefix("type ").and_then(|rest| rest.strip_suffix(" struct {")) {
+            if let Some(name) = pair[0].strip_prefix("type ").and_then(|rest| rest.strip_suffix(" struct {"))
+            {
                 kinds.insert(name, pair[1].trim().trim_start_matches("metric.").to_owned());
             } else if let Some(name) = of_method(pair[0], "Name") {
                 names.insert(name, value());
@@ -104,7 +106,9 @@ impl Conventions {
     }
 
     fn type_of(&self, name: &str) -> Option<&str> {
-        let family = || self.families.iter().find(|(family, _)| name.starts_with(family.as_str())).map(|(_, kind)| kind);
+        let family = || {
+            self.families.iter().find(|(family, _)| name.starts_with(family.as_str())).map(|(_, kind)| kind)
+        };
         self.attributes.get(name).or_else(family).map(String::as_str)
     }
 }
@@ -150,7 +154,9 @@ impl<'a> Findings<'a> {
 
     /// Whether there is a reason for this name, or for the family it belongs to.
     fn is_excepted(&mut self, name: &str) -> bool {
-        let fits = |known: &str| known == name || known.strip_suffix('*').is_some_and(|family| name.starts_with(family));
+        let fits = |known: &str| {
+            known == name || known.strip_suffix('*').is_some_and(|family| name.starts_with(family))
+        };
         match self.exceptions.iter_mut().find(|(known, _)| fits(known)) {
             Some((_, used)) => {
                 *used = true;
@@ -171,7 +177,8 @@ impl<'a> Findings<'a> {
                 }
                 Some(expected) if fits(expected, value) => {}
                 Some(expected) => {
-                    self.found.insert(format!("{place}: attribute {name} is {value:?}, not of type {expected}"));
+                    self.found
+                        .insert(format!("{place}: attribute {name} is {value:?}, not of type {expected}"));
                 }
             }
         }
@@ -201,7 +208,8 @@ impl<'a> Findings<'a> {
             Some((expected, expected_unit)) => {
                 let of_kind = expected.trim_start_matches("Int64").trim_start_matches("Float64");
                 if of_kind.trim_start_matches("Observable") != kind || unit != expected_unit {
-                    let wrong = format!("metric {name}: {kind} in {unit:?}, not {expected} in {expected_unit:?}");
+                    let wrong =
+                        format!("metric {name}: {kind} in {unit:?}, not {expected} in {expected_unit:?}");
                     self.found.insert(wrong);
                 }
             }
@@ -232,7 +240,14 @@ fn fits(expected: &str, value: Option<&Value>) -> bool {
 async fn drive(shop: &str) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let get = |path: &str| client.get(format!("{shop}{path}")).send();
-    for path in ["/products", "/products/7?token=x", "/products/999", "/slow?ms=20", "/stream?chunks=2&ms=5", "/spawn?n=2"] {
+    for path in [
+        "/products",
+        "/products/7?token=x",
+        "/products/999",
+        "/slow?ms=20",
+        "/stream?chunks=2&ms=5",
+        "/spawn?n=2",
+    ] {
         get(path).await.unwrap().bytes().await.unwrap();
     }
     // the connection of a handler that panicked is closed
@@ -241,10 +256,14 @@ async fn drive(shop: &str) {
         let request = client.post(format!("{shop}/orders")).header("x-fail", fail.to_string());
         request.header("content-type", "application/json").body(body).send()
     };
-    for (fail, body) in [(0, r#"{"product":1,"quantity":2}"#), (1, r#"{"product":1,"quantity":2}"#), (0, "{")] {
+    for (fail, body) in [(0, r#"{"product":1,"quantity":2}"#), (1, r#"{"product":1,"quantity":2}"#), (0, "{")]
+    {
         order(fail, body).await.unwrap().bytes().await.unwrap();
     }
-    let login = client.post(format!("{shop}/login")).header("content-type", "application/json").body(r#"{"user":"a"}"#);
+    let login = client
+        .post(format!("{shop}/login"))
+        .header("content-type", "application/json")
+        .body(r#"{"user":"a"}"#);
     login.send().await.unwrap().bytes().await.unwrap();
     // left in the middle
     let left = client.get(format!("{shop}/slow?ms=20000")).timeout(Duration::from_millis(50)).send().await;
@@ -262,11 +281,15 @@ async fn what_the_storefront_sends_is_what_the_conventions_name() {
         }
     };
     let conventions = Conventions::read(&folder);
-    assert!(conventions.attributes.len() > 500 && conventions.metrics.len() > 100, "the module looks different");
+    assert!(
+        conventions.attributes.len() > 500 && conventions.metrics.len() > 100,
+        "the module looks different"
+    );
     let exceptions = include_str!("semconv/exceptions.txt");
     let mut findings = Findings::new(&conventions, exceptions);
     check(&sent_by_storefront().await, &mut findings);
-    let unused: Vec<&str> = findings.exceptions.iter().filter(|(_, used)| !**used).map(|(name, _)| *name).collect();
+    let unused: Vec<&str> =
+        findings.exceptions.iter().filter(|(_, used)| !**used).map(|(name, _)| *name).collect();
     assert!(findings.found.is_empty(), "{}", findings.found.into_iter().collect::<Vec<_>>().join("\n"));
     assert!(unused.is_empty(), "exceptions that nothing needs: {unused:?}");
 }
@@ -274,24 +297,32 @@ async fn what_the_storefront_sends_is_what_the_conventions_name() {
 async fn sent_by_storefront() -> Collector {
     let collector = Collector::start();
     let endpoint = collector.endpoint();
-    let mut shop = storefront::Storefront::start(
-        "semconv",
+    let shop = program::Program::start_with(
+        "storefront",
+        &["--visitors", "0"],
         &[
+            ("STOREFRONT_ADDR", "127.0.0.1:0"),
+            ("PAYMENTS_ADDR", "127.0.0.1:0"),
+            ("TRACEWELL_ADMIN_ADDR", "127.0.0.1:0"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("TRACEWELL_ACCESS_LOG", "all"),
             ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.version=1.2.3"),
         ],
     );
-    let address = shop.shop.clone();
-    drive(&address).await;
-    let status = tokio::task::spawn_blocking(move || shop.terminate()).await.unwrap();
-    assert!(status.success(), "{status}");
+    drive(&format!("http://{}", shop.address("storefront "))).await;
+    tokio::task::spawn_blocking(move || shop.stop()).await.unwrap();
     collector
 }
 
 fn check(collector: &Collector, findings: &mut Findings<'_>) {
     let (spans, logs, metrics) = (collector.spans(), collector.logs(), collector.metrics());
-    assert!(spans.len() > 20 && logs.len() > 10 && metrics.len() > 20, "{} {} {}", spans.len(), logs.len(), metrics.len());
+    assert!(
+        spans.len() > 20 && logs.len() > 10 && metrics.len() > 20,
+        "{} {} {}",
+        spans.len(),
+        logs.len(),
+        metrics.len()
+    );
     findings.attributes("resource", spans[0].resource().0);
     for span in &spans {
         let place = format!("span {}", span.name());
@@ -301,7 +332,9 @@ fn check(collector: &Collector, findings: &mut Findings<'_>) {
             findings.attributes(&format!("{place}, event {}", event.name), &event.attributes);
         }
         for (kind, required) in REQUIRED_OF_SPANS {
-            if span.span.kind == kind as i32 && attributes.iter().any(|attribute| attribute.key == required[0]) {
+            if span.span.kind == kind as i32
+                && attributes.iter().any(|attribute| attribute.key == required[0])
+            {
                 findings.required(&place, required, attributes);
             }
         }
@@ -313,7 +346,10 @@ fn check(collector: &Collector, findings: &mut Findings<'_>) {
         let Some(data) = &metric.metric.data else { continue };
         findings.metric(metric.name(), &metric.metric.unit, data);
         let place = format!("metric {}", metric.name());
-        let required = REQUIRED_OF_METRICS.iter().find(|(name, _)| *name == metric.name()).map(|(_, required)| *required);
+        let required = REQUIRED_OF_METRICS
+            .iter()
+            .find(|(name, _)| *name == metric.name())
+            .map(|(_, required)| *required);
         for attributes in points(data) {
             findings.attributes(&place, attributes);
             findings.required(&place, required.unwrap_or_default(), attributes);
