@@ -13,7 +13,7 @@ use tracing_subscriber::{Layer as _, Registry as TracingRegistry, layer::Subscri
 
 use crate::{
     builder::{Builder, TracingLayer},
-    config::{self, Config, Explanation, Mistake, Source},
+    config::{self, Config, Explanation, Mistake, Sampler, Source},
     diagnostics::{self, Severity},
     environment::Environment,
     error::InitError,
@@ -47,6 +47,7 @@ impl Builder {
     pub fn build(self) -> Result<Telemetry, InitError> {
         let (telemetry, mistakes, _) = self.start()?;
         show(&mistakes);
+        say_sampler(&telemetry.inner().config);
         Ok(telemetry)
     }
 
@@ -82,6 +83,7 @@ impl Builder {
             );
         }
         show(&mistakes);
+        say_sampler(&telemetry.inner().config);
         Ok(telemetry)
     }
 
@@ -168,13 +170,12 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
-    let pipeline = &inner.pipeline;
-    http::configure(http::Settings::new(&inner.config, pipeline.redactor(), pipeline.predictable_sampler()));
+    http::configure(telemetry.http_settings());
     crate::tasks::configure(&inner.config.requests);
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {
         opentelemetry::global::set_meter_provider(inner.pipeline.meter_provider.clone());
-        opentelemetry::global::set_tracer_provider(inner.pipeline.tracer_provider.clone());
+        opentelemetry::global::set_tracer_provider(inner.pipeline.flagged_tracer_provider());
     }
     if tracing_log::LogTracer::builder().with_max_level(log::LevelFilter::Trace).init().is_err() {
         diagnostics::say(
@@ -208,6 +209,15 @@ fn log_level() -> log::LevelFilter {
         LevelFilter::INFO => log::LevelFilter::Info,
         LevelFilter::DEBUG => log::LevelFilter::Debug,
         LevelFilter::TRACE => log::LevelFilter::Trace,
+    }
+}
+
+/// What is not there in the end was not kept at the beginning: where somebody has chosen what is kept, one line says what
+/// came of it.
+fn say_sampler(config: &Config) {
+    let sampler = config.traces.effective_sampler();
+    if !config.disabled && sampler != Sampler::parent_based(Sampler::AlwaysOn) {
+        diagnostics::say(Severity::Info, format_args!("sampler in use: {sampler}"));
     }
 }
 

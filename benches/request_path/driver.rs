@@ -337,12 +337,17 @@ fn times(rows: &[Row]) -> Result<Vec<f64>, Failure> {
 
 /// Instructions of a whole process.
 fn instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
-    collected(&child(callgrind()?, "count", row, requests)?)
+    collected(&child(callgrind(row.flags)?, "count", row, requests)?)
 }
 
-fn callgrind() -> Result<Command, Failure> {
+fn callgrind(flags: Flags) -> Result<Command, Failure> {
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe()?);
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    if flags.console {
+        // of the thread that serves alone: what the store's thread does is behind a queue, and comes when it comes
+        command.arg("--toggle-collect=*Running::drive*");
+    }
+    command.arg(std::env::current_exe()?);
     Ok(command)
 }
 
@@ -367,7 +372,7 @@ fn exporting(rows: &[Row]) -> Result<(), Failure> {
     };
     let exported = |row: &Row| {
         let sent = per_item(&|requests| {
-            let mut command = callgrind()?;
+            let mut command = callgrind(service::DEFAULT)?;
             let words = ["export", row.stack.name, &requests.to_string()].map(str::to_owned);
             command.args(words).args(row.flags.words()).arg(collector.endpoint());
             collected(&output(command, row.what)?)
@@ -378,7 +383,7 @@ fn exporting(rows: &[Row]) -> Result<(), Failure> {
     let log = exported(own(false)?)? - span;
     let points = |endpoint: Option<String>| {
         per_item(&|series| {
-            let mut command = callgrind()?;
+            let mut command = callgrind(service::DEFAULT)?;
             command.args(["points", &series.to_string()]).args(&endpoint);
             collected(&output(command, "points")?)
         })

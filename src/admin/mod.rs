@@ -64,6 +64,7 @@
 //! # fn app(telemetry: &tracewell::Telemetry) -> Router {
 //! Router::new()
 //!     .route("/users/{id}", get(|| async { "a user" }))
+//!     // a router with a state of its own is given it here: .with_state(state)
 //!     .merge(admin::probes(telemetry))
 //!     .route_service("/environment", admin::service(telemetry, admin::Endpoint::Environment))
 //!     .layer(ServerLayer::new().with_unobserved(admin::is_own_path))

@@ -216,7 +216,7 @@ impl Health {
         self.ask(None, &[]).await
     }
 
-    /// Asks the checks of one group, as [`report`](Self::report) does.
+    /// Asks the checks of one group, as [`report`](Self::report) does; cancel safe as that.
     ///
     /// # Panics
     /// Outside of a tokio runtime with timers.
@@ -242,7 +242,7 @@ impl Health {
     }
 
     pub(crate) async fn ask(&self, group: Option<&str>, exclude: &[String]) -> Report {
-        let deadline = Instant::now() + LONGEST;
+        let deadline = tokio::time::Instant::now() + LONGEST;
         let wanted = self.wanted(group, exclude);
         let service = self.runtime();
         // all are begun before one is waited for
