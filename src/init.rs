@@ -111,6 +111,8 @@ impl Builder {
         additions.redactor = reload::redactor(&in_code, &config.redaction);
         let explanation = Explanation::new(&source, &resolved, &config, &mistakes, &additions.redactor);
         let resource = resource::resource(&config.resource, &self.identity, &source, &additions.redactor);
+        #[cfg(feature = "admin")]
+        let console = watched(&config, &mut additions)?;
         let pipeline = Pipeline::start(&config, &resource, additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
         let environment = Environment::new(source.clone(), self.build_info);
@@ -129,10 +131,29 @@ impl Builder {
             telemetry.health().render_with(renderer);
         }
         #[cfg(feature = "admin")]
+        if let Some(console) = console {
+            let inner = telemetry.inner();
+            let (metrics, interval) = (inner.pipeline.scrape.clone(), inner.config.metrics.interval);
+            console.read_metrics(metrics, interval).map_err(|problem| InitError::Unusable(vec![problem]))?;
+            let _ = inner.console.set(console); // it is empty until now
+        }
+        #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
         reload::watch(&telemetry, stamp).map_err(|problem| InitError::Unusable(vec![problem]))?;
         Ok((telemetry, mistakes, self.layers))
     }
+}
+
+/// The console's store, if it is wanted; it sees what is emitted.
+#[cfg(feature = "admin")]
+fn watched(
+    config: &Config,
+    additions: &mut crate::pipeline::Additions,
+) -> Result<Option<crate::console::Console>, InitError> {
+    let console = crate::console::Console::start(config, &additions.redactor);
+    let console = console.map_err(|problem| InitError::Unusable(vec![problem]))?;
+    additions.watch = console.as_ref().map(crate::console::Console::watch);
+    Ok(console)
 }
 
 /// Where telemetry was installed in this process.

@@ -372,7 +372,6 @@ fn signals(config: &Config, name: &str) -> Option<String> {
         "OTEL_EXPORTER_PROMETHEUS_HOST" => metrics.prometheus.0.clone(),
         "OTEL_EXPORTER_PROMETHEUS_PORT" => metrics.prometheus.1.to_string(),
         "RUST_LOG" => logs.filter.clone(),
-        "TRACEWELL_LOG_FORMAT" => logs.format.map_or_else(String::new, |format| format.to_string()),
         "TRACEWELL_SAMPLING_RULES" => {
             traces.sampling_rules.iter().map(SamplingRule::to_string).collect::<Vec<_>>().join(", ")
         }
@@ -383,7 +382,7 @@ fn signals(config: &Config, name: &str) -> Option<String> {
         // what limits fall back to is theirs where they have no value of their own
         "OTEL_ATTRIBUTE_COUNT_LIMIT" => config.attribute_limits.0.to_string(),
         "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT" => limit(config.attribute_limits.1),
-        _ => return None,
+        name => return logs.value(name),
     })
 }
 
@@ -423,6 +422,9 @@ fn own(config: &Config, name: &str) -> String {
         "TRACEWELL_LIVENESS_STALL_MS" => timeout(admin.liveness_stall),
         "TRACEWELL_CHECKS_DISABLED" => admin.checks_disabled.join(","),
         "TRACEWELL_CONSOLE" => admin.console.to_string(),
+        "TRACEWELL_CONSOLE_MAX_BYTES" => admin.console_store.max_bytes.to_string(),
+        "TRACEWELL_CONSOLE_MAX_AGE_MS" => admin.console_store.max_age.as_millis().to_string(),
+        "TRACEWELL_CONSOLE_LINKS" => joined(&admin.console_store.links),
         "TRACEWELL_SHUTDOWN_MS" => shutdown.flush.as_millis().to_string(),
         "TRACEWELL_DRAIN_MS" => shutdown.drain.as_millis().to_string(),
         "TRACEWELL_PRESTOP_MS" => shutdown.prestop.as_millis().to_string(),

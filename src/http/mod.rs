@@ -50,7 +50,7 @@ mod texts;
 pub use self::cause::Cause;
 #[cfg(feature = "reqwest")]
 pub use self::client::ClientMiddleware;
-pub(crate) use self::client::{BoxError, giving_up_on};
+pub(crate) use self::client::{BoxError, given_up, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
 #[cfg(feature = "axum")]
 pub use self::handler::{Failure, NotObserved};

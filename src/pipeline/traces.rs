@@ -1,6 +1,6 @@
 //! Spans: sampler, limits and queue make the tracer provider; opentelemetry-otlp encodes what the queue hands out.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use opentelemetry::{
     Context,
@@ -16,10 +16,11 @@ use opentelemetry_sdk::{
 
 use super::{
     otlp::{Batched, Lane},
-    queue::{Item, Queue},
+    queue::Item,
     random_flag::{FlaggedSpan, FlaggedTracer, flag_root},
     sampler::SamplerSwitch,
     scrub::Scrub,
+    watch::Watched,
 };
 use crate::{config::TracesConfig, span_seed::SpanSeed};
 
@@ -28,7 +29,7 @@ pub(super) fn provider(
     config: &TracesConfig,
     resource: &Resource,
     sampler: SamplerSwitch,
-    queues: impl IntoIterator<Item = Arc<Queue<SpanData>>>,
+    queues: impl IntoIterator<Item = Watched<SpanData>>,
     customize: impl FnOnce(TracerProviderBuilder) -> TracerProviderBuilder,
 ) -> SdkTracerProvider {
     let limits = config.limits;
@@ -58,7 +59,7 @@ impl Item for SpanData {
 
 /// Ended spans into the queue. Nothing here waits for an export.
 #[derive(Debug)]
-struct QueueProcessor(Arc<Queue<SpanData>>);
+struct QueueProcessor(Watched<SpanData>);
 
 impl SpanProcessor for QueueProcessor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
@@ -67,7 +68,12 @@ impl SpanProcessor for QueueProcessor {
         // a span that is only recorded is for processors in the process
         if span.span_context.is_sampled() {
             flag_root(&mut span);
-            self.0.push(span);
+            if let Some(watch) = &self.0.watch {
+                watch.span(&span);
+            }
+            if let Some(queue) = &self.0.queue {
+                queue.push(span);
+            }
         }
     }
 

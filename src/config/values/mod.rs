@@ -5,6 +5,7 @@ mod component;
 mod endpoint;
 mod headers;
 mod ip_range;
+mod link;
 mod mistake;
 mod rule;
 mod rule_text;
@@ -23,13 +24,14 @@ pub use self::{
     endpoint::Endpoint,
     headers::Headers,
     ip_range::IpRange,
+    link::ConsoleLink,
     mistake::{Mistake, Secret},
     rule::SamplingRule,
     sampler::{ParentSamplers, Sampler},
     words::{
         AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
-        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Signal, Temporality,
-        Translation,
+        LogFormat, LogLevel, LogRotation, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Signal,
+        Temporality, Translation,
     },
 };
 

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::reader::{Parsed, bad, because, partly, quoted};
 use crate::config::{
-    Detector, Exporter, Headers, IpRange, Propagator, Sampler, SamplingRule, Secret, Signal,
+    ConsoleLink, Detector, Exporter, Headers, IpRange, Propagator, Sampler, SamplingRule, Secret, Signal,
     values::{self, Word, percent_decoded},
 };
 
@@ -84,6 +84,24 @@ pub(super) fn filter(text: &str) -> Parsed<String> {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err(bad()),
     }
+}
+
+/// A filter of one place where lines go.
+pub(super) fn levels(text: &str) -> Parsed<String> {
+    match crate::config::levels(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(bad()),
+    }
+}
+
+/// `0` = never.
+pub(super) fn bytes(text: &str) -> Parsed<Option<u64>> {
+    let bytes: i64 = text.parse().map_err(|_| bad())?;
+    u64::try_from(bytes).map(|bytes| Some(bytes).filter(|bytes| *bytes > 0)).map_err(|_| bad())
+}
+
+pub(super) fn backups(text: &str) -> Parsed<u32> {
+    count(text).ok().filter(|backups| *backups <= 1000).ok_or_else(bad)
 }
 
 /// The sampler with its ratio still to be filled in.
@@ -217,6 +235,22 @@ pub(super) fn header_names(text: &str) -> Parsed<Vec<String>> {
 pub(super) fn attribute_names(text: &str) -> Parsed<Vec<String>> {
     let part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     list(text, |entry| entry.bytes().all(part).then(|| entry.to_owned()))
+}
+
+/// From one mebibyte on: with less, one large trace would be all that is kept.
+pub(super) fn console_bytes(text: &str) -> Parsed<usize> {
+    size(text).ok().filter(|bytes| *bytes >= 1 << 20).ok_or_else(bad)
+}
+
+pub(super) fn console_age(text: &str) -> Parsed<Duration> {
+    millis(text).ok().filter(|age| *age >= Duration::from_secs(1)).ok_or_else(bad)
+}
+
+pub(super) fn links(text: &str) -> Parsed<Vec<ConsoleLink>> {
+    list(text, |entry| {
+        let (label, url) = entry.split_once('=')?;
+        ConsoleLink::new(label.trim(), url.trim()).ok()
+    })
 }
 
 pub(super) fn log_lines(text: &str) -> Parsed<usize> {

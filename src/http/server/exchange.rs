@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
     task::Context,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use http::{Request, Response, StatusCode, Version, header};
@@ -16,6 +16,7 @@ use opentelemetry::{
     trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
+use tokio::time::Instant;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -192,6 +193,9 @@ impl Exchange {
             quietly(|| self.context.span().set_attributes(extras.of_response(response.headers())));
         }
         if status.is_server_error() {
+            if let Some(entry) = &self.entry {
+                entry.handle().fail_log();
+            }
             if let Some(cause) = response.extensions_mut().remove::<Cause>() {
                 quietly(|| self.log_cause(&cause));
             }
@@ -486,7 +490,7 @@ fn new_entry<B>(
     NewEntry::request(method.name())
         .with_path(semconv::clip(request.uri().path(), 1024))
         .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
-        .with_start(started_at, started)
+        .with_start(started_at, started.into_std())
 }
 
 /// Method and route, as far as there is one.
