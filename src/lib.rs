@@ -61,7 +61,7 @@
 //! # What we say ourselves
 //!
 //! On stderr, rate-limited, never through the pipelines: ERROR when a person must act, WARN when something was lost or is
-//! not as configured, INFO when a state is back to normal. Secrets are never shown.
+//! not as configured, INFO when a state is back to normal, and once where a sampler was chosen. Secrets are never shown.
 //!
 //! # Stability
 //!
