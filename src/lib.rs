@@ -28,6 +28,7 @@
 //! | [`redaction`] | what must not be seen, wherever it is sent or shown |
 //! | `pipeline` | configuration and resource become providers, layers, queues and an exporter |
 //! | [`http`] | a request comes in, a call goes out |
+//! | [`rpc`] | the same for gRPC |
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
 //! | [`resilience`] | calls fail: deadline, retry, breaker, bulkhead, timeout, fallback |
@@ -47,6 +48,7 @@
 //! |---|---|
 //! | `otlp-http` | OTLP over HTTP: http/protobuf and http/json; the health check of an HTTP target |
 //! | `otlp-grpc` | OTLP over gRPC |
+//! | `grpc` | `rpc::HealthService` for `tonic`: `grpc.health.v1` |
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
 //! | `reqwest` | `http::ClientMiddleware` and `resilience::PolicyMiddleware` for `reqwest` |
@@ -78,6 +80,7 @@ mod pipeline;
 
 // (4) a request comes in, a call goes out
 pub mod http;
+pub mod rpc;
 
 // (5) who is in flight
 pub mod requests;
@@ -169,6 +172,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/performance.md")]
     pub mod performance {}
+
+    #[doc = include_str!("docs/grpc.md")]
+    pub mod grpc {}
 
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}

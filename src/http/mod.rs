@@ -55,4 +55,12 @@ pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendC
 #[cfg(feature = "axum")]
 pub use self::handler::{Failure, NotObserved};
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
-pub(crate) use self::{metrics::instruments_made, server::Settings, server::configure};
+pub(crate) use self::{
+    client::{Call, Shared as ClientShared},
+    metrics::instruments_made,
+    semconv::{Ending as ServerEnding, SECONDS, address_text, clip, server as server_asked},
+    semconv_client::{Ending as ClientEnding, Target},
+    semconv_extra::{Captured, captured, header_attributes},
+    server::{Settings, Shared as ServerShared, begin_call, configure},
+    texts::shared as shared_text,
+};

@@ -1,5 +1,7 @@
 //! One request from its arrival to its last byte: the guard that is moved call → future → body and ends once.
 
+pub(super) mod call;
+
 use std::{
     borrow::Cow,
     fmt,
@@ -10,7 +12,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use bytes::Buf;
 use http::{Request, Response, StatusCode, Version, header};
+use http_body::Frame;
 use opentelemetry::{
     Context as OtelContext, KeyValue,
     trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _},
@@ -31,6 +35,7 @@ use crate::{
     },
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
     resilience,
+    rpc::Served,
     span_seed::{self, SpanSeed},
 };
 
@@ -50,10 +55,11 @@ pub(super) enum End<'a> {
 }
 
 /// A request that is being served. Dropped, it ends as [`End::Left`].
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     shared: Arc<Resolved>,
-    /// `None` once the exchange has ended.
+    /// `None` once the exchange has ended, and where the entry is another exchange's.
     entry: Option<requests::Guard>,
+    ended: bool,
     /// The entry once more, to be made current without a clone per poll.
     scope: requests::Scope,
     span: Span,
@@ -81,6 +87,8 @@ pub(super) struct Exchange {
     foreign: bool,
     /// Where an operator may cancel requests.
     cancelled: Option<CancelSignal>,
+    /// Of a call of gRPC: what takes the place of HTTP's conventions.
+    call: Option<Box<Served>>,
 }
 
 impl fmt::Debug for Exchange {
@@ -126,7 +134,8 @@ impl Exchange {
         };
         let kind = SpanKind::Server;
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
-        let (span, context, foreign) = start_span(seed, attributes, shared, request.headers());
+        let make = || tracing::info_span!(target: "tracewell::http", "HTTP request");
+        let (span, context, foreign) = start_span(seed, make, attributes, shared, request.headers());
         let mut new = new_entry(request, method, &context, (started, started_at));
         (new.tracing_id, new.cancellable) =
             (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
@@ -141,6 +150,7 @@ impl Exchange {
             shared: Arc::clone(shared),
             scope: requests::Scope::new(Some(entry.handle().clone())),
             entry: Some(entry),
+            ended: false,
             span,
             context,
             started,
@@ -159,6 +169,7 @@ impl Exchange {
             announced: None,
             recorded: None,
             foreign,
+            call: None,
         }
     }
 
@@ -186,6 +197,9 @@ impl Exchange {
         let status = response.status();
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
+        if self.call.is_some() {
+            return self.answer_call(response);
+        }
         if let Some(extras) = &self.shared.extras {
             quietly(|| self.context.span().set_attributes(extras.of_response(response.headers())));
         }
@@ -241,7 +255,12 @@ impl Exchange {
         response.map(ResponseBody::unobserved)
     }
 
-    pub(super) fn sent(&mut self, bytes: u64) {
+    /// A frame is handed over.
+    pub(super) fn passed<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let Some(call) = &mut self.call {
+            quietly(|| call.frame(frame, &self.context));
+        }
+        let bytes = frame.data_ref().map_or(0, |data| data.remaining() as u64);
         self.sent = self.sent.saturating_add(bytes);
     }
 
@@ -268,12 +287,15 @@ impl Exchange {
 
     /// Every part on its own, so that a panic in one (a processor or layer of the user's) costs no other.
     fn finish(&mut self, end: End<'_>) {
-        if self.entry.is_none() {
+        if std::mem::replace(&mut self.ended, true) {
             return;
         }
         let ending = self.ending(end);
         // one reading of the clock for the span, the histogram and the access log
         let duration = self.started.elapsed();
+        if self.call.is_some() {
+            return self.finish_call(end, ending, duration);
+        }
         let streamed = self.recorded;
         if streamed.is_none() {
             let size = self.status.map(|_| self.sent);
@@ -410,11 +432,13 @@ impl Drop for Exchange {
     }
 }
 
-/// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span.
+/// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span. `make` makes
+/// the span that the seed is for.
 ///
 /// Where the span will hardly be recorded, its attributes are made only if it is recorded after all.
 fn start_span(
     seed: impl FnOnce(Vec<KeyValue>, Vec<Link>) -> SpanSeed,
+    make: impl FnOnce() -> Span,
     attributes: impl Fn() -> Vec<KeyValue>,
     shared: &Resolved,
     headers: &http::HeaderMap,
@@ -435,7 +459,7 @@ fn start_span(
     let expected = shared.settings.expects_recording();
     let seed = seed(if expected { attributes() } else { Vec::new() }, links);
     let (span, context) = seed.around(|| {
-        let span = tracing::info_span!(target: "tracewell::http", "HTTP request");
+        let span = make();
         // starts the span now: its ids are needed before it is entered
         let context = span.context();
         (span, context)
