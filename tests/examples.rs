@@ -360,3 +360,33 @@ fn custom_exporter_has_the_same_spans_and_changes_the_records() {
     assert_eq!((log.trace_id(), log.span_id()), (trace, door.span_id()));
     assert_eq!(log.attributes().str("shift"), Some("night"));
 }
+
+#[test]
+fn grpc_has_both_sides_of_every_call_and_of_a_watch_that_was_left() {
+    let mut example = Example::start("grpc");
+    example.stderr.wait_for(|line| line.starts_with("listening on "));
+    let watched = |spans: &[SpanRecord]| {
+        spans.iter().filter(|span| span.name() == "shop.Stock/Watch").count() == 2
+            && spans.iter().any(|span| span.name() == "order")
+    };
+    assert!(example.collector.wait_for(PATIENCE, |recorded| watched(&recorded.spans())));
+    let ended = example.stop().successful();
+    let order = ended.span("order");
+    let calls = ended.spans("shop.Stock/Reserve");
+    let side = |kind: SpanKind| calls.iter().filter(|span| span.span.kind == kind as i32).collect::<Vec<_>>();
+    let (called, served) = (side(SpanKind::Client), side(SpanKind::Server));
+    assert_eq!((called.len(), served.len()), (2, 2), "{calls:?}");
+    for call in &called {
+        assert_eq!((call.trace_id(), call.parent_span_id()), (order.trace_id(), order.span_id()));
+        assert!(served.iter().any(|span| span.parent_span_id() == call.span_id()), "{calls:?}");
+    }
+    let code = |span: &SpanRecord| span.attribute("rpc.response.status_code");
+    let codes = |spans: &[&SpanRecord]| spans.iter().filter_map(|span| code(span)).collect::<Vec<_>>();
+    assert!(codes(&called).contains(&"FAILED_PRECONDITION".to_owned()), "{called:?}");
+    let left = ended.spans("shop.Stock/Watch");
+    assert!(left.iter().all(|span| code(span).as_deref() == Some("CANCELLED")), "{left:?}");
+    let reserved = ended.log("reserved");
+    assert!(served.iter().any(|span| span.span_id() == reserved.span_id()));
+    let exemplars = ended.collector.exemplars("rpc.server.call.duration");
+    assert!(exemplars.iter().any(|exemplar| exemplar.trace_id() == order.trace_id()), "{exemplars:?}");
+}

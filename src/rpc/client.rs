@@ -158,7 +158,8 @@ impl Shared {
         let calling = self.calling();
         let called = Called::of(uri.path());
         let target = Target::of(self.asked(uri));
-        let mut attributes = semconv::client_start(uri, headers, called.value(), &target);
+        let mut attributes = semconv::client_start(headers, &target);
+        attributes.extend(called.attributes(uri.path(), true));
         attributes.extend(web::header_attributes(&calling.request_metadata, headers, &calling.redactor));
         let made = Made {
             calling: Arc::clone(calling),

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
-use opentelemetry::StringValue;
+use opentelemetry::KeyValue;
 use rustc_hash::FxHasher;
 
 use super::semconv;
@@ -85,12 +85,14 @@ impl Called {
         }
     }
 
-    /// `rpc.method`, at the start.
-    pub(crate) fn value(&self) -> Option<StringValue> {
+    /// The method as a span's attributes at its start; `trusted` is whether a new name is nothing that a stranger made up,
+    /// which only the end shows.
+    pub(crate) fn attributes(&self, path: &str, trusted: bool) -> Vec<KeyValue> {
         match self {
-            Self::Known(method) => Some(method.full.into()),
-            Self::New(full) => Some(Arc::clone(full).into()),
-            Self::Nothing => None,
+            Self::Known(method) => vec![semconv::method(method.full)],
+            Self::New(full) if trusted => vec![semconv::method(Arc::clone(full))],
+            Self::New(_) => Vec::new(),
+            Self::Nothing => semconv::other_method(path).into(),
         }
     }
 

@@ -279,15 +279,10 @@ pub(crate) fn reset(error: &(dyn std::error::Error + 'static)) -> Code {
     Code::UNAVAILABLE
 }
 
-/// What a server's span says from its start on.
-pub(crate) fn server_start(
-    uri: &Uri,
-    headers: &HeaderMap,
-    method: Option<StringValue>,
-    peer: Option<SocketAddr>,
-) -> Vec<KeyValue> {
+/// What a server's span says from its start on, beside the method.
+pub(crate) fn server_start(uri: &Uri, headers: &HeaderMap, peer: Option<SocketAddr>) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(12);
-    start(&mut attributes, uri, method);
+    attributes.push(KeyValue::new(SYSTEM, GRPC));
     if let Some((host, port)) = web::server_asked(uri, headers) {
         attributes.push(KeyValue::new(ADDRESS, web::shared_text(host)));
         attributes.extend(port.map(|port| KeyValue::new(PORT, i64::from(port))));
@@ -302,26 +297,18 @@ pub(crate) fn server_start(
     attributes
 }
 
-/// What a client's span says from its start on.
-pub(crate) fn client_start(
-    uri: &Uri,
-    headers: &HeaderMap,
-    method: Option<StringValue>,
-    target: &Target,
-) -> Vec<KeyValue> {
+/// What a client's span says from its start on, beside the method.
+pub(crate) fn client_start(headers: &HeaderMap, target: &Target) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(10);
-    start(&mut attributes, uri, method);
+    attributes.push(KeyValue::new(SYSTEM, GRPC));
     attributes.extend(target.attributes());
     timed_out_after(&mut attributes, headers);
     attributes
 }
 
-fn start(attributes: &mut Vec<KeyValue>, uri: &Uri, method: Option<StringValue>) {
-    attributes.push(KeyValue::new(SYSTEM, GRPC));
-    match method {
-        Some(method) => attributes.push(KeyValue::new(METHOD, method)),
-        None => attributes.extend(other_method(uri.path())),
-    }
+/// The method of a call.
+pub(crate) fn method(full: impl Into<StringValue>) -> KeyValue {
+    KeyValue::new(METHOD, full.into())
 }
 
 /// The method of a call that no service has.

@@ -130,9 +130,14 @@ impl Served {
     /// The rest of the span, but for its end.
     pub(crate) fn describe(&self, conclusion: &Conclusion, context: &OtelContext) {
         let span = context.span();
-        if self.called.settled(Self::exists(conclusion)).is_none() {
-            span.set_attributes(semconv::other_method(&self.path));
-            span.update_name(semconv::UNKNOWN_NAME);
+        if matches!(self.called, Called::New(_)) {
+            match self.called.settled(Self::exists(conclusion)) {
+                Some(method) => span.set_attribute(semconv::method(method.full)),
+                None => {
+                    span.set_attributes(semconv::other_method(&self.path));
+                    span.update_name(semconv::UNKNOWN_NAME);
+                }
+            }
         }
         span.set_attributes(semconv::end(conclusion));
         span.set_attributes(semconv::messages(self.received.count(), self.sent.count()));

@@ -211,7 +211,8 @@ impl Serving {
         (uri, headers): (&http::Uri, &http::HeaderMap),
         peer: Option<std::net::SocketAddr>,
     ) -> Vec<opentelemetry::KeyValue> {
-        let mut attributes = semconv::server_start(uri, headers, called.value(), peer);
+        let mut attributes = semconv::server_start(uri, headers, peer);
+        attributes.extend(called.attributes(uri.path(), false));
         attributes.extend(web::header_attributes(&self.request_metadata, headers, &self.redactor));
         attributes
     }

@@ -59,7 +59,9 @@ fn a_connection_that_is_cut_ends_the_streams_of_both_sides() {
         let call = tokio::spawn(async move { client.restock(ReceiverStream::new(items)).await.unwrap_err() });
         for quantity in 1..=3 {
             sender.send(item(1, quantity)).await.unwrap();
-            world.shop.arrived.notified().await;
+            while world.shop.seen.lock().unwrap().last() != Some(&quantity) {
+                world.shop.arrived.notified().await;
+            }
         }
         relay.cut().await;
         call.await.unwrap();

@@ -169,7 +169,7 @@ fn a_deadline_is_shown_while_it_runs_and_is_what_the_call_ends_with() {
         world.shop.arrived.notified().await;
         let active = world.capture.requests().snapshot().active;
         let deadline = active[0].annotations.iter().find(|annotation| annotation.key == "deadline").unwrap();
-        assert_eq!(&*deadline.value, "250ms");
+        assert_eq!(deadline.shown(), "250ms");
         waiting.await.unwrap();
         let (server, called) = world.pair("shop.Stock/Reserve").await;
         let late = Some("DEADLINE_EXCEEDED");
