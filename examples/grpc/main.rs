@@ -4,6 +4,7 @@
 //! ```console
 //! $ cargo run --example grpc
 //! listening on http://127.0.0.1:50051
+//! the calls are made
 //! ```
 //!
 //! It calls itself once at its start: a reservation in stock, one that is not, and a watch that is left in the middle.
@@ -95,6 +96,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = tokio::spawn(server);
     telemetry.health().set_ready();
     order(&format!("http://{address}").parse()?).await?;
+    tell("the calls are made");
 
     tracewell::shutdown::signal().await;
     telemetry.drain(Duration::from_secs(5)).await; // streams that callers hold open are not waited for

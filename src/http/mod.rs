@@ -59,7 +59,7 @@ pub(crate) use self::{
     client::{Call, Shared as ClientShared},
     metrics::instruments_made,
     semconv::{Ending as ServerEnding, SECONDS, address_text, clip, server as server_asked},
-    semconv_client::{Ending as ClientEnding, Target},
+    semconv_client::{Ending as ClientEnding, Target, failure},
     semconv_extra::{Captured, captured, header_attributes},
     server::{Settings, Shared as ServerShared, begin_call, configure},
     texts::shared as shared_text,

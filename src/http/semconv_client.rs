@@ -180,7 +180,7 @@ pub(super) fn full_url(uri: &Uri) -> String {
 /// `dns`, `connect`, `tls`, `timeout` or `reset`; `None` for what is none of these.
 ///
 /// The whole chain is looked at, since clients wrap: the most specific kind wins, not the outermost.
-pub(super) fn failure(error: &(dyn Error + 'static)) -> Option<&'static str> {
+pub(crate) fn failure(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut best: Option<Kind> = None;
     let mut link = Some(error);
     for _ in 0..MAX_CHAIN {

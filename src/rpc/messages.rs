@@ -43,6 +43,10 @@ impl Messages {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.begun == 0 && !self.lost
+    }
+
     /// Messages that have begun; `None` when they could not be counted.
     pub(crate) fn count(&self) -> Option<u64> {
         (!self.lost).then_some(self.begun)

@@ -4,28 +4,43 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
 };
 
+use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::messages::Messages;
-use crate::requests::{Current, STREAMING};
+use crate::{
+    http::{BoxError, failure},
+    requests::{Current, STREAMING},
+};
 
 /// Not countable.
 const LOST: u64 = u64::MAX;
 
-/// How many messages a caller has sent so far.
+/// How many messages a caller has sent so far, and whether it was cut off.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Received(Arc<AtomicU64>);
+pub(super) struct Received(Arc<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    messages: AtomicU64,
+    cut: AtomicBool,
+}
 
 impl Received {
     /// `None` when they could not be counted.
     pub(super) fn count(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|count| *count != LOST)
+        Some(self.0.messages.load(Ordering::Relaxed)).filter(|count| *count != LOST)
+    }
+
+    /// Whether the stream was reset, or its connection lost, before its end: nothing reaches the caller any more.
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.cut.load(Ordering::Relaxed)
     }
 }
 
@@ -35,6 +50,19 @@ struct Seen {
     received: Received,
     entry: Current,
     streams: bool,
+}
+
+impl Seen {
+    fn frame<D: Buf>(&mut self, frame: &Frame<D>) {
+        let Some(data) = frame.data_ref() else { return };
+        self.messages.see(data);
+        let count = self.messages.count();
+        self.received.0.messages.store(count.unwrap_or(LOST), Ordering::Relaxed);
+        if !self.streams && count.is_some_and(|count| count > 1) {
+            self.streams = true;
+            self.entry.set_stage(STREAMING);
+        }
+    }
 }
 
 pin_project! {
@@ -64,26 +92,26 @@ impl<B: Default> Default for RequestBody<B> {
     }
 }
 
-impl<B: Body> Body for RequestBody<B> {
+impl<B> Body for RequestBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
     type Data = B::Data;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let this = self.project();
-        let frame = ready!(this.inner.poll_frame(cx));
-        if let (Some(seen), Some(Ok(frame))) = (this.seen, &frame) {
-            if let Some(data) = frame.data_ref() {
-                seen.messages.see(data);
-                let count = seen.messages.count();
-                seen.received.0.store(count.unwrap_or(LOST), Ordering::Relaxed);
-                if !seen.streams && count.is_some_and(|count| count > 1) {
-                    seen.streams = true;
-                    seen.entry.set_stage(STREAMING);
-                }
+        let frame = ready!(this.inner.poll_frame(cx)).map(|frame| frame.map_err(Into::into));
+        match (this.seen, &frame) {
+            (Some(seen), Some(Ok(frame))) => seen.frame(frame),
+            (Some(seen), Some(Err(error))) if failure(&**error) == Some("reset") => {
+                seen.received.0.cut.store(true, Ordering::Relaxed);
             }
+            _ => {}
         }
         Poll::Ready(frame)
     }

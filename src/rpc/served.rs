@@ -95,6 +95,17 @@ impl Served {
         }
     }
 
+    /// How the call ends: an answer to a caller that was cut off meanwhile reaches nobody.
+    pub(crate) fn ending(&self, ending: ServerEnding) -> ServerEnding {
+        match ending {
+            ServerEnding::Answered if self.received.is_cut() && self.sent.is_empty() => {
+                ServerEnding::Cancelled
+            }
+            ServerEnding::Answered if self.received.is_cut() => ServerEnding::Aborted,
+            ending => ending,
+        }
+    }
+
     pub(crate) fn conclude(
         &self,
         ending: ServerEnding,

@@ -21,7 +21,7 @@ mod common {
 }
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::ExitCode,
     sync::{Arc, OnceLock},
 };
@@ -67,8 +67,9 @@ fn main() -> ExitCode {
 
 /// Backends and services, started by the first trial that needs them.
 struct World {
-    backends: Backends,
+    /// The first to go: they have still to send.
     services: Services,
+    backends: Backends,
 }
 
 impl World {
@@ -76,7 +77,7 @@ impl World {
         let built = Built::get().unwrap_or_else(|error| panic!("{error}"));
         let backends = Backends::start().unwrap_or_else(|error| panic!("{error}"));
         let services = Services::start(&built, &backends.otlp_http_endpoint());
-        Self { backends, services }
+        Self { services, backends }
     }
 
     /// Asks the first service, without a trace but with baggage, to go through these hops; the trace, checked.
@@ -93,6 +94,17 @@ impl World {
         }
         self.assert_chain(&trace_id, &names);
         trace_id
+    }
+
+    /// Few exemplars are kept of a series, but each leads to a trace that Jaeger has from all three languages.
+    fn lead_to_all_three(&self, selector: &str) {
+        let exemplars = self.backends.wait_prometheus_exemplars(selector, |found| !found.is_empty());
+        for exemplar in exemplars {
+            let trace = self.backends.wait_jaeger_trace(&exemplar.trace_id, 9);
+            let processes = trace["processes"].as_object().unwrap().values();
+            let names: BTreeSet<_> = processes.map(|process| process["serviceName"].as_str().unwrap()).collect();
+            assert_eq!(names, BTreeSet::from(["go", "python", "rust"]), "{selector}");
+        }
     }
 
     /// The servers of the trace are these services, each called by the one before.
@@ -172,15 +184,11 @@ fn joined(world: &World) {
         let said = format!("relayed by {name}");
         assert!(lines.iter().any(|line| line.line == said), "{lines:?}");
         let selector = format!("relay_duration_seconds_bucket{{service_name=\"{name}\"}}");
-        world.backends.wait_prometheus_exemplars(&selector, |found| {
-            found.iter().any(|exemplar| exemplar.trace_id == trace_id)
-        });
+        world.lead_to_all_three(&selector);
     }
     for metric in ["rpc_server_call_duration", "rpc_client_call_duration"] {
         let selector =
             format!("{metric}_seconds_bucket{{service_name=\"rust\",rpc_method=\"interop.Relay/Pass\"}}");
-        world.backends.wait_prometheus_exemplars(&selector, |found| {
-            found.iter().any(|found| found.trace_id == trace_id)
-        });
+        world.lead_to_all_three(&selector);
     }
 }

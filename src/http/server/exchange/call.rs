@@ -121,6 +121,7 @@ impl Exchange {
     /// As of every exchange: each part on its own.
     pub(super) fn finish_call(&mut self, end: End<'_>, ending: Ending, duration: Duration) {
         let Some(call) = self.call.take() else { return };
+        let ending = call.ending(ending);
         let conclusion = call.conclude(ending, self.status, duration);
         quietly(|| {
             let _current = self.context.clone().attach();
