@@ -95,10 +95,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async { drop(stopped.await) });
     let server = tokio::spawn(server);
     telemetry.health().set_ready();
+    let signal = tracewell::shutdown::signal(); // from here on
     order(&format!("http://{address}").parse()?).await?;
     tell("the calls are made");
 
-    tracewell::shutdown::signal().await;
+    signal.await;
     telemetry.drain(Duration::from_secs(5)).await; // streams that callers hold open are not waited for
     drop(stop);
     server.await??;

@@ -102,7 +102,8 @@ impl World {
         for exemplar in exemplars {
             let trace = self.backends.wait_jaeger_trace(&exemplar.trace_id, 9);
             let processes = trace["processes"].as_object().unwrap().values();
-            let names: BTreeSet<_> = processes.map(|process| process["serviceName"].as_str().unwrap()).collect();
+            let names: BTreeSet<_> =
+                processes.map(|process| process["serviceName"].as_str().unwrap()).collect();
             assert_eq!(names, BTreeSet::from(["go", "python", "rust"]), "{selector}");
         }
     }
