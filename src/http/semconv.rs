@@ -48,6 +48,8 @@ pub(super) const BYTES: [f64; 11] = [
     67_108_864.0,
 ];
 
+pub(super) const PEER_ADDRESS: &str = "network.peer.address";
+pub(super) const PEER_PORT: &str = "network.peer.port";
 const METHOD: &str = "http.request.method";
 const METHOD_ORIGINAL: &str = "http.request.method_original";
 const STATUS: &str = "http.response.status_code";
@@ -245,8 +247,8 @@ pub(super) fn start<B>(
         // the same text twice: shared, not copied
         let address = address_text(peer.ip().to_canonical());
         attributes.push(KeyValue::new("client.address", address.clone()));
-        attributes.push(KeyValue::new("network.peer.address", address));
-        attributes.push(KeyValue::new("network.peer.port", i64::from(peer.port())));
+        attributes.push(KeyValue::new(PEER_ADDRESS, address));
+        attributes.push(KeyValue::new(PEER_PORT, i64::from(peer.port())));
     }
     if let Some(agent) = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()) {
         attributes.push(KeyValue::new("user_agent.original", texts::shared(clip(agent, MAX_TEXT))));

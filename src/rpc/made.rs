@@ -81,7 +81,7 @@ impl Made {
 
     /// Span and duration, in the current context, which is the call's; `at` is its start, and how long it took.
     pub(crate) fn end(
-        self: Box<Self>,
+        self,
         ending: ClientEnding,
         http: Option<StatusCode>,
         context: &OtelContext,

@@ -45,10 +45,10 @@ impl Served {
     }
 
     /// The headers are there; without a body they have the status. What is wanted of them goes to the span.
-    pub(crate) fn headers(&mut self, headers: &HeaderMap, context: &OtelContext) {
+    pub(crate) fn headers(&mut self, http: StatusCode, headers: &HeaderMap, context: &OtelContext) {
         self.status.read(headers);
         self.capture(headers, context);
-        if self.status.code != Some(semconv::Code::UNIMPLEMENTED) {
+        if http.is_success() && self.status.code != Some(semconv::Code::UNIMPLEMENTED) {
             self.settle(Some(true));
         }
     }

@@ -9,7 +9,7 @@ mod trust;
 
 #[expect(
     clippy::allow_attributes_without_reason,
-    clippy::use_self,
+    clippy::too_many_lines,
     unreachable_pub,
     reason = "generated, and the example's"
 )]

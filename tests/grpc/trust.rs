@@ -131,7 +131,7 @@ fn an_answer_without_a_status_has_the_code_that_http_means() {
             .route("/shop.Page/Show", axum::routing::post(|| async { "no trailers" }))
             .route("/shop.Page/Busy", axum::routing::post(|| async { http::StatusCode::SERVICE_UNAVAILABLE }))
             .layer(layer);
-        for path in ["/shop.Page/Show", "/shop.Page/Busy"] {
+        for path in ["/shop.Page/Show", "/shop.Page/Busy", "/made.Up/Page"] {
             let request = HttpRequest::post(path)
                 .header("content-type", "application/grpc")
                 .header("traceparent", TRACEPARENT)
@@ -144,6 +144,8 @@ fn an_answer_without_a_status_has_the_code_that_http_means() {
         assert_eq!(code("shop.Page/Show").as_deref(), Some("UNKNOWN"));
         assert_eq!(code("shop.Page/Busy").as_deref(), Some("UNAVAILABLE"));
         assert_eq!(world.capture.span("shop.Page/Show").unwrap().trace_id(), &TRACEPARENT[3..35]);
-        world.assert_quiet(2).await;
+        let made_up = world.capture.span("grpc").unwrap();
+        assert_eq!(text(&made_up, "rpc.method_original").as_deref(), Some("made.Up/Page"));
+        world.assert_quiet(3).await;
     });
 }

@@ -47,7 +47,8 @@ fn main() -> ExitCode {
         ignored = true;
     }
     let world: Arc<OnceLock<World>> = Arc::default();
-    let trials: [(&str, fn(&World)); 4] = [
+    type Test = fn(&World);
+    let trials: [(&str, Test); 4] = [
         ("a_call_that_starts_in_rust_goes_through_every_service_both_ways", from_rust),
         ("a_call_that_starts_in_python_is_one_trace", from_python),
         ("a_call_that_starts_in_go_is_one_trace", from_go),

@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     error::Error,
     fmt,
+    net::SocketAddr,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -42,6 +43,7 @@ pub(crate) struct Call {
     target: Target,
     template: Option<&'static str>,
     answer: Option<(StatusCode, Version)>,
+    peer: Option<SocketAddr>,
     waiting: Option<Waiting>,
     ended: bool,
     /// Of a call of gRPC: what takes the place of HTTP's conventions.
@@ -121,6 +123,7 @@ impl Call {
             target,
             template,
             answer: None,
+            peer: None,
             waiting,
             ended: false,
             made: None,
@@ -159,6 +162,7 @@ impl Call {
             target,
             template: None,
             answer: None,
+            peer: None,
             waiting,
             ended: false,
             made: Some(Box::new(made)),
@@ -176,6 +180,7 @@ impl Call {
         if let Some(made) = &mut self.made {
             made.headers(response.headers(), &self.context);
         }
+        self.peer = peer(response.extensions());
         if response.status().is_informational() || response.body().is_end_stream() {
             self.delivered();
             return response.map(CallBody::unobserved);
@@ -214,6 +219,9 @@ impl Call {
         let _current = self.context.clone().attach();
         if let Some(made) = self.made.take() {
             let status = self.answer.map(|(status, _)| status);
+            let mut peer = Vec::new();
+            semconv_client::peer(self.peer, &mut peer);
+            self.context.span().set_attributes(peer);
             return made.end(ending, status, &self.context, (self.started_at, duration));
         }
         let Self { method, template, answer, .. } = *self;
@@ -222,8 +230,9 @@ impl Call {
 
         let span = self.context.span();
         if span.is_recording() {
-            let mut attributes: Vec<KeyValue> = Vec::with_capacity(4);
+            let mut attributes: Vec<KeyValue> = Vec::with_capacity(6);
             semconv_client::end(answer, ending, &mut attributes);
+            semconv_client::peer(self.peer, &mut attributes);
             span.set_attributes(attributes);
             if semconv_client::error_type(answer.map(|(status, _)| status), ending).is_some() {
                 span.set_status(Status::error(""));
@@ -242,6 +251,18 @@ impl Drop for Call {
         };
         self.end(ending);
     }
+}
+
+/// Who answered, if the client says so: hyper-util's does, and reqwest, which is built on it.
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc", feature = "reqwest"))]
+fn peer(extensions: &http::Extensions) -> Option<SocketAddr> {
+    extensions.get::<hyper_util::client::legacy::connect::HttpInfo>().map(|info| info.remote_addr())
+}
+
+/// Without hyper-util's client nobody says so.
+#[cfg(not(any(feature = "otlp-http", feature = "otlp-grpc", feature = "reqwest")))]
+fn peer(_: &http::Extensions) -> Option<SocketAddr> {
+    None
 }
 
 /// The span of this call, and the baggage: that of the code around it, which may have added to its request's.

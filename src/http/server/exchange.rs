@@ -118,7 +118,7 @@ impl Exchange {
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
         let request_size = announced_length(request.headers());
 
-        let name = span_name(method, route, unremembered.as_deref());
+        let (name, kind) = (span_name(method, route, unremembered.as_deref()), SpanKind::Server);
         let extras = shared.extras.as_deref();
         let attributes = || {
             let mut attributes =
@@ -132,10 +132,8 @@ impl Exchange {
             }
             attributes
         };
-        let kind = SpanKind::Server;
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
-        let make = || tracing::info_span!(target: "tracewell::http", "HTTP request");
-        let (span, context, foreign) = start_span(seed, make, attributes, shared, request.headers());
+        let (span, context, foreign) = start_span(seed, new_span, attributes, shared, request.headers());
         let mut new = new_entry(request, method, &context, (started, started_at));
         (new.tracing_id, new.cancellable) =
             (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
@@ -430,6 +428,10 @@ impl Drop for Exchange {
         self.finish(End::Left);
         span_seed::release(std::mem::replace(&mut self.span, Span::none()));
     }
+}
+
+fn new_span() -> Span {
+    tracing::info_span!(target: "tracewell::http", "HTTP request")
 }
 
 /// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span. `make` makes

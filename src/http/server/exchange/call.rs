@@ -109,7 +109,7 @@ impl Exchange {
         response: Response<B>,
     ) -> Response<ResponseBody<B>> {
         if let Some(call) = &mut self.call {
-            quietly(|| call.headers(response.headers(), &self.context));
+            quietly(|| call.headers(response.status(), response.headers(), &self.context));
         }
         if response.body().is_end_stream() {
             self.end(End::Delivered);
