@@ -1,5 +1,7 @@
 //! One request from its arrival to its last byte: the guard that is moved call → future → body and ends once.
 
+pub(super) mod call;
+
 use std::{
     borrow::Cow,
     fmt,
@@ -10,7 +12,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Buf;
 use http::{Request, Response, StatusCode, Version, header};
+use http_body::Frame;
 use opentelemetry::{
     Context as OtelContext, KeyValue,
     trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _},
@@ -32,6 +36,7 @@ use crate::{
     },
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
     resilience,
+    rpc::Served,
     sampling::Facts,
     span_seed::{self, SpanSeed},
 };
@@ -52,10 +57,11 @@ pub(super) enum End<'a> {
 }
 
 /// A request that is being served. Dropped, it ends as [`End::Left`].
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     shared: Arc<Resolved>,
-    /// `None` once the exchange has ended.
+    /// `None` once the exchange has ended, and where the entry is another exchange's.
     entry: Option<requests::Guard>,
+    ended: bool,
     /// The entry once more, to be made current without a clone per poll.
     scope: requests::Scope,
     span: Span,
@@ -83,6 +89,8 @@ pub(super) struct Exchange {
     foreign: bool,
     /// Where an operator may cancel requests.
     cancelled: Option<CancelSignal>,
+    /// Of a call of gRPC: what takes the place of HTTP's conventions.
+    call: Option<Box<Served>>,
 }
 
 impl fmt::Debug for Exchange {
@@ -112,7 +120,7 @@ impl Exchange {
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
         let request_size = announced_length(request.headers());
 
-        let name = span_name(method, route, unremembered.as_deref());
+        let (name, kind) = (span_name(method, route, unremembered.as_deref()), SpanKind::Server);
         let extras = shared.extras.as_deref();
         let attributes = || {
             let mut attributes =
@@ -126,10 +134,10 @@ impl Exchange {
             }
             attributes
         };
-        let kind = SpanKind::Server;
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
         let facts = |headers: &[String]| facts(request, template, headers);
-        let (span, context, foreign) = start_span(seed, attributes, facts, shared, request.headers());
+        let (span, context, foreign) =
+            start_span(seed, new_span, attributes, facts, shared, request.headers());
         let mut new = new_entry(request, method, &context, (started, started_at));
         (new.tracing_id, new.cancellable) =
             (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
@@ -144,6 +152,7 @@ impl Exchange {
             shared: Arc::clone(shared),
             scope: requests::Scope::new(Some(entry.handle().clone())),
             entry: Some(entry),
+            ended: false,
             span,
             context,
             started,
@@ -162,6 +171,7 @@ impl Exchange {
             announced: None,
             recorded: None,
             foreign,
+            call: None,
         }
     }
 
@@ -189,6 +199,9 @@ impl Exchange {
         let status = response.status();
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
+        if self.call.is_some() {
+            return self.answer_call(response);
+        }
         if let Some(extras) = &self.shared.extras {
             quietly(|| self.context.span().set_attributes(extras.of_response(response.headers())));
         }
@@ -247,7 +260,12 @@ impl Exchange {
         response.map(ResponseBody::unobserved)
     }
 
-    pub(super) fn sent(&mut self, bytes: u64) {
+    /// A frame is handed over.
+    pub(super) fn passed<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let Some(call) = &mut self.call {
+            quietly(|| call.frame(frame, &self.context));
+        }
+        let bytes = frame.data_ref().map_or(0, |data| data.remaining() as u64);
         self.sent = self.sent.saturating_add(bytes);
     }
 
@@ -274,12 +292,15 @@ impl Exchange {
 
     /// Every part on its own, so that a panic in one (a processor or layer of the user's) costs no other.
     fn finish(&mut self, end: End<'_>) {
-        if self.entry.is_none() {
+        if std::mem::replace(&mut self.ended, true) {
             return;
         }
         let ending = self.ending(end);
         // one reading of the clock for the span, the histogram and the access log
         let duration = self.started.elapsed();
+        if self.call.is_some() {
+            return self.finish_call(end, ending, duration);
+        }
         let streamed = self.recorded;
         if streamed.is_none() {
             let size = self.status.map(|_| self.sent);
@@ -416,11 +437,17 @@ impl Drop for Exchange {
     }
 }
 
-/// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span.
+fn new_span() -> Span {
+    tracing::info_span!(target: "tracewell::http", "HTTP request")
+}
+
+/// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span. `make` makes
+/// the span that the seed is for.
 ///
 /// Where the span will hardly be recorded, its attributes are made only if it is recorded after all.
 fn start_span(
     seed: impl FnOnce(Vec<KeyValue>, Vec<Link>) -> SpanSeed,
+    make: impl FnOnce() -> Span,
     attributes: impl Fn() -> Vec<KeyValue>,
     facts: impl FnOnce(&[String]) -> Facts,
     shared: &Resolved,
@@ -446,7 +473,7 @@ fn start_span(
     drop(sampler);
     let seed = seed(if expected { attributes() } else { Vec::new() }, links);
     let start = || {
-        let span = tracing::info_span!(target: "tracewell::http", "HTTP request");
+        let span = make();
         // starts the span now: its ids are needed before it is entered
         let context = span.context();
         (span, context)

@@ -8,11 +8,14 @@ mod future;
 mod layer;
 mod service;
 
-pub(crate) use self::layer::{Settings, configure};
 pub use self::{
     body::ResponseBody,
     connection::ConnectionScope,
     future::ResponseFuture,
     layer::{Peer, ServerLayer},
     service::ServerService,
+};
+pub(crate) use self::{
+    exchange::call::begin_call,
+    layer::{Settings, Shared, configure},
 };
