@@ -1,16 +1,17 @@
 //! What a program wants of its telemetry, said in code: it wins over the environment.
 
+mod logs;
+
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, Value};
-use opentelemetry_sdk::{logs::LogProcessor, trace::SpanProcessor};
 use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
     components::Components,
     config::{
-        AccessLog, Config, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage,
-        Protocol, ProxyHeaders, Sampler, Signal, Source,
+        AccessLog, Config, ConsoleLink, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp,
+        PrometheusPage, Protocol, ProxyHeaders, RemoteParent, Sampler, SamplingRule, Signal, Source,
     },
     environment::BuildInfo,
     health::{Answering, Check, Renderer},
@@ -112,7 +113,41 @@ impl Builder {
     /// Which traces are recorded.
     pub fn with_sampler(self, sampler: Sampler) -> Self {
         self.change(move |config| {
+            sampler.validate()?;
             config.traces.sampler = sampler.clone();
+            Ok(())
+        })
+    }
+
+    /// Rules that decide which traces are kept before the sampler is asked: the first that holds. They decide about traces
+    /// that start here; see [`with_remote_parent`](Self::with_remote_parent) for those of callers.
+    ///
+    /// ```
+    /// use tracewell::config::SamplingRule;
+    ///
+    /// let builder = tracewell::Telemetry::builder().with_sampling_rules([
+    ///     SamplingRule::drop().with_path("/health*"),
+    ///     SamplingRule::keep().with_route("/orders").with_method("POST"),
+    ///     SamplingRule::per_second(5.0).with_header("x-debug"),
+    ///     SamplingRule::ratio(0.1),
+    /// ]);
+    /// # drop(builder);
+    /// ```
+    pub fn with_sampling_rules(self, rules: impl IntoIterator<Item = SamplingRule>) -> Self {
+        let rules: Vec<SamplingRule> = rules.into_iter().collect();
+        self.change(move |config| {
+            for rule in &rules {
+                rule.validate().map_err(|why| format!("sampling rule \"{rule}\": {why}"))?;
+            }
+            config.traces.sampling_rules.clone_from(&rules);
+            Ok(())
+        })
+    }
+
+    /// What becomes of traces that callers have begun; [`RemoteParent::Follow`] unless said otherwise.
+    pub fn with_remote_parent(self, remote_parent: RemoteParent) -> Self {
+        self.change(move |config| {
+            config.traces.remote_parent = remote_parent;
             Ok(())
         })
     }
@@ -186,7 +221,7 @@ impl Builder {
         })
     }
 
-    /// How lines on stdout look.
+    /// How lines on stdout and stderr look.
     pub fn with_log_format(self, format: LogFormat) -> Self {
         self.change(move |config| {
             config.logs.format = Some(format);
@@ -305,6 +340,22 @@ impl Builder {
         })
     }
 
+    /// A link from each trace on the console to another tool: `{trace_id}`, `{span_id}`, `{start_ms}`, `{end_ms}` and
+    /// `{service}` in the URL are filled in. After those of `TRACEWELL_CONSOLE_LINKS`; only `http://` and `https://`.
+    ///
+    /// ```
+    /// let builder = tracewell::Telemetry::builder()
+    ///     .with_console_link("Jaeger", "http://localhost:16686/trace/{trace_id}");
+    /// # drop(builder);
+    /// ```
+    pub fn with_console_link(self, label: impl Into<String>, url: impl Into<String>) -> Self {
+        let link = ConsoleLink::new(label, url);
+        self.change(move |config| {
+            config.admin.console_store.links.push(link.clone()?);
+            Ok(())
+        })
+    }
+
     /// The one deadline of the flush of all signals at the end.
     pub fn with_shutdown_deadline(self, limit: Duration) -> Self {
         self.change(move |config| {
@@ -324,18 +375,6 @@ impl Builder {
     /// A view: which metric an instrument's measurements become.
     pub fn with_view(mut self, view: View) -> Self {
         self.additions.views.push(view);
-        self
-    }
-
-    /// A span processor beside the exporter's queue.
-    pub fn with_span_processor(mut self, processor: impl SpanProcessor + 'static) -> Self {
-        self.additions.span_processors.push(Box::new(processor));
-        self
-    }
-
-    /// A log processor before the exporter's queue: it may change records. Records then take the SDK's longer way.
-    pub fn with_log_processor(mut self, processor: impl LogProcessor + 'static) -> Self {
-        self.additions.log_processors.push(Box::new(processor));
         self
     }
 
@@ -399,7 +438,7 @@ impl Builder {
         self
     }
 
-    /// Whether lines are written to stdout; `true` unless said otherwise.
+    /// Whether lines are written to stdout, and to stderr where they are wanted; `true` unless said otherwise.
     pub fn with_stdout(mut self, lines: bool) -> Self {
         self.additions.silent = !lines;
         self

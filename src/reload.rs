@@ -11,17 +11,23 @@ use tokio::sync::oneshot;
 
 use crate::{
     builder::Change,
-    config::{self, Config, Explanation, Mistake, RedactionConfig, Source},
+    config::{self, Config, Explanation, LogsConfig, Mistake, RedactionConfig, Source},
     diagnostics::{self, Severity},
     redaction::Redactor,
     telemetry::{Inner, Telemetry},
 };
 
 /// Settings that change while the service runs.
-const LIVE: [&str; 5] = [
+const LIVE: [&str; 11] = [
     "RUST_LOG",
+    "TRACEWELL_LOG_STDOUT",
+    "TRACEWELL_LOG_FILE_FILTER",
+    "TRACEWELL_LOG_ON_FAILURE",
+    "TRACEWELL_LOG_SAMPLED",
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
+    "TRACEWELL_SAMPLING_RULES",
+    "TRACEWELL_SAMPLING_REMOTE_PARENT",
     "TRACEWELL_REDACT_NAMES",
     "TRACEWELL_REDACT_EXCEPT",
 ];
@@ -136,16 +142,21 @@ impl Inner {
         let differing = config::differences(&state.config, &wanted);
         let (changed, at_restart) = differing.into_iter().partition(|name| LIVE.contains(name));
         let mut used = Config::clone(&state.config);
-        if used.traces.sampler != wanted.traces.sampler {
-            self.pipeline.sampler.set(&wanted.traces.sampler);
-            used.traces.sampler = wanted.traces.sampler;
+        let sampler = wanted.traces.effective_sampler();
+        // what has not changed goes on counting where it was
+        if used.traces.effective_sampler() != sampler {
+            self.pipeline.sampler.set(&sampler);
         }
+        used.traces.sampler = wanted.traces.sampler;
+        used.traces.sampling_rules = wanted.traces.sampling_rules;
+        used.traces.remote_parent = wanted.traces.remote_parent;
         if used.redaction != wanted.redaction {
             self.pipeline.redactor().follow(&redactor(&reload.redactor, &wanted.redaction));
             used.redaction = wanted.redaction;
         }
         // a filter that somebody has set by hand stays until the configured one changes
         let filter = (used.logs.filter != wanted.logs.filter).then(|| wanted.logs.filter.clone());
+        self.follow_log_rules(&wanted.logs, &mut used.logs);
         used.logs.filter = wanted.logs.filter;
         if let (Some(file), Some(now)) = (&mut used.file, resolved.file.clone()) {
             *file = now;
@@ -164,6 +175,21 @@ impl Inner {
         Ok(Reloaded { changed, at_restart })
     }
 
+    /// Which events are lines where, kept back, or logged inside of sampled traces. Sinks stay as they are.
+    fn follow_log_rules(&self, wanted: &LogsConfig, used: &mut LogsConfig) {
+        used.stdout.clone_from(&wanted.stdout);
+        used.on_failure.filter.clone_from(&wanted.on_failure.filter);
+        used.sampled.clone_from(&wanted.sampled);
+        for (used, wanted) in used.files.iter_mut().zip(&wanted.files) {
+            if used.path == wanted.path {
+                used.filter.clone_from(&wanted.filter);
+            }
+        }
+        // they were validated with the configuration; where they are as before this changes nothing
+        let _ = self.pipeline.set_log_rules(used);
+        crate::init::follow_level();
+    }
+
     /// The same, and says on stderr what came of it.
     fn reload_and_say(&self) -> Result<Reloaded, ReloadError> {
         let result = self.reload();
@@ -178,8 +204,9 @@ impl Inner {
 }
 
 impl Telemetry {
-    /// Reads the configuration again: variables, and the configuration file. The log filter, the sampler and what is
-    /// redacted change at once; what else has changed is in [`Reloaded::at_restart`]. What is set in code still wins.
+    /// Reads the configuration again: variables, and the configuration file. The log filter, those of stdout, of
+    /// the file, on failure and of sampled traces, the sampler and rules of sampling, and what is redacted change at once;
+    /// what else has changed is in [`Reloaded::at_restart`]. What is set in code still wins.
     /// One line on stderr says what came of it. Blocks for the reading of a file.
     ///
     /// `TRACEWELL_CONFIG_RELOAD_MS` and `TRACEWELL_CONFIG_RELOAD_SIGHUP` do it without a call.

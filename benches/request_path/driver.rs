@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write as _},
     io::Write as _,
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -32,6 +32,10 @@ const TOLERANCE: f64 = 1.05;
 /// Stacks that the others are compared with, where they are there.
 const COMPARED: [(&str, &str); 2] =
     [("hand-wired", "hand-wired"), ("tower-on-tracewell", "instrumentation-tower¹")];
+
+/// Requests after which the console's store is waken, and the time that it then has.
+const AT_ONCE: u64 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How often a time is taken; the shortest counts.
 const ROUNDS: usize = 9;
@@ -71,7 +75,7 @@ pub(crate) fn run(rows: &[Row]) -> Result<(), Failure> {
     let flags = words[3..].iter().filter(|word| !word.starts_with("http")).cloned().collect::<Vec<_>>();
     let flags = Flags::of(&flags)?;
     match command {
-        "count" => Running::start(stack.stack, flags, None)?.drive(requests),
+        "count" => count(&Running::start(stack.stack, flags, None)?, flags, requests),
         "alloc" => alloc(stack.stack, flags, requests),
         "export" => {
             let running = Running::start(stack.stack, flags, endpoint(&words))?;
@@ -97,6 +101,22 @@ fn say(line: fmt::Arguments<'_>) {
 /// Prints figures for [`figures`]: to stderr, since stdout may be what is measured.
 fn tell(figures: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "figures: {figures}");
+}
+
+/// Serves under `valgrind`, which lets one thread run at a time.
+fn count(running: &Running, flags: Flags, requests: u64) -> Result<(), Failure> {
+    if !flags.console {
+        return running.drive(requests);
+    }
+    // the store's thread is to keep up, as it does where it has a processor
+    let mut left = requests;
+    while left > 0 {
+        let some = left.min(AT_ONCE);
+        running.drive(some)?;
+        left -= some;
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 /// Tells allocations and bytes per request.
@@ -317,12 +337,17 @@ fn times(rows: &[Row]) -> Result<Vec<f64>, Failure> {
 
 /// Instructions of a whole process.
 fn instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
-    collected(&child(callgrind()?, "count", row, requests)?)
+    collected(&child(callgrind(row.flags)?, "count", row, requests)?)
 }
 
-fn callgrind() -> Result<Command, Failure> {
+fn callgrind(flags: Flags) -> Result<Command, Failure> {
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe()?);
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    if flags.console {
+        // of the thread that serves alone: what the store's thread does is behind a queue, and comes when it comes
+        command.arg("--toggle-collect=*Running::drive*");
+    }
+    command.arg(std::env::current_exe()?);
     Ok(command)
 }
 
@@ -347,7 +372,7 @@ fn exporting(rows: &[Row]) -> Result<(), Failure> {
     };
     let exported = |row: &Row| {
         let sent = per_item(&|requests| {
-            let mut command = callgrind()?;
+            let mut command = callgrind(service::DEFAULT)?;
             let words = ["export", row.stack.name, &requests.to_string()].map(str::to_owned);
             command.args(words).args(row.flags.words()).arg(collector.endpoint());
             collected(&output(command, row.what)?)
@@ -358,7 +383,7 @@ fn exporting(rows: &[Row]) -> Result<(), Failure> {
     let log = exported(own(false)?)? - span;
     let points = |endpoint: Option<String>| {
         per_item(&|series| {
-            let mut command = callgrind()?;
+            let mut command = callgrind(service::DEFAULT)?;
             command.args(["points", &series.to_string()]).args(&endpoint);
             collected(&output(command, "points")?)
         })

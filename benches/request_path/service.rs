@@ -40,6 +40,8 @@ pub(crate) struct Flags {
     pub(crate) active: bool,
     /// The collector has been away for so long that the queues are full.
     pub(crate) full: bool,
+    /// The console's store keeps everything.
+    pub(crate) console: bool,
     /// Another thread has a scoped `tracing` dispatcher: every dispatch in the process then takes the longer way.
     pub(crate) scoped: bool,
 }
@@ -53,6 +55,7 @@ pub(crate) const DEFAULT: Flags = Flags {
     routes: false,
     active: false,
     full: false,
+    console: false,
     scoped: false,
 };
 
@@ -76,6 +79,7 @@ impl Flags {
                 "--routes" => flags.routes = true,
                 "--active" => flags.active = true,
                 "--full" => flags.full = true,
+                "--console" => flags.console = true,
                 "--scoped" => flags.scoped = true,
                 other => return Err(format!("unknown flag {other:?}").into()),
             }
@@ -93,6 +97,7 @@ impl Flags {
             (self.routes, "--routes"),
             (self.active, "--active"),
             (self.full, "--full"),
+            (self.console, "--console"),
             (self.scoped, "--scoped"),
         ];
         words.into_iter().filter_map(|(set, word)| set.then_some(word))
@@ -183,6 +188,9 @@ pub(crate) fn on_tracewell(
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
             ("OTEL_BSP_EXPORT_TIMEOUT", "600000"),
             ("OTEL_BLRP_EXPORT_TIMEOUT", "600000"),
+            ("TRACEWELL_CONSOLE", if flags.console { "true" } else { "false" }),
+            // full before the first request that counts: what comes then takes the place of something
+            ("TRACEWELL_CONSOLE_MAX_BYTES", "3145728"),
         ])
         .with_stdout(flags.stdout);
     if flags.no_exemplars {

@@ -12,6 +12,7 @@ mod explain;
 mod file;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
+mod logs;
 mod outputs;
 mod source;
 #[cfg(test)]
@@ -25,18 +26,20 @@ pub(crate) use self::{
     differences::differences,
     explain::{installed, reinstalled},
     file::stamp,
-    values::matches,
+    logs::levels,
+    values::{Condition, ParentKind, matches},
 };
 pub use self::{
     explain::{Explanation, Origin, Setting, explain},
     file::FileUse,
+    logs::{LogFile, LogsConfig, OnFailure},
     outputs::{Aggregation, CardinalityLimits, InstrumentType, MetricOutput, Output, ViewConfig},
     source::Source,
     values::{
-        AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, DropPolicy, Endpoint,
-        ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake,
-        ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, Sampler, Secret, Signal,
-        Temporality, Translation,
+        AccessLog, AttributeValue, Component, ComponentKind, Compression, ConsoleLink, Detector, DropPolicy,
+        Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel,
+        LogRotation, Mistake, ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders,
+        RemoteParent, Sampler, SamplingRule, Secret, Signal, Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };
@@ -63,7 +66,7 @@ pub struct Config {
     pub traces: TracesConfig,
     /// Metrics.
     pub metrics: MetricsConfig,
-    /// Log records, over OTLP and on stdout.
+    /// Log records, over OTLP and as lines.
     pub logs: LogsConfig,
     /// The operator's endpoints.
     pub admin: AdminConfig,
@@ -203,6 +206,10 @@ pub struct TracesConfig {
     pub exporters: Vec<Exporter>,
     /// `OTEL_TRACES_SAMPLER` with its argument.
     pub sampler: Sampler,
+    /// `TRACEWELL_SAMPLING_RULES`: they decide before the sampler does, and the first that holds counts.
+    pub sampling_rules: Vec<SamplingRule>,
+    /// `TRACEWELL_SAMPLING_REMOTE_PARENT`.
+    pub remote_parent: RemoteParent,
     /// The batch processor.
     pub batch: Batch,
     /// What one span may hold.
@@ -211,6 +218,14 @@ pub struct TracesConfig {
     pub otlp: Otlp,
     /// Further ways out.
     pub more: Vec<Output>,
+}
+
+impl TracesConfig {
+    /// What decides in the end: the sampler with the rules before it.
+    #[must_use]
+    pub fn effective_sampler(&self) -> Sampler {
+        self.sampler.with_rules(&self.sampling_rules, self.remote_parent == RemoteParent::Ignore)
+    }
 }
 
 /// Metrics.
@@ -288,28 +303,6 @@ impl PrometheusPage {
     }
 }
 
-/// Log records, over OTLP and on stdout.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct LogsConfig {
-    /// `OTEL_LOGS_EXPORTER`; empty = `none`. Lines on stdout do not depend on it.
-    pub exporters: Vec<Exporter>,
-    /// The batch processor.
-    pub batch: Batch,
-    /// The OTLP exporter.
-    pub otlp: Otlp,
-    /// Further ways out.
-    pub more: Vec<Output>,
-    /// What one record may hold.
-    pub limits: LogLimits,
-    /// `RUST_LOG`; the directives as given, validated.
-    pub filter: String,
-    /// `TRACEWELL_LOG_FORMAT`; `None` = by whether stdout is a terminal.
-    pub format: Option<LogFormat>,
-    /// `TRACEWELL_ACCESS_LOG`.
-    pub access_log: AccessLog,
-}
-
 /// The operator's endpoints.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -326,8 +319,22 @@ pub struct AdminConfig {
     pub checks_disabled: Vec<String>,
     /// `TRACEWELL_CONSOLE`.
     pub console: bool,
+    /// What the console's store keeps, if it is on.
+    pub console_store: ConsoleConfig,
     /// `TRACEWELL_ADMIN_CANCEL`: whether whoever has the token may cancel requests and tasks.
     pub cancel: bool,
+}
+
+/// The console: its store's bounds, and where its page leads.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ConsoleConfig {
+    /// `TRACEWELL_CONSOLE_MAX_BYTES`.
+    pub max_bytes: usize,
+    /// `TRACEWELL_CONSOLE_MAX_AGE_MS`.
+    pub max_age: Duration,
+    /// `TRACEWELL_CONSOLE_LINKS`.
+    pub links: Vec<ConsoleLink>,
 }
 
 /// The way out.

@@ -50,7 +50,7 @@ mod texts;
 pub use self::cause::Cause;
 #[cfg(feature = "reqwest")]
 pub use self::client::ClientMiddleware;
-pub(crate) use self::client::{BoxError, giving_up_on};
+pub(crate) use self::client::{BoxError, given_up, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
 #[cfg(feature = "axum")]
 pub use self::handler::{Failure, NotObserved};
@@ -58,9 +58,11 @@ pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, Serv
 pub(crate) use self::{
     client::{Call, Shared as ClientShared},
     metrics::instruments_made,
-    semconv::{Ending as ServerEnding, SECONDS, address_text, clip, server as server_asked},
+    semconv::{
+        Ending as ServerEnding, METHOD, PATH, ROUTE, SECONDS, address_text, clip, server as server_asked,
+    },
     semconv_client::{Ending as ClientEnding, Target, failure},
-    semconv_extra::{Captured, captured, header_attributes},
+    semconv_extra::{Captured, REQUEST_HEADER, captured, header_attributes},
     server::{Settings, Shared as ServerShared, begin_call, configure},
     texts::shared as shared_text,
 };

@@ -50,11 +50,11 @@ pub(super) const BYTES: [f64; 11] = [
 
 pub(super) const PEER_ADDRESS: &str = "network.peer.address";
 pub(super) const PEER_PORT: &str = "network.peer.port";
-const METHOD: &str = "http.request.method";
+pub(crate) const METHOD: &str = "http.request.method";
 const METHOD_ORIGINAL: &str = "http.request.method_original";
 const STATUS: &str = "http.response.status_code";
-const ROUTE: &str = "http.route";
-const PATH: &str = "url.path";
+pub(crate) const ROUTE: &str = "http.route";
+pub(crate) const PATH: &str = "url.path";
 const QUERY: &str = "url.query";
 const SCHEME: &str = "url.scheme";
 const PROTOCOL_VERSION: &str = "network.protocol.version";

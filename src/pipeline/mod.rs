@@ -21,6 +21,7 @@ pub(crate) mod openmetrics;
 mod otlp;
 mod propagation;
 mod queue;
+mod random_flag;
 mod sampler;
 mod scrub;
 mod self_metrics;
@@ -31,9 +32,9 @@ mod traces;
 mod transport;
 mod views;
 mod wanted;
+mod watch;
 
 use std::{
-    io::IsTerminal as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -55,50 +56,59 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 #[cfg(any(feature = "admin", feature = "testing"))]
 pub(crate) use self::exemplars::Take;
+#[cfg(feature = "admin")]
+pub(crate) use self::scrub::Scrub as SpanScrub;
 pub(crate) use self::subscriber::{CHANGES, LogSwitch};
 use self::{
     baggage::CopiedBaggage,
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
-    logs::{LogLayer, ScopedRecord},
+    logs::{LogLayer, Parts, Rules, ScopedRecord},
     metrics::PointAccount,
     more::More,
     queue::Queue,
+    random_flag::FlaggedProvider,
     sampler::SamplerSwitch,
     scrub::Scrub,
     signal::SignalStatus,
     wanted::Wanted,
 };
-pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views};
 pub use self::{
+    logs::LogLines,
     queue::{Account, Loss},
     signal::{SignalReport, SignalState},
     views::View,
 };
+pub(crate) use self::{metrics::MetricSource, views::Views, watch::Watch};
 use crate::{
     components::AddReader,
-    config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
-    lines::LineWriter,
+    config::{Batch, Config, ExemplarFilter, Exporter, LogsConfig, Otlp, Signal},
     redaction::Redactor,
-    sampling::SamplerInUse,
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 const USER_AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33.1");
 
+/// Gives the tracer provider an id generator.
+pub(crate) type SetIds = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
+
 /// What a program adds to the pipeline in code.
 #[derive(Default)]
 pub(crate) struct Additions {
     pub(crate) span_processors: Vec<Box<dyn SpanProcessor>>,
+    /// Who makes the ids of spans; random ones otherwise, and always in a service.
+    pub(crate) ids: Option<SetIds>,
     pub(crate) log_processors: Vec<Box<dyn LogProcessor>>,
     pub(crate) views: Vec<View>,
     /// What must not be seen.
     pub(crate) redactor: Redactor,
     /// Metric readers.
     pub(crate) readers: Vec<AddReader>,
-    /// No line on stdout, whatever the configuration says.
+    /// No line on stdout and stderr, whatever the configuration says.
     pub(crate) silent: bool,
+    /// Who sees every span and log record that is emitted, whether or not it is exported.
+    pub(crate) watch: Option<Arc<dyn Watch>>,
 }
 
 /// The running pipeline.
@@ -113,16 +123,15 @@ pub(crate) struct Pipeline {
         expect(dead_code, reason = "read by the admin page and by captures only")
     )]
     pub(crate) scrape: MetricSource,
-    log_queue: Option<Arc<Queue<ScopedRecord>>>,
-    /// Log processors of the user's: records then take the SDK's way.
-    log_processors: bool,
     /// Span processors of the user's.
     pub(crate) span_processors: bool,
     /// Processors or readers of the user's for whatever signal.
     added: bool,
     /// The provider of readers of the user's, which end with it.
     added_readers: Option<SdkMeterProvider>,
-    lines: Option<Lines>,
+    /// The ways out of log records.
+    logs: Parts,
+    silent: bool,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
     disabled: bool,
@@ -130,14 +139,17 @@ pub(crate) struct Pipeline {
     pub(crate) log_switch: Arc<LogSwitch>,
     /// Which traces are kept.
     pub(crate) sampler: SamplerSwitch,
-    log_scrub: Scrub,
-    baggage: CopiedBaggage,
 }
 
 fn with_processors(
     builder: TracerProviderBuilder,
     added: Vec<Box<dyn SpanProcessor>>,
+    ids: Option<SetIds>,
 ) -> TracerProviderBuilder {
+    let builder = match ids {
+        Some(ids) => ids(builder),
+        None => builder,
+    };
     added.into_iter().fold(builder, |builder, added| builder.with_span_processor(Added(added)))
 }
 
@@ -152,6 +164,8 @@ impl Pipeline {
         mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
+        let watch = additions.watch.take().filter(|_| live);
+        let rules = Rules::new(&config.logs, additions.silent).map_err(|problem| vec![problem])?;
         let sent = |exporters| live && is_sent(exporters);
         let span_queue = sent(&config.traces.exporters).then(|| new_queue::<SpanData>(&config.traces.batch));
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
@@ -170,14 +184,17 @@ impl Pipeline {
         let added = log_processors || added_readers || span_processors;
         let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let more = More::new(config, meters.more);
-        let sampler = SamplerSwitch::new(&config.traces.sampler);
+        let sampler = SamplerSwitch::new(&config.traces.effective_sampler());
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let processors = std::mem::take(&mut additions.span_processors);
-        let processed = |builder| with_processors(baggage.added_to(builder), processors);
+        let ids = additions.ids.take();
+        let processed = |builder| with_processors(baggage.added_to(builder), processors, ids);
+        let queues = watch::beside(queues, watch.clone());
         let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, processed);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
+        let queues = watch::beside(queues, watch.clone());
         let logger_provider = logs::provider(resource, queues, additions.log_processors, &log_scrub);
 
         let statuses = more.statuses(config, span_queue.as_ref(), &points, log_queue.as_ref());
@@ -193,36 +210,48 @@ impl Pipeline {
             more,
         };
         let exporter = wanted.start()?;
-        let lines = (!additions.silent).then(|| lines(config.logs.format));
+        let records = if log_processors {
+            logs::Records::Provider
+        } else {
+            match (watch, log_queue) {
+                (Some(watch), queue) => logs::Records::Watched(watch, queue),
+                (None, Some(queue)) => logs::Records::Queue(queue),
+                (None, None) => logs::Records::None,
+            }
+        };
+        let (from, silent) = ((log_scrub, baggage), additions.silent);
+        let logs = Parts::new(&config.logs, &logger_provider, records, from, resource, silent);
         Ok(Self {
             tracer_provider,
             meter_provider,
             logger_provider,
             scrape: meters.pull,
-            log_queue,
-            log_processors,
             span_processors,
             added,
             added_readers: added_readers.then(|| meters.provider.clone()),
-            lines,
+            logs,
+            silent,
             statuses,
             exporter,
             disabled: config.disabled,
-            log_switch: LogSwitch::new(&config.logs.filter),
+            log_switch: LogSwitch::new(&config.logs.filter, rules),
             sampler,
-            log_scrub,
-            baggage,
         })
     }
 
     /// What must not be seen.
     pub(crate) fn redactor(&self) -> &Redactor {
-        &self.log_scrub.redactor
+        &self.logs.scrub().redactor
     }
 
-    /// The sampler in use, where attributes of spans that it drops are seen by nobody.
-    pub(crate) fn predictable_sampler(&self) -> Option<SamplerInUse> {
-        (!self.span_processors).then(|| self.sampler.in_use())
+    /// The tracer provider for whoever uses OpenTelemetry's API: its spans say that ids made here are random.
+    pub(crate) fn flagged_tracer_provider(&self) -> FlaggedProvider {
+        FlaggedProvider(self.tracer_provider.clone())
+    }
+
+    /// Whether spans are seen by more than the exporter: by processors of the program's own, as they start.
+    pub(crate) fn sees_dropped_spans(&self) -> bool {
+        self.span_processors
     }
 
     /// The propagator of the configuration; it works even when the SDK is disabled.
@@ -236,14 +265,22 @@ impl Pipeline {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let tracer = (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope()));
-        let records = if self.log_processors {
-            logs::Records::Provider
-        } else {
-            self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
-        };
-        let layer = LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
-            .with_baggage(self.baggage.clone());
+        let layer = LogLayer::new(self.logs.clone(), Arc::clone(&self.log_switch));
         subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO, self.sampler.in_use())
+    }
+
+    /// Replaces the filters beside `RUST_LOG`; sinks stay as they are.
+    ///
+    /// # Errors
+    /// The sentence that says which filter cannot be read.
+    pub(crate) fn set_log_rules(&self, config: &LogsConfig) -> Result<(), String> {
+        self.log_switch.set_rules(Rules::new(config, self.silent)?);
+        Ok(())
+    }
+
+    /// What became of the lines of each sink, by its name.
+    pub(crate) fn log_lines(&self) -> Vec<LogLines> {
+        self.logs.lines()
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.
@@ -254,6 +291,9 @@ impl Pipeline {
 
     /// Sends everything that waits, until `deadline`; with `last` the pipeline ends. Cancel safe.
     pub(crate) async fn flush(&self, deadline: Instant, last: bool) {
+        if last {
+            self.logs.tell_counts();
+        }
         if let Some(exporter) = &self.exporter {
             exporter.flush(deadline, last).await;
         }
@@ -271,6 +311,9 @@ impl Pipeline {
 
     /// The same for a plain thread, which it blocks.
     pub(crate) fn flush_blocking(&self, deadline: Instant, last: bool) {
+        if last {
+            self.logs.tell_counts();
+        }
         if let Some(exporter) = &self.exporter {
             exporter.flush_blocking(deadline, last);
         }
@@ -300,25 +343,22 @@ impl Pipeline {
         ending.is_ok().then_some(ended)
     }
 
-    /// Waits until the lines given so far are on stdout and stderr, blocking its thread until `deadline` at most.
-    pub(crate) fn flush_lines_blocking(&self, deadline: Instant) {
-        if let Some(lines) = &self.lines {
-            lines.writer.flush(deadline);
-        }
+    /// Waits until the lines given so far are on stdout, on stderr and in files, blocking its thread until `deadline` at most.
+    /// What a file refuses at the `last` flush is lost.
+    pub(crate) fn flush_lines_blocking(&self, deadline: Instant, last: bool) {
+        self.logs.flush_lines(deadline, last);
         crate::diagnostics::flush(deadline);
     }
 
-    /// The same without blocking anybody.
+    /// The last flush of lines without blocking anybody.
     pub(crate) async fn flush_lines(&self, deadline: Instant) {
-        let lines = self.lines.as_ref().map(|lines| lines.writer.clone());
-        if lines.as_ref().is_none_or(LineWriter::is_idle) && crate::diagnostics::is_idle() {
+        if self.logs.is_idle() && crate::diagnostics::is_idle() {
             return;
         }
+        let logs = self.logs.clone();
         let (done, flushed) = tokio::sync::oneshot::channel();
         let waiting = std::thread::Builder::new().name("tracewell-lines".into()).spawn(move || {
-            if let Some(lines) = lines {
-                lines.flush(deadline);
-            }
+            logs.flush_lines(deadline, true);
             crate::diagnostics::flush(deadline);
             // whoever waited may have gone
             let _ = done.send(());
@@ -360,12 +400,6 @@ fn status<S: signal::AccountSource + 'static>(
         Some(account) => SignalStatus::new(endpoint, account),
         None => SignalStatus::new(None, Arc::new(PointAccount::default())),
     }
-}
-
-fn lines(format: Option<LogFormat>) -> Lines {
-    let terminal = std::io::stdout().is_terminal();
-    let format = format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
-    Lines { writer: LineWriter::stdout(), format, colour: terminal }
 }
 
 /// Runs code of the user's: a panic in it is said by the panic hook, and what it was called for goes on.

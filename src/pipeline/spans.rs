@@ -54,13 +54,15 @@ impl<S> Spans<S> {
 
     /// Whether nobody will see the fields of a span that starts now. It has a context all the same, to be passed on.
     fn is_unseen(&self, attributes: &span::Attributes<'_>) -> bool {
-        self.sampler.follows_parent()
-            && attributes.is_contextual()
+        attributes.is_contextual()
             && !attributes.metadata().fields().is_empty()
             && OtelContext::map_current(|current| {
                 let span = current.span();
                 let parent = span.span_context();
-                parent.is_valid() && !parent.is_sampled() && !span.is_recording()
+                parent.is_valid()
+                    && !parent.is_sampled()
+                    && !span.is_recording()
+                    && self.sampler.follows_parent(parent.is_remote())
             })
     }
 }

@@ -1,6 +1,6 @@
 //! Spans: sampler, limits and queue make the tracer provider; opentelemetry-otlp encodes what the queue hands out.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use opentelemetry::{
     Context,
@@ -16,9 +16,11 @@ use opentelemetry_sdk::{
 
 use super::{
     otlp::{Batched, Lane},
-    queue::{Item, Queue},
+    queue::Item,
+    random_flag::{FlaggedSpan, FlaggedTracer, flag_root},
     sampler::SamplerSwitch,
     scrub::Scrub,
+    watch::Watched,
 };
 use crate::{config::TracesConfig, span_seed::SpanSeed};
 
@@ -27,7 +29,7 @@ pub(super) fn provider(
     config: &TracesConfig,
     resource: &Resource,
     sampler: SamplerSwitch,
-    queues: impl IntoIterator<Item = Arc<Queue<SpanData>>>,
+    queues: impl IntoIterator<Item = Watched<SpanData>>,
     customize: impl FnOnce(TracerProviderBuilder) -> TracerProviderBuilder,
 ) -> SdkTracerProvider {
     let limits = config.limits;
@@ -57,15 +59,21 @@ impl Item for SpanData {
 
 /// Ended spans into the queue. Nothing here waits for an export.
 #[derive(Debug)]
-struct QueueProcessor(Arc<Queue<SpanData>>);
+struct QueueProcessor(Watched<SpanData>);
 
 impl SpanProcessor for QueueProcessor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
         // a span that is only recorded is for processors in the process
         if span.span_context.is_sampled() {
-            self.0.push(span);
+            flag_root(&mut span);
+            if let Some(watch) = &self.0.watch {
+                watch.span(&span);
+            }
+            if let Some(queue) = &self.0.queue {
+                queue.push(span);
+            }
         }
     }
 
@@ -83,18 +91,18 @@ impl SpanProcessor for QueueProcessor {
 /// A `tracing` span has no start time, no kind, no dynamic name and only scalar fields known at compile time. The layers
 /// of this crate put these into a [`SpanSeed`] for the one span they are about to start.
 #[derive(Debug, Clone)]
-pub(crate) struct SeededTracer(SdkTracer);
+pub(crate) struct SeededTracer(FlaggedTracer);
 
 impl SeededTracer {
     pub(crate) fn new(tracer: SdkTracer) -> Self {
-        Self(tracer)
+        Self(FlaggedTracer(tracer))
     }
 }
 
 impl Tracer for SeededTracer {
-    type Span = Span;
+    type Span = FlaggedSpan;
 
-    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Span {
+    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> FlaggedSpan {
         if let Some(seed) = SpanSeed::take() {
             seed.plant(&mut builder);
         }

@@ -1,13 +1,9 @@
 //! One active entry and its place in memory.
 
-use std::{
-    borrow::Cow,
-    cell::Cell,
-    sync::Arc as StdArc,
-    time::{Instant, SystemTime},
-};
+use std::{borrow::Cow, cell::Cell, sync::Arc as StdArc, time::SystemTime};
 
 use opentelemetry::{SpanId, TraceId};
+use tokio::time::Instant;
 
 use super::{
     EntryId, Kind, NewEntry,
@@ -36,11 +32,16 @@ pub(super) const CANCEL_ASKED: u8 = 4;
 pub(super) const ENRICHED: u8 = 8;
 /// The service went down before it ended.
 pub(super) const INTERRUPTED: u8 = 16;
+/// Something is kept back with it.
+pub(super) const HOLDING: u8 = 32;
+/// Nothing is kept back any more: it fails.
+pub(super) const FAILING: u8 = 64;
 
 /// One entry. Kept small (a test has the number): ids are bytes, so that nothing is padded; a name is rare for requests.
 pub(super) struct Entry {
     pub(super) id: EntryId,
     pub(super) shard: Arc<Shard>,
+    /// tokio's clock is the system's, but in a test that paused it.
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
     /// The `tracing` span; 0 = none.

@@ -159,7 +159,8 @@ impl Policy {
 
     /// Makes the call, and again as the judge says; the call is told how often it was made before.
     ///
-    /// A result that is `Ok` but not good, such as an answer of 503, is returned as it is when nothing is left to try.
+    /// A result that is `Ok` but not good, such as an answer of 503, is returned as it is when nothing is left to try. Cancel
+    /// safe as [`call`](Self::call).
     ///
     /// # Errors
     ///
@@ -176,7 +177,7 @@ impl Policy {
         self.call_to(None, judge, call)
     }
 
-    /// The same with the target's name, for a policy with [`Breakers`].
+    /// The same with the target's name, for a policy with [`Breakers`]. Cancel safe as [`call`](Self::call).
     ///
     /// # Errors
     ///

@@ -170,13 +170,30 @@ words! {
 }
 
 words! {
-    /// How log lines look on stdout.
+    /// How log lines look.
     #[non_exhaustive]
     LogFormat {
         /// One JSON object a line.
         Json = "json",
         /// For people.
         Pretty = "pretty",
+        /// `name=value` pairs.
+        Logfmt = "logfmt",
+        /// One JSON object a line, with the names of the Elastic Common Schema.
+        Ecs = "ecs",
+    }
+}
+
+words! {
+    /// When a file of log lines is rotated whatever its size (`TRACEWELL_LOG_FILE_ROTATION`).
+    #[non_exhaustive]
+    LogRotation {
+        /// By its size alone.
+        Never = "never",
+        /// At each full hour, UTC.
+        Hourly = "hourly",
+        /// At midnight, UTC.
+        Daily = "daily",
     }
 }
 
@@ -236,6 +253,17 @@ words! {
         HttpProtobuf = "http/protobuf",
         /// JSON over HTTP.
         HttpJson = "http/json",
+    }
+}
+
+words! {
+    /// What becomes of a trace that a caller has begun.
+    #[non_exhaustive]
+    RemoteParent {
+        /// What its caller decided, where the sampler is parent-based.
+        Follow = "follow",
+        /// It is decided like a trace that starts here: by the rules, and by the sampler for such traces.
+        Ignore = "ignore",
     }
 }
 

@@ -82,6 +82,7 @@ const DELAY: &str = "milliseconds, a whole number from 0 to 2147483647";
 const TIMEOUT: &str = "milliseconds, a whole number from 0 (= no limit) to 2147483647";
 const AGE: &str = "milliseconds, a whole number from 0 (= never) to 2147483647";
 const HEADER_NAMES: &str = "a list of names of HTTP headers";
+const LEVELS: &str = "levels by target such as info,my_crate=debug; or off";
 const EXPORTERS: &str = "a list of otlp, console; or none";
 
 macro_rules! table {
@@ -187,8 +188,34 @@ table! {
     REDACT_NAMES = var("TRACEWELL_REDACT_NAMES", "", "a list of names", "values of these names are hidden too, in everything that is sent or shown");
     REDACT_EXCEPT = var("TRACEWELL_REDACT_EXCEPT", "", "a list of names", "values of exactly these names are shown, although a word in them would hide them");
     STRICT = var("TRACEWELL_STRICT", "false", BOOL, "true: a mistake in the configuration is an error of init");
-    LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json or pretty", "how log lines look on stdout");
+    LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json, pretty, logfmt or ecs", "how log lines look on stdout and stderr");
+    LOG_STDOUT = var("TRACEWELL_LOG_STDOUT", "(as RUST_LOG)", LEVELS, "which log events are lines on stdout");
+    LOG_STDERR = var("TRACEWELL_LOG_STDERR", "", LEVELS, "which log events are lines on stderr");
+    LOG_FILE = var("TRACEWELL_LOG_FILE", "", "a path", "the file that log lines are written to, beside stdout");
+    LOG_FILE_FILTER = var("TRACEWELL_LOG_FILE_FILTER", "(as RUST_LOG)", LEVELS, "which log events are lines of the file");
+    LOG_FILE_FORMAT = var("TRACEWELL_LOG_FILE_FORMAT", "json", "json, pretty, logfmt or ecs", "how lines of the file look");
+    LOG_FILE_MAX_BYTES = var("TRACEWELL_LOG_FILE_MAX_BYTES", "104857600", "bytes, a whole number from 0 (= never) to 9223372036854775807",
+        "size from which on the file is rotated");
+    LOG_FILE_ROTATION = var("TRACEWELL_LOG_FILE_ROTATION", "never", "never, hourly or daily", "when the file is rotated whatever its size (UTC)");
+    LOG_FILE_BACKUPS = var("TRACEWELL_LOG_FILE_BACKUPS", "5", "a whole number from 0 to 1000", "rotated files that are kept: the path with .1, .2 and so on");
+    LOG_ON_FAILURE = var("TRACEWELL_LOG_ON_FAILURE", "", LEVELS,
+        "log events that are kept back with their request or task, and logged only if it fails or logs an error");
+    LOG_ON_FAILURE_BYTES = var("TRACEWELL_LOG_ON_FAILURE_BYTES", "65536", SIZE, "memory for what one request or task keeps back; the oldest go first");
+    LOG_ON_FAILURE_TOTAL_BYTES = var("TRACEWELL_LOG_ON_FAILURE_TOTAL_BYTES", "16777216", SIZE, "memory for what all of them keep back");
+    LOG_SAMPLED = var("TRACEWELL_LOG_SAMPLED", "", LEVELS, "log events that are logged inside of a sampled trace, beside those of RUST_LOG");
+    LOG_SPAN_FIELDS = var("TRACEWELL_LOG_SPAN_FIELDS", "", "a list of names of fields: letters, digits, \".\", \"-\" and \"_\"",
+        "fields of spans that log records inside of them carry; the nearest span's value counts");
+    LOG_CODE = var("TRACEWELL_LOG_CODE", "false", BOOL, "true: log records say where in the code they were made (code.file.path, code.line.number)");
+    LOG_REPEATS = var("TRACEWELL_LOG_REPEATS_MS", "0", "milliseconds, a whole number from 0 (= every record is logged) to 2147483647",
+        "for so long, further records that say the same are counted; then one record has their number");
+    LOG_RATE = var("TRACEWELL_LOG_RATE", "0", "a whole number from 0 (= no limit) to 2147483647",
+        "log records a second of one place in the code; what is beyond is counted");
     ACCESS_LOG = var("TRACEWELL_ACCESS_LOG", "off", "off, errors, slow or all", "which finished requests get a completion record");
+    SAMPLING_RULES = var("TRACEWELL_SAMPLING_RULES", "",
+        "a list of rules such as drop path=/health, keep header.x-debug, 10% route=/orders, 5/s method=GET",
+        "which traces are kept, before the sampler is asked: the first rule that holds decides");
+    SAMPLING_REMOTE_PARENT = var("TRACEWELL_SAMPLING_REMOTE_PARENT", "follow", "follow or ignore",
+        "ignore: rules and sampler decide about the traces of callers too, whatever their callers decided");
     TRACES_DROP = var("TRACEWELL_TRACES_DROP", "newest", "newest or oldest",
         "which span is dropped when the queue is full: the one that comes or the one that waits longest; errors and slow ones are kept first");
     LOGS_DROP = var("TRACEWELL_LOGS_DROP", "newest", "newest or oldest",
@@ -217,6 +244,12 @@ table! {
         "members of the baggage that become attributes of spans and log records");
     CHECKS_DISABLED = var("TRACEWELL_CHECKS_DISABLED", "", "a list of names", "health checks that do not run");
     CONSOLE = var("TRACEWELL_CONSOLE", "false", BOOL, "true: the console page keeps recent telemetry in memory").presets("true", None);
+    CONSOLE_MAX_BYTES = var("TRACEWELL_CONSOLE_MAX_BYTES", "33554432", "a number of bytes from 1048576 to 2147483647",
+        "memory that the console's store may take; errors and the slowest traces are kept longest");
+    CONSOLE_MAX_AGE = var("TRACEWELL_CONSOLE_MAX_AGE_MS", "3600000", "milliseconds, a whole number from 1000 to 2147483647",
+        "age from which on the console's store drops what it keeps");
+    CONSOLE_LINKS = var("TRACEWELL_CONSOLE_LINKS", "", "a list of label=URL with http:// or https://, commas in them percent-encoded",
+        "links from a trace on the console to other tools; {trace_id}, {span_id}, {start_ms}, {end_ms} and {service} are filled in");
     SHUTDOWN = var("TRACEWELL_SHUTDOWN_MS", "5000", DELAY, "the one deadline of the flush of all signals");
     DRAIN = var("TRACEWELL_DRAIN_MS", "5000", DELAY, "how long running requests may take to finish at shutdown");
     PRESTOP = var("TRACEWELL_PRESTOP_MS", "0", DELAY, "how long the service goes on accepting after it became unready");

@@ -1,13 +1,6 @@
 //! One call from its first byte to its last: the guard that is moved call → future → body and ends once.
 
-use std::{
-    cell::Cell,
-    error::Error,
-    fmt,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{cell::Cell, error::Error, fmt, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::Buf;
 use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode, Uri, Version};
@@ -18,6 +11,7 @@ use opentelemetry::{
     trace::{SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderInjector;
+use tokio::time::Instant;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -244,7 +238,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let ending = match (GIVEN_UP.try_with(Cell::get).ok().flatten(), self.answer) {
+        let ending = match (given_up(), self.answer) {
             (Some(reason), _) => Ending::Failed(reason),
             (None, None) => Ending::Cancelled,
             (None, Some(_)) => Ending::Aborted,
@@ -277,6 +271,11 @@ fn sent_context(outer: &OtelContext, call: &OtelContext) -> OtelContext {
 
 thread_local! {
     static GIVEN_UP: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Why the future that is being dropped on this thread is given up, if somebody said so: see [`giving_up_on`].
+pub(crate) fn given_up() -> Option<&'static str> {
+    GIVEN_UP.try_with(Cell::get).ok().flatten()
 }
 
 /// Runs `drop_it`, which drops a future: the calls in it end as failed for this `reason`, not as cancelled.

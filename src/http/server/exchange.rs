@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
     task::Context,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Buf;
@@ -20,6 +20,7 @@ use opentelemetry::{
     trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
+use tokio::time::Instant;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -36,6 +37,7 @@ use crate::{
     requests::{self, EndDetails, NewEntry, Outcome, STREAMING},
     resilience,
     rpc::Served,
+    sampling::Facts,
     span_seed::{self, SpanSeed},
 };
 
@@ -133,7 +135,9 @@ impl Exchange {
             attributes
         };
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
-        let (span, context, foreign) = start_span(seed, new_span, attributes, shared, request.headers());
+        let facts = |headers: &[String]| facts(request, template, headers);
+        let (span, context, foreign) =
+            start_span(seed, new_span, (attributes, facts), shared, request.headers());
         let mut new = new_entry(request, method, &context, (started, started_at));
         (new.tracing_id, new.cancellable) =
             (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
@@ -202,6 +206,9 @@ impl Exchange {
             quietly(|| self.context.span().set_attributes(extras.of_response(response.headers())));
         }
         if status.is_server_error() {
+            if let Some(entry) = &self.entry {
+                entry.handle().fail_log();
+            }
             if let Some(cause) = response.extensions_mut().remove::<Cause>() {
                 quietly(|| self.log_cause(&cause));
             }
@@ -441,7 +448,7 @@ fn new_span() -> Span {
 fn start_span(
     seed: impl FnOnce(Vec<KeyValue>, Vec<Link>) -> SpanSeed,
     make: impl FnOnce() -> Span,
-    attributes: impl Fn() -> Vec<KeyValue>,
+    (attributes, facts): (impl Fn() -> Vec<KeyValue>, impl FnOnce(&[String]) -> Facts),
     shared: &Resolved,
     headers: &http::HeaderMap,
 ) -> (Span, OtelContext, bool) {
@@ -458,20 +465,43 @@ fn start_span(
         links.extend(stranger.filter(SpanContext::is_valid).map(Link::with_context));
     }
     let _parent = parent.clone().map(OtelContext::attach);
-    let expected = shared.settings.expects_recording();
+    let sampler = shared.settings.sampler();
+    let facts = sampler.as_ref().filter(|sampler| sampler.rules).map(|sampler| facts(&sampler.headers));
+    let expected = shared.settings.attributes_count
+        || sampler.as_ref().is_none_or(|sampler| sampler.expects_recording(facts.as_ref()));
+    drop(sampler);
     let seed = seed(if expected { attributes() } else { Vec::new() }, links);
-    let (span, context) = seed.around(|| {
+    let start = || {
         let span = make();
         // starts the span now: its ids are needed before it is entered
         let context = span.context();
         (span, context)
-    });
+    };
+    let (span, context) = match facts {
+        Some(facts) => facts.around(|| seed.around(start)),
+        None => seed.around(start),
+    };
     if !expected && context.span().is_recording() {
         context.span().set_attributes(attributes());
     }
     match parent {
         Some(parent) if !context.has_active_span() => (span, parent, true),
         _ => (span, context, false),
+    }
+}
+
+/// What rules of sampling look at.
+fn facts<B>(request: &Request<B>, route: Option<&str>, names: &[String]) -> Facts {
+    let values = |name: &String| {
+        let values = request.headers().get_all(name.as_str()).into_iter();
+        let name = name.clone();
+        values.map(move |value| (name.clone(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+    };
+    Facts {
+        method: request.method().as_str().to_owned(),
+        path: request.uri().path().to_owned(),
+        route: route.map(str::to_owned),
+        headers: names.iter().flat_map(values).collect(),
     }
 }
 
@@ -486,7 +516,7 @@ fn new_entry<B>(
     NewEntry::request(method.name())
         .with_path(semconv::clip(request.uri().path(), 1024))
         .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
-        .with_start(started_at, started)
+        .with_start(started_at, started.into_std())
 }
 
 /// Method and route, as far as there is one.

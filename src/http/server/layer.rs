@@ -3,22 +3,20 @@
 use std::{
     fmt,
     net::SocketAddr,
+    ops::Deref,
     sync::{Arc, OnceLock},
 };
 
-use opentelemetry::{
-    Context as OtelContext, metrics::MeterProvider, propagation::TextMapPropagator,
-    trace::TraceContextExt as _,
-};
+use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
 use tower_layer::Layer;
 
 use super::{extras::Extras, service::ServerService};
 use crate::{
-    config::{AccessLog, Config, IpRange, ProxyHeaders, Sampler},
+    config::{AccessLog, Config, IpRange, ProxyHeaders},
     http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
     redaction::Redactor,
     requests::Registry,
-    sampling::SamplerInUse,
+    sampling::{Known, SamplerInUse},
 };
 
 /// The client's address, for servers that are not axum's: put it into a request's extensions.
@@ -296,8 +294,9 @@ pub(crate) struct Settings {
     pub(super) metric_attributes: Vec<String>,
     pub(super) cancellable: bool,
     pub(super) redactor: Redactor,
-    /// How spans are sampled, unless attributes are to be made whether they are or not.
     sampler: Option<SamplerInUse>,
+    /// Whether attributes are seen even of spans that the sampler drops, or it is not known.
+    pub(super) attributes_count: bool,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -308,8 +307,13 @@ pub(crate) fn configure(settings: Settings) {
 }
 
 impl Settings {
-    /// Without a sampler attributes are always there: span processors of the user's may look at them as spans start.
-    pub(crate) fn new(config: &Config, redactor: &Redactor, sampler: Option<SamplerInUse>) -> Self {
+    /// Where attributes count they are always there: span processors of the user's may look at them as spans start.
+    pub(crate) fn new(
+        config: &Config,
+        redactor: &Redactor,
+        sampler: SamplerInUse,
+        attributes_count: bool,
+    ) -> Self {
         let Config { http, logs, requests, admin, .. } = config;
         Self {
             methods: Methods::new(http.known_methods.iter().map(String::as_str)),
@@ -322,7 +326,8 @@ impl Settings {
             proxies: TrustedProxies::new(&http.trusted_proxies, http.proxy_headers),
             public_endpoint: http.public_endpoint,
             trace_id_header: false,
-            sampler,
+            sampler: Some(sampler),
+            attributes_count,
         }
     }
 
@@ -330,35 +335,9 @@ impl Settings {
         &self.redactor
     }
 
-    /// Whether a span started in the current context will be recorded, more likely than not. A guess, for what would be
-    /// made in vain: the tracer decides.
-    pub(super) fn expects_recording(&self) -> bool {
-        let Some(in_use) = &self.sampler else { return true };
-        let in_use = in_use.get();
-        let mut sampler = &**in_use;
-        if *sampler == Sampler::AlwaysOn {
-            return true;
-        }
-        let parent = OtelContext::map_current(|current| {
-            let span = current.span();
-            let parent = span.span_context();
-            parent.is_valid().then(|| (parent.is_remote(), parent.is_sampled()))
-        });
-        match (sampler, parent) {
-            (Sampler::ParentBased(_), Some((_, sampled))) => return sampled,
-            (Sampler::ParentBased(root), None) => sampler = root,
-            (Sampler::ParentBasedBy(by), None) => sampler = &by.root,
-            (Sampler::ParentBasedBy(by), Some((true, true))) => sampler = &by.remote_sampled,
-            (Sampler::ParentBasedBy(by), Some((true, false))) => sampler = &by.remote_not_sampled,
-            (Sampler::ParentBasedBy(by), Some((false, true))) => sampler = &by.local_sampled,
-            (Sampler::ParentBasedBy(by), Some((false, false))) => sampler = &by.local_not_sampled,
-            _ => {}
-        }
-        match sampler {
-            Sampler::AlwaysOn | Sampler::ParentBased(_) | Sampler::ParentBasedBy(_) => true,
-            Sampler::AlwaysOff => false,
-            Sampler::TraceIdRatio(ratio) => *ratio >= 0.5,
-        }
+    /// The sampler in use, if one is known.
+    pub(super) fn sampler(&self) -> Option<impl Deref<Target = Arc<Known>>> {
+        self.sampler.as_ref().map(SamplerInUse::get)
     }
 
     pub(in crate::http) fn global() -> Arc<Self> {

@@ -8,7 +8,7 @@ use opentelemetry::{
     trace::{SpanKind, TraceContextExt as _},
 };
 
-use super::{End, Exchange, new_entry, quietly, start_span, tracing_id};
+use super::{End, Exchange, facts, new_entry, quietly, start_span, tracing_id};
 use crate::{
     http::{
         semconv::{self, Ending},
@@ -31,7 +31,7 @@ pub(crate) fn begin_call<B>(
 
 impl Exchange {
     fn begin_call<B>(shared: &Arc<Resolved>, serving: &Arc<Serving>, request: &Request<B>) -> Self {
-        let started = (std::time::Instant::now(), std::time::SystemTime::now());
+        let started = (tokio::time::Instant::now(), std::time::SystemTime::now());
         let method = shared.settings.methods.find(request.method());
         let outer = requests::peek().filter(|outer| is_entry_of(outer, request));
         let peer = crate::http::route::peer(request.extensions());
@@ -48,10 +48,12 @@ impl Exchange {
         let (name, kind) = (called.span_name(), SpanKind::Server);
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started.1, attributes, links };
         let make = || tracing::info_span!(target: "tracewell::rpc", "gRPC call");
+        let method_name = Some(called.text()).filter(|name| !name.is_empty());
+        let facts = |names: &[String]| facts(request, method_name, names);
         // inside of another span of the same request the caller's has been found already
         let none = HeaderMap::new();
         let sent = if outer.is_some() { &none } else { request.headers() };
-        let (span, context, foreign) = start_span(seed, make, attributes, shared, sent);
+        let (span, context, foreign) = start_span(seed, make, (attributes, facts), shared, sent);
         let entry = outer.is_none().then(|| {
             let mut new = new_entry(request, method, &context, started);
             (new.tracing_id, new.cancellable) =
