@@ -137,7 +137,7 @@ impl Exchange {
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
         let facts = |headers: &[String]| facts(request, template, headers);
         let (span, context, foreign) =
-            start_span(seed, new_span, attributes, facts, shared, request.headers());
+            start_span(seed, new_span, (attributes, facts), shared, request.headers());
         let mut new = new_entry(request, method, &context, (started, started_at));
         (new.tracing_id, new.cancellable) =
             (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
@@ -448,8 +448,7 @@ fn new_span() -> Span {
 fn start_span(
     seed: impl FnOnce(Vec<KeyValue>, Vec<Link>) -> SpanSeed,
     make: impl FnOnce() -> Span,
-    attributes: impl Fn() -> Vec<KeyValue>,
-    facts: impl FnOnce(&[String]) -> Facts,
+    (attributes, facts): (impl Fn() -> Vec<KeyValue>, impl FnOnce(&[String]) -> Facts),
     shared: &Resolved,
     headers: &http::HeaderMap,
 ) -> (Span, OtelContext, bool) {

@@ -48,12 +48,12 @@ impl Exchange {
         let (name, kind) = (called.span_name(), SpanKind::Server);
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started.1, attributes, links };
         let make = || tracing::info_span!(target: "tracewell::rpc", "gRPC call");
+        let method_name = Some(called.text()).filter(|name| !name.is_empty());
+        let facts = |names: &[String]| facts(request, method_name, names);
         // inside of another span of the same request the caller's has been found already
         let none = HeaderMap::new();
         let sent = if outer.is_some() { &none } else { request.headers() };
-        let route = called.route();
-        let facts = |headers: &[String]| facts(request, route.as_deref(), headers);
-        let (span, context, foreign) = start_span(seed, make, attributes, facts, shared, sent);
+        let (span, context, foreign) = start_span(seed, make, (attributes, facts), shared, sent);
         let entry = outer.is_none().then(|| {
             let mut new = new_entry(request, method, &context, started);
             (new.tracing_id, new.cancellable) =
