@@ -5,13 +5,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use opentelemetry::{
     Context, KeyValue,
-    trace::{Link, SpanKind, TraceContextExt as _, TraceId},
+    trace::{Link, SpanKind, TraceContextExt as _, TraceId, TraceState},
 };
-use opentelemetry_sdk::trace::{Sampler as SdkSampler, SamplingResult, ShouldSample};
+use opentelemetry_sdk::trace::{Sampler as SdkSampler, SamplingDecision, SamplingResult, ShouldSample};
 
 use crate::{
     config::{ParentSamplers, Sampler},
-    sampling::SamplerInUse,
+    sampling::{Parent, SamplerInUse},
 };
 
 /// The sampler in use; clones share it.
@@ -108,6 +108,16 @@ impl ShouldSample for SamplerSwitch {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
+        // most decisions do not depend on the trace
+        let certain = parent.map_or(Some(Parent::None), Parent::of).and_then(|of| self.in_use.certain(of));
+        if let Some(sampled) = certain {
+            return SamplingResult {
+                decision: if sampled { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop },
+                attributes: Vec::new(),
+                trace_state: parent
+                    .map_or(TraceState::NONE, |parent| parent.span().span_context().trace_state().clone()),
+            };
+        }
         let chosen = self.chosen.load();
         chosen.deciding(parent).should_sample(parent, trace_id, name, kind, attributes, links)
     }

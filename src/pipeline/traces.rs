@@ -2,16 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use opentelemetry::{
-    Context,
-    trace::{SpanBuilder, Status, Tracer},
-};
+use opentelemetry::{Context, trace::Status};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    trace::{
-        SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor, TracerProviderBuilder,
-    },
+    trace::{SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor, TracerProviderBuilder},
 };
 
 use super::{
@@ -20,7 +15,7 @@ use super::{
     sampler::SamplerSwitch,
     scrub::Scrub,
 };
-use crate::{config::TracesConfig, span_seed::SpanSeed};
+use crate::config::TracesConfig;
 
 /// The tracer provider: spans that are sampled go into `queues`.
 pub(super) fn provider(
@@ -75,30 +70,6 @@ impl SpanProcessor for QueueProcessor {
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
         Ok(())
-    }
-}
-
-/// The tracer behind `tracing` spans: takes what a `tracing` span cannot say from the span's seed.
-///
-/// A `tracing` span has no start time, no kind, no dynamic name and only scalar fields known at compile time. The layers
-/// of this crate put these into a [`SpanSeed`] for the one span they are about to start.
-#[derive(Debug, Clone)]
-pub(crate) struct SeededTracer(SdkTracer);
-
-impl SeededTracer {
-    pub(crate) fn new(tracer: SdkTracer) -> Self {
-        Self(tracer)
-    }
-}
-
-impl Tracer for SeededTracer {
-    type Span = Span;
-
-    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Span {
-        if let Some(seed) = SpanSeed::take() {
-            seed.plant(&mut builder);
-        }
-        self.0.build_with_context(builder, parent)
     }
 }
 

@@ -6,15 +6,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use opentelemetry::{
-    Context as OtelContext, metrics::MeterProvider, propagation::TextMapPropagator,
-    trace::TraceContextExt as _,
-};
+use opentelemetry::{metrics::MeterProvider, propagation::TextMapPropagator};
 use tower_layer::Layer;
 
 use super::{extras::Extras, service::ServerService};
 use crate::{
-    config::{AccessLog, Config, IpRange, ProxyHeaders, Sampler},
+    config::{AccessLog, Config, IpRange, ProxyHeaders},
     http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
     redaction::Redactor,
     requests::Registry,
@@ -307,35 +304,9 @@ impl Settings {
         }
     }
 
-    /// Whether a span started in the current context will be recorded, more likely than not. A guess, for what would be
-    /// made in vain: the tracer decides.
+    /// Whether a span started in the current context will be recorded, more likely than not.
     pub(super) fn expects_recording(&self) -> bool {
-        let Some(in_use) = &self.sampler else { return true };
-        let in_use = in_use.get();
-        let mut sampler = &**in_use;
-        if *sampler == Sampler::AlwaysOn {
-            return true;
-        }
-        let parent = OtelContext::map_current(|current| {
-            let span = current.span();
-            let parent = span.span_context();
-            parent.is_valid().then(|| (parent.is_remote(), parent.is_sampled()))
-        });
-        match (sampler, parent) {
-            (Sampler::ParentBased(_), Some((_, sampled))) => return sampled,
-            (Sampler::ParentBased(root), None) => sampler = root,
-            (Sampler::ParentBasedBy(by), None) => sampler = &by.root,
-            (Sampler::ParentBasedBy(by), Some((true, true))) => sampler = &by.remote_sampled,
-            (Sampler::ParentBasedBy(by), Some((true, false))) => sampler = &by.remote_not_sampled,
-            (Sampler::ParentBasedBy(by), Some((false, true))) => sampler = &by.local_sampled,
-            (Sampler::ParentBasedBy(by), Some((false, false))) => sampler = &by.local_not_sampled,
-            _ => {}
-        }
-        match sampler {
-            Sampler::AlwaysOn | Sampler::ParentBased(_) | Sampler::ParentBasedBy(_) => true,
-            Sampler::AlwaysOff => false,
-            Sampler::TraceIdRatio(ratio) => *ratio >= 0.5,
-        }
+        self.sampler.as_ref().is_none_or(SamplerInUse::expects_recording)
     }
 
     pub(in crate::http) fn global() -> Arc<Self> {

@@ -7,6 +7,8 @@ mod extras;
 mod future;
 mod layer;
 mod service;
+mod start;
+mod state;
 
 pub(crate) use self::layer::{Settings, configure};
 pub use self::{

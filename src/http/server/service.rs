@@ -15,17 +15,20 @@ use super::{
     future::ResponseFuture,
     layer::Shared,
 };
+use crate::http::route;
 
 /// A service whose requests are observed; made by [`ServerLayer`](super::ServerLayer).
 #[derive(Debug, Clone)]
 pub struct ServerService<S> {
     inner: S,
     shared: Arc<Shared>,
+    /// Nothing of the user's runs when `inner` is called.
+    begins_when_polled: bool,
 }
 
 impl<S> ServerService<S> {
     pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
-        Self { inner, shared }
+        Self { inner, shared, begins_when_polled: route::begins_when_polled::<S>() }
     }
 }
 
@@ -53,7 +56,7 @@ where
         let Ok(mut exchange) = begun else { return ResponseFuture::unobserved(self.inner.call(request)) };
         // a handler may do its work, or panic, before it returns its future
         let inner = {
-            let _entered = exchange.enter();
+            let _entered = if self.begins_when_polled { None } else { exchange.enter() };
             catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
         };
         match inner {

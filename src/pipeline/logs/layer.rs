@@ -22,7 +22,7 @@ use crate::{
     config::LogFormat,
     diagnostics::Listener,
     pipeline::{baggage::CopiedBaggage, scrub::Scrub},
-    requests,
+    requests, span_seed,
 };
 
 /// Longest line buffer a thread keeps between two events.
@@ -135,7 +135,7 @@ impl LogLayer {
                 // a span that the bridge does not see is transparent: its nearest ancestor that it sees stands for it
                 let Some(span) = context.span(parent) else { return };
                 let seen = span.scope().find_map(|span| {
-                    tracing_opentelemetry::get_otel_context(&span.id(), &dispatch)
+                    span_seed::context_of(&span.id(), &dispatch)
                         .filter(|context| context.span().span_context().is_valid())
                 });
                 if let Some(seen) = seen {
