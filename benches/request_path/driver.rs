@@ -345,13 +345,19 @@ fn times(rows: &[Row]) -> Result<Vec<f64>, Failure> {
     Ok(best)
 }
 
-/// Instructions of a whole process.
+/// Instructions of the thread that serves, while it does: what a linked crate does before `main` may take its time.
 fn instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
-    collected(&child(callgrind()?, "count", row, requests)?)
+    let mut command = Command::new("valgrind");
+    command.arg("--toggle-collect=*::service::Running::drive");
+    collected(&child(callgrind(command)?, "count", row, requests)?)
 }
 
-fn callgrind() -> Result<Command, Failure> {
-    let mut command = Command::new("valgrind");
+/// Instructions of a whole process.
+fn all_instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
+    collected(&child(callgrind(Command::new("valgrind"))?, "count", row, requests)?)
+}
+
+fn callgrind(mut command: Command) -> Result<Command, Failure> {
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe()?);
     Ok(command)
 }
@@ -377,18 +383,18 @@ fn exporting(rows: &[Row]) -> Result<(), Failure> {
     };
     let exported = |row: &Row| {
         let sent = per_item(&|requests| {
-            let mut command = callgrind()?;
+            let mut command = callgrind(Command::new("valgrind"))?;
             let words = ["export", row.stack.name, &requests.to_string()].map(str::to_owned);
             command.args(words).args(row.flags.words()).arg(collector.endpoint());
             collected(&output(command, row.what)?)
         })?;
-        Ok::<_, Failure>(sent - per_item(&|requests| instructions(row, requests))?)
+        Ok::<_, Failure>(sent - per_item(&|requests| all_instructions(row, requests))?)
     };
     let span = exported(own(true)?)?;
     let log = exported(own(false)?)? - span;
     let points = |endpoint: Option<String>| {
         per_item(&|series| {
-            let mut command = callgrind()?;
+            let mut command = callgrind(Command::new("valgrind"))?;
             command.args(["points", &series.to_string()]).args(&endpoint);
             collected(&output(command, "points")?)
         })
