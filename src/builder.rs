@@ -9,8 +9,8 @@ use tracing_subscriber::{Layer, Registry as TracingRegistry};
 use crate::{
     components::Components,
     config::{
-        AccessLog, Config, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp, PrometheusPage,
-        Protocol, ProxyHeaders, Sampler, Signal, Source,
+        AccessLog, Config, ConsoleLink, DropPolicy, Endpoint, ExemplarFilter, IpRange, LogFormat, Otlp,
+        PrometheusPage, Protocol, ProxyHeaders, RemoteParent, Sampler, SamplingRule, Signal, Source,
     },
     environment::BuildInfo,
     health::{Answering, Check, Renderer},
@@ -112,7 +112,41 @@ impl Builder {
     /// Which traces are recorded.
     pub fn with_sampler(self, sampler: Sampler) -> Self {
         self.change(move |config| {
+            sampler.validate()?;
             config.traces.sampler = sampler.clone();
+            Ok(())
+        })
+    }
+
+    /// Rules that decide which traces are kept before the sampler is asked: the first that holds. They decide about traces
+    /// that start here; see [`with_remote_parent`](Self::with_remote_parent) for those of callers.
+    ///
+    /// ```
+    /// use tracewell::config::SamplingRule;
+    ///
+    /// let builder = tracewell::Telemetry::builder().with_sampling_rules([
+    ///     SamplingRule::drop().with_path("/health*"),
+    ///     SamplingRule::keep().with_route("/orders").with_method("POST"),
+    ///     SamplingRule::per_second(5.0).with_header("x-debug"),
+    ///     SamplingRule::ratio(0.1),
+    /// ]);
+    /// # drop(builder);
+    /// ```
+    pub fn with_sampling_rules(self, rules: impl IntoIterator<Item = SamplingRule>) -> Self {
+        let rules: Vec<SamplingRule> = rules.into_iter().collect();
+        self.change(move |config| {
+            for rule in &rules {
+                rule.validate().map_err(|why| format!("sampling rule \"{rule}\": {why}"))?;
+            }
+            config.traces.sampling_rules.clone_from(&rules);
+            Ok(())
+        })
+    }
+
+    /// What becomes of traces that callers have begun; [`RemoteParent::Follow`] unless said otherwise.
+    pub fn with_remote_parent(self, remote_parent: RemoteParent) -> Self {
+        self.change(move |config| {
+            config.traces.remote_parent = remote_parent;
             Ok(())
         })
     }
@@ -312,6 +346,22 @@ impl Builder {
     pub fn with_admin_address(self, address: std::net::SocketAddr) -> Self {
         self.change(move |config| {
             config.admin.addr = Some(address);
+            Ok(())
+        })
+    }
+
+    /// A link from each trace on the console to another tool: `{trace_id}`, `{span_id}`, `{start_ms}`, `{end_ms}` and
+    /// `{service}` in the URL are filled in. After those of `TRACEWELL_CONSOLE_LINKS`; only `http://` and `https://`.
+    ///
+    /// ```
+    /// let builder = tracewell::Telemetry::builder()
+    ///     .with_console_link("Jaeger", "http://localhost:16686/trace/{trace_id}");
+    /// # drop(builder);
+    /// ```
+    pub fn with_console_link(self, label: impl Into<String>, url: impl Into<String>) -> Self {
+        let link = ConsoleLink::new(label, url);
+        self.change(move |config| {
+            config.admin.console_store.links.push(link.clone()?);
             Ok(())
         })
     }

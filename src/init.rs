@@ -14,7 +14,7 @@ use tracing_subscriber::{Layer as _, Registry as TracingRegistry, layer::Subscri
 
 use crate::{
     builder::{Builder, TracingLayer},
-    config::{self, Config, Explanation, Mistake, Source},
+    config::{self, Config, Explanation, Mistake, Sampler, Source},
     diagnostics::{self, Severity},
     environment::Environment,
     error::InitError,
@@ -48,6 +48,7 @@ impl Builder {
     pub fn build(self) -> Result<Telemetry, InitError> {
         let (telemetry, mistakes, _) = self.start()?;
         show(&mistakes);
+        say_sampler(&telemetry.inner().config);
         Ok(telemetry)
     }
 
@@ -83,6 +84,7 @@ impl Builder {
             );
         }
         show(&mistakes);
+        say_sampler(&telemetry.inner().config);
         Ok(telemetry)
     }
 
@@ -110,6 +112,8 @@ impl Builder {
         additions.redactor = reload::redactor(&in_code, &config.redaction);
         let explanation = Explanation::new(&source, &resolved, &config, &mistakes, &additions.redactor);
         let resource = resource::resource(&config.resource, &self.identity, &source, &additions.redactor);
+        #[cfg(feature = "admin")]
+        let console = watched(&config, &mut additions)?;
         let pipeline = Pipeline::start(&config, &resource, additions).map_err(InitError::Unusable)?;
         let registry = self.registry.unwrap_or_else(|| Registry::global().clone());
         let environment = Environment::new(source.clone(), self.build_info);
@@ -128,10 +132,29 @@ impl Builder {
             telemetry.health().render_with(renderer);
         }
         #[cfg(feature = "admin")]
+        if let Some(console) = console {
+            let inner = telemetry.inner();
+            let (metrics, interval) = (inner.pipeline.scrape.clone(), inner.config.metrics.interval);
+            console.read_metrics(metrics, interval).map_err(|problem| InitError::Unusable(vec![problem]))?;
+            let _ = inner.console.set(console); // it is empty until now
+        }
+        #[cfg(feature = "admin")]
         crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
         reload::watch(&telemetry, stamp).map_err(|problem| InitError::Unusable(vec![problem]))?;
         Ok((telemetry, mistakes, self.layers))
     }
+}
+
+/// The console's store, if it is wanted; it sees what is emitted.
+#[cfg(feature = "admin")]
+fn watched(
+    config: &Config,
+    additions: &mut crate::pipeline::Additions,
+) -> Result<Option<crate::console::Console>, InitError> {
+    let console = crate::console::Console::start(config, &additions.redactor);
+    let console = console.map_err(|problem| InitError::Unusable(vec![problem]))?;
+    additions.watch = console.as_ref().map(crate::console::Console::watch);
+    Ok(console)
 }
 
 /// Where telemetry was installed in this process.
@@ -152,13 +175,12 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     tracing::dispatcher::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
-    let pipeline = &inner.pipeline;
-    http::configure(http::Settings::new(&inner.config, pipeline.redactor(), pipeline.predictable_sampler()));
+    http::configure(telemetry.http_settings());
     crate::tasks::configure(&inner.config.requests);
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {
         opentelemetry::global::set_meter_provider(inner.pipeline.meter_provider.clone());
-        opentelemetry::global::set_tracer_provider(inner.pipeline.tracer_provider.clone());
+        opentelemetry::global::set_tracer_provider(inner.pipeline.flagged_tracer_provider());
     }
     if tracing_log::LogTracer::builder().with_max_level(log::LevelFilter::Trace).init().is_err() {
         diagnostics::say(
@@ -192,6 +214,15 @@ fn log_level() -> log::LevelFilter {
         LevelFilter::INFO => log::LevelFilter::Info,
         LevelFilter::DEBUG => log::LevelFilter::Debug,
         LevelFilter::TRACE => log::LevelFilter::Trace,
+    }
+}
+
+/// What is not there in the end was not kept at the beginning: where somebody has chosen what is kept, one line says what
+/// came of it.
+fn say_sampler(config: &Config) {
+    let sampler = config.traces.effective_sampler();
+    if !config.disabled && sampler != Sampler::parent_based(Sampler::AlwaysOn) {
+        diagnostics::say(Severity::Info, format_args!("sampler in use: {sampler}"));
     }
 }
 

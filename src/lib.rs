@@ -30,11 +30,14 @@
 //! | [`http`] | a request comes in, a call goes out |
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
+//! | [`db`] | a database is asked |
+//! | [`messaging`] | a broker carries messages |
 //! | [`resilience`] | calls fail: deadline, retry, breaker, bulkhead, timeout, fallback |
 //! | `runtime` | the process and its tokio runtime as metrics |
 //! | [`health`] | may traffic come |
 //! | [`environment`] | what runs here, with which settings |
 //! | `admin` | the operator's window (feature `admin`) |
+//! | `console` | recent traces, log records and metrics, kept for the operator's page (feature `admin`) |
 //! | [`shutdown`] | the way out |
 //! | `diagnostics` | our own voice, on stderr |
 //! | `testing` | capture in tests, and an OTLP server with scripted faults (feature `testing`) |
@@ -50,6 +53,7 @@
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
 //! | `reqwest` | `http::ClientMiddleware` and `resilience::PolicyMiddleware` for `reqwest` |
+//! | `sqlx` | `db::sqlx`: pools, transactions and executors of `sqlx`, observed |
 //! | `testing` | capture of telemetry in tests, a test OTLP server |
 //! | `cli` | the program `tracewell`: `tracewell config check`, `tracewell config print` |
 //! | `full` | all of them |
@@ -83,7 +87,11 @@ pub mod http;
 pub mod requests;
 pub mod tasks;
 
-// (5b) calls fail
+// (5b) what is behind the service
+pub mod db;
+pub mod messaging;
+
+// (5c) calls fail
 pub mod resilience;
 
 // (6) the process and its runtime as metrics
@@ -98,6 +106,8 @@ pub mod environment;
 // (9) the operator's window
 #[cfg(feature = "admin")]
 pub mod admin;
+#[cfg(feature = "admin")]
+mod console;
 
 // (10) the way out
 pub mod shutdown;
@@ -154,27 +164,84 @@ const OPENTELEMETRY_VERSION: &str = "0.33.1";
 
 #[cfg(any(doc, doctest))]
 pub mod guide {
-    //! What is longer than an item's documentation.
+    //! The book: what is longer than an item's documentation.
+    //!
+    //! | page | |
+    //! |---|---|
+    //! | [`testing`] | telemetry in tests: assertions and what they say, a paused clock, a collector that misbehaves |
+    //! | [`migration`] | from hand-wired OpenTelemetry and from other crates |
+    //! | [`configuration`] | every variable |
+    //! | [`configuration_file`] | OpenTelemetry's declarative file |
+    //! | [`sampling`] | which traces are kept: ratio, rules, limits per second |
+    //! | [`correlation`] | where trace ids come from, and where they get lost |
+    //! | [`cancellation`] | the ways that work ends, and what is cleaned up then |
+    //! | [`databases`] | spans and durations of statements, sqlx, any other client |
+    //! | [`messages`] | producers, consumers, redelivery |
+    //! | [`console`] | the page at `/`, and the JSON behind it |
+    //! | [`operations`] | on call: where to look, each line and metric, alerts |
+    //! | [`delivery`] | queues, losses, a collector that is away |
+    //! | [`performance`] | what a request costs, and what one pays for what |
+    //! | [`security`] | whom it believes, what it shows, what must not be seen |
+    //! | [`limits`] | the bounds of what strangers send |
+    //! | [`architecture`] | the flow, the files, the threads, and why they are so |
+    //! | [`stability`] | versions, minimum Rust, platforms |
+    //! | [`dependencies`] | what each is for |
+
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("docs/testing.md")]
+    pub mod testing {}
+
+    #[doc = include_str!("docs/migration.md")]
+    pub mod migration {}
 
     #[doc = include_str!("docs/configuration.md")]
     pub mod configuration {}
 
-    #[doc = include_str!("docs/delivery.md")]
-    pub mod delivery {}
     #[doc = include_str!("docs/configuration_file.md")]
     pub mod configuration_file {}
 
-    #[doc = include_str!("docs/dependencies.md")]
-    pub mod dependencies {}
+    #[doc = include_str!("docs/sampling.md")]
+    pub mod sampling {}
+
+    #[doc = include_str!("docs/correlation.md")]
+    pub mod correlation {}
+
+    #[doc = include_str!("docs/cancellation.md")]
+    pub mod cancellation {}
+
+    #[cfg(feature = "sqlx")]
+    #[doc = include_str!("docs/databases.md")]
+    pub mod databases {}
+
+    #[doc = include_str!("docs/messages.md")]
+    pub mod messages {}
+
+    #[doc = include_str!("docs/console.md")]
+    pub mod console {}
+
+    #[doc = include_str!("docs/operations.md")]
+    pub mod operations {}
+
+    #[doc = include_str!("docs/delivery.md")]
+    pub mod delivery {}
 
     #[doc = include_str!("docs/performance.md")]
     pub mod performance {}
 
+    #[doc = include_str!("docs/security.md")]
+    pub mod security {}
+
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
 
-    #[doc = include_str!("docs/migration.md")]
-    pub mod migration {}
+    #[doc = include_str!("docs/architecture.md")]
+    pub mod architecture {}
+
+    #[doc = include_str!("docs/stability.md")]
+    pub mod stability {}
+
+    #[doc = include_str!("docs/dependencies.md")]
+    pub mod dependencies {}
 }
 
 #[cfg(doctest)]

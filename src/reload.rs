@@ -18,10 +18,12 @@ use crate::{
 };
 
 /// Settings that change while the service runs.
-const LIVE: [&str; 5] = [
+const LIVE: [&str; 7] = [
     "RUST_LOG",
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
+    "TRACEWELL_SAMPLING_RULES",
+    "TRACEWELL_SAMPLING_REMOTE_PARENT",
     "TRACEWELL_REDACT_NAMES",
     "TRACEWELL_REDACT_EXCEPT",
 ];
@@ -136,10 +138,14 @@ impl Inner {
         let differing = config::differences(&state.config, &wanted);
         let (changed, at_restart) = differing.into_iter().partition(|name| LIVE.contains(name));
         let mut used = Config::clone(&state.config);
-        if used.traces.sampler != wanted.traces.sampler {
-            self.pipeline.sampler.set(&wanted.traces.sampler);
-            used.traces.sampler = wanted.traces.sampler;
+        let sampler = wanted.traces.effective_sampler();
+        // what has not changed goes on counting where it was
+        if used.traces.effective_sampler() != sampler {
+            self.pipeline.sampler.set(&sampler);
         }
+        used.traces.sampler = wanted.traces.sampler;
+        used.traces.sampling_rules = wanted.traces.sampling_rules;
+        used.traces.remote_parent = wanted.traces.remote_parent;
         if used.redaction != wanted.redaction {
             self.pipeline.redactor().follow(&redactor(&reload.redactor, &wanted.redaction));
             used.redaction = wanted.redaction;
@@ -178,7 +184,7 @@ impl Inner {
 }
 
 impl Telemetry {
-    /// Reads the configuration again: variables, and the configuration file. The log filter, the sampler and what is
+    /// Reads the configuration again: variables, and the configuration file. The log filter, sampler and rules of sampling, and what is
     /// redacted change at once; what else has changed is in [`Reloaded::at_restart`]. What is set in code still wins.
     /// One line on stderr says what came of it. Blocks for the reading of a file.
     ///

@@ -41,6 +41,9 @@ pub(crate) struct Inner {
     stuck: Thresholds,
     #[cfg(feature = "admin")]
     pub(crate) admin: std::sync::Mutex<crate::admin::Servers>,
+    /// Empty when the store is off.
+    #[cfg(feature = "admin")]
+    pub(crate) console: std::sync::OnceLock<crate::console::Console>,
     pub(crate) end: End,
 }
 
@@ -87,6 +90,8 @@ impl Telemetry {
             stuck,
             #[cfg(feature = "admin")]
             admin: std::sync::Mutex::default(),
+            #[cfg(feature = "admin")]
+            console: std::sync::OnceLock::new(),
             end: End::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -235,7 +240,8 @@ impl Telemetry {
         self.inner.pipeline.meter_provider.clone()
     }
 
-    /// The tracer provider of this telemetry. After `install` it is the global one.
+    /// The tracer provider of this telemetry. After `install` the global one is made of it: its spans say too, from their
+    /// start on, that their trace ids are random.
     #[must_use]
     pub fn tracer_provider(&self) -> &opentelemetry_sdk::trace::SdkTracerProvider {
         &self.inner.pipeline.tracer_provider
@@ -282,9 +288,14 @@ impl Telemetry {
         report
     }
 
-    fn http_settings(&self) -> Settings {
+    pub(crate) fn http_settings(&self) -> Settings {
         let pipeline = &self.inner.pipeline;
-        Settings::new(&self.inner.config, pipeline.redactor(), pipeline.predictable_sampler())
+        Settings::new(
+            &self.inner.config,
+            pipeline.redactor(),
+            pipeline.sampler.in_use(),
+            pipeline.sees_dropped_spans(),
+        )
     }
 
     /// A client layer that records into this telemetry, whether or not it is the installed one.

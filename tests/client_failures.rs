@@ -236,6 +236,8 @@ async fn reqwests_answers_arrive_whole_and_end_with_their_bodies() {
     let span = capture.span("POST /users/{id}").unwrap();
     assert!(span.attributes().str("url.full").unwrap().ends_with("?sig=REDACTED"));
     assert_eq!(span.attributes().str("error.type"), None);
+    let peer = (span.attributes().str("network.peer.address"), span.attributes().i64("network.peer.port"));
+    assert_eq!(peer, (Some("127.0.0.1"), Some(i64::from(address.port()))));
     let left = capture.span("HTTP").unwrap();
     assert_eq!(left.attributes().str("http.request.method_original"), Some("GET"));
     assert_eq!(left.attributes().str("tracewell.outcome"), Some("aborted"));

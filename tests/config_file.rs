@@ -226,6 +226,77 @@ fn views_and_cardinality_limits_of_the_file_shape_the_metrics() {
     assert!(many.data_points.len() <= 4, "{} series of 50", many.data_points.len());
 }
 
+/// One measurement of every kind of instrument, each with the same four attributes.
+fn measure_with_everything(telemetry: &Telemetry) {
+    let labels = ["kind", "job.id", "job.queue", "host"].map(|key| opentelemetry::KeyValue::new(key, "x"));
+    let meter = telemetry.meter_provider().meter("jobs");
+    let span = telemetry.tracer_provider().tracer("test").start("span");
+    {
+        let _current = opentelemetry::Context::new().with_span(span).attach();
+        meter.u64_counter("counter").build().add(1, &labels);
+        meter.u64_counter("bound").build().bind(&labels).add(1);
+        meter.f64_histogram("histogram").build().record(1.0, &labels);
+    }
+    meter.i64_up_down_counter("up.down").build().add(1, &labels);
+    meter.f64_gauge("gauge").build().record(1.0, &labels);
+    meter.f64_gauge("gauge.bound").build().bind(&labels).record(1.0);
+    meter.u64_counter("every").build().add(1, &labels);
+    meter.u64_counter("none.but").build().add(1, &labels);
+    let observed = labels.clone();
+    meter.u64_observable_gauge("observed").with_callback(move |of| of.observe(1, &observed)).build();
+    telemetry.meter_provider().meter("other").u64_counter("other").build().add(1, &labels);
+}
+
+#[test]
+fn attribute_keys_of_views_may_be_patterns_for_every_kind_of_instrument() {
+    let collector = Collector::start();
+    let file = File::new(&format!(
+        "tracer_provider: {{processors: [simple: {{exporter: {{otlp_http: {{endpoint: {0}/v1/traces}}}}}}]}}
+meter_provider:
+  readers: [periodic: {{exporter: {{otlp_http: {{endpoint: {0}/v1/metrics}}}}}}]
+  views:
+    - {{selector: {{instrument_name: every}}, stream: {{attribute_keys: {{}}}}}}
+    - {{selector: {{instrument_name: none.but}}, stream: {{attribute_keys: {{included: ['k?nd']}}}}}}
+    - {{selector: {{meter_name: jobs}}, stream: {{attribute_keys: {{included: ['job.*', kind], excluded: [job.id]}}}}}}
+",
+        collector.endpoint()
+    ));
+    let telemetry = file.builder(&[("TRACEWELL_STRICT", "true")]).build().unwrap();
+    measure_with_everything(&telemetry);
+    drop(telemetry);
+    let metrics = collector.metrics();
+    let keys = |name: &str| {
+        let metric = metrics.iter().find(|metric| metric.name() == name);
+        let metric = &metric.unwrap_or_else(|| panic!("no {name}")).metric;
+        let (attributes, exemplars) = match metric.data.as_ref().unwrap() {
+            Data::Sum(sum) => (&sum.data_points[0].attributes, &sum.data_points[0].exemplars),
+            Data::Gauge(gauge) => (&gauge.data_points[0].attributes, &gauge.data_points[0].exemplars),
+            Data::Histogram(histogram) => {
+                (&histogram.data_points[0].attributes, &histogram.data_points[0].exemplars)
+            }
+            other => panic!("{other:?}"),
+        };
+        let mut keys: Vec<&str> = attributes.iter().map(|attribute| &*attribute.key).collect();
+        keys.sort_unstable();
+        let dropped = exemplars.first().map(|exemplar| exemplar.filtered_attributes.len());
+        (keys.join(" "), dropped)
+    };
+    let left = "job.queue kind".to_owned();
+    for (name, dropped) in [("counter", Some(2)), ("bound", Some(2)), ("histogram", Some(2))] {
+        assert_eq!(keys(name), (left.clone(), dropped), "{name}: an exemplar has the others");
+    }
+    for name in ["up.down", "gauge", "gauge.bound", "observed"] {
+        assert_eq!(keys(name), (left.clone(), None), "{name}");
+    }
+    for (name, kept) in [
+        ("every", "host job.id job.queue kind"),
+        ("none.but", "kind"),
+        ("other", "host job.id job.queue kind"),
+    ] {
+        assert_eq!(keys(name).0, kept, "{name}");
+    }
+}
+
 #[test]
 fn every_value_says_where_it_comes_from_and_code_wins() {
     let file = File::new(

@@ -12,6 +12,7 @@
 mod common {
     pub(crate) mod backends;
     pub(crate) mod killed;
+    pub(crate) mod sampled;
     pub(crate) mod storefront;
 }
 
@@ -37,7 +38,7 @@ use self::common::{
         sample::{DURATION, Sample},
         wait_until,
     },
-    killed,
+    killed, sampled,
     storefront::Storefront,
 };
 
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         trial("a_collector_killed_and_stopped_twenty_times_under_load_over_http", || {
             killed::twenty_times("http/protobuf", Backends::otlp_http_endpoint);
         }),
+        trial("the_collector_counts_what_sampled_spans_stand_for", sampled::counted),
         trial("a_port_that_is_taken_meanwhile_is_replaced", port_taken),
         trial("a_panicking_test_leaves_no_process_behind", no_process_left),
         trial("the_programs_accept_their_files", files_accepted),

@@ -46,6 +46,14 @@ impl Example {
     }
 
     fn start_with(name: &str, input: &str) -> Self {
+        Self::start_in(name, input, |collector| [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())])
+    }
+
+    fn start_in<const N: usize>(
+        name: &str,
+        input: &str,
+        variables: impl FnOnce(&Collector) -> [(&'static str, String); N],
+    ) -> Self {
         let mut path = PathBuf::from(std::env::current_exe().unwrap().parent().unwrap());
         path.pop();
         path.push("examples");
@@ -54,7 +62,8 @@ impl Example {
         let collector = Collector::start();
         let mut child = Command::new(path)
             .env_clear()
-            .envs([("ADDR", "127.0.0.1:0"), ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())])
+            .env("ADDR", "127.0.0.1:0")
+            .envs(variables(&collector))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -68,14 +77,20 @@ impl Example {
 
     /// The body of a GET to the address that the example told.
     fn get(&mut self, path: &str) -> String {
+        self.get_as(path, "*/*").split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// The whole answer, in the form that is accepted.
+    fn get_as(&mut self, path: &str, accept: &str) -> String {
         let line = self.stderr.wait_for(|line| line.starts_with("listening on "));
         let address = line.strip_prefix("listening on http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: {accept}");
+        write!(stream, "{head}\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+        answer
     }
 
     /// Asks it to stop, as an orchestrator does.
@@ -359,4 +374,61 @@ fn custom_exporter_has_the_same_spans_and_changes_the_records() {
     let log = ended.log("locked");
     assert_eq!((log.trace_id(), log.span_id()), (trace, door.span_id()));
     assert_eq!(log.attributes().str("shift"), Some("night"));
+}
+
+#[test]
+fn axum_service_shows_causes_tells_what_it_waits_for_and_keeps_the_operators_calls_out() {
+    let mut example = Example::start("axum_service");
+    assert_eq!(example.get("/orders/7"), r#"{"id":7,"in_stock":3}"#);
+    let refused = example.get_as("/orders/0", "*/*");
+    assert!(
+        refused.starts_with("HTTP/1.1 500 ") && refused.ends_with("\r\nInternal Server Error"),
+        "{refused}"
+    );
+    assert!(example.get("/ready").contains(r#""checker":"stock""#));
+    let metrics = example.get_as("/metrics", "application/openmetrics-text; version=1.0.0");
+    let ended = example.stop().successful();
+
+    let served: Vec<_> = ended.collector.spans().into_iter().filter(|span| span.span.kind == 2).collect();
+    assert_eq!(served.len(), 2, "neither /ready nor /metrics: {served:?}");
+    let [shown, failed] = [7, 0].map(|order| {
+        let of = |span: &&SpanRecord| span.attributes().i64("shop.order") == Some(order);
+        served.iter().find(of).unwrap()
+    });
+    ended.assert_one_trace(shown, "order shown", "http.server.request.duration");
+    assert_eq!(ended.log("order shown").attributes().i64("shop.order"), Some(7));
+    assert!(metrics.contains(&format!("trace_id=\"{}\"", shown.trace_id())), "{metrics}");
+    let count = ended.spans("count").into_iter().find(|count| count.trace_id() == shown.trace_id()).unwrap();
+    assert_eq!(count.parent_span_id(), shown.span_id());
+    let cause = ended.collector.logs().into_iter().find(|log| log.severity() == "ERROR").unwrap();
+    assert_eq!(cause.span_id(), failed.span_id());
+    assert_eq!(cause.attribute("exception.message").as_deref(), Some("orders begin with 1"));
+}
+
+#[test]
+fn config_file_is_right_and_describes_what_is_sent() {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/config_file/otel.yaml");
+    let check = Command::new(env!("CARGO_BIN_EXE_tracewell"))
+        .args(["config", "check", FILE])
+        .env_clear()
+        .output()
+        .unwrap();
+    let said = String::from_utf8(check.stdout).unwrap() + &String::from_utf8(check.stderr).unwrap();
+    assert!(check.status.success() && said.contains("0 mistakes, 0 warnings"), "{said}");
+
+    let variables =
+        |collector: &Collector| [("OTEL_CONFIG_FILE", FILE.to_owned()), ("COLLECTOR", collector.endpoint())];
+    let ended = Example::start_in("config_file", "", variables).end().successful();
+    assert_eq!(ended.stderr, ["sent: true"]);
+    assert_eq!(ended.service_name(), "scales");
+    let weighed = ended.spans("weigh");
+    assert_eq!(weighed[0].resource().str("deployment.environment.name"), Some("local"));
+    let exemplars = ended.collector.exemplars("parcel.weight");
+    assert_eq!((weighed.len(), exemplars.len()), (2, 2));
+    for exemplar in exemplars {
+        assert_eq!(exemplar.point_attributes().keys().collect::<Vec<_>>(), ["kind"]);
+        let parcel = exemplar.filtered_attributes().i64("parcel");
+        let span = weighed.iter().find(|span| span.attributes().i64("parcel") == parcel).unwrap();
+        assert_eq!(exemplar.span_id(), span.span_id());
+    }
 }

@@ -319,6 +319,12 @@ async fn terminated(tour: Tour, started: u64, scraped: &HashSet<String>) {
         assert_eq!(span.parent_span_id(), PARENT, "{name}");
         assert_eq!(span.resource().str("service.name"), Some("storefront"));
     }
+    let listed = served_as(&spans, "products").span_id();
+    let query = spans.iter().find(|span| span.name() == "SELECT products" && span.parent_span_id() == listed);
+    let query = query.unwrap();
+    assert_eq!(query.attribute("db.system.name").as_deref(), Some("sqlite"));
+    let exemplars = collector.exemplars("db.client.operation.duration");
+    assert!(exemplars.iter().any(|exemplar| exemplar.span_id() == query.span_id()), "{exemplars:?}");
 }
 
 /// The sum over all series in the last export.

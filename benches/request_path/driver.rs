@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write as _},
     io::Write as _,
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -33,6 +33,10 @@ const TOLERANCE: f64 = 1.05;
 /// Stacks that the others are compared with, where they are there.
 const COMPARED: [(&str, &str); 2] =
     [("hand-wired", "hand-wired"), ("tower-on-tracewell", "instrumentation-tower¹")];
+
+/// Requests after which the console's store is waken, and the time that it then has.
+const AT_ONCE: u64 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How often a time is taken; the shortest counts.
 const ROUNDS: usize = 9;
@@ -93,7 +97,7 @@ pub(crate) fn run(rows: &[Row]) -> Result<(), Failure> {
     let flags = Flags::of(&flags)?;
     match command {
         "serve" => sockets::serve(stack.stack, flags, endpoint(&words)),
-        "count" => Running::start(stack.stack, flags, None)?.drive(requests),
+        "count" => count(&Running::start(stack.stack, flags, None)?, flags, requests),
         "alloc" => alloc(stack.stack, flags, requests),
         "export" => {
             let running = Running::start(stack.stack, flags, endpoint(&words))?;
@@ -124,6 +128,22 @@ pub(crate) fn say(line: fmt::Arguments<'_>) {
 /// Prints figures for [`figures`]: to stderr, since stdout may be what is measured.
 pub(crate) fn tell(figures: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "figures: {figures}");
+}
+
+/// Serves under `valgrind`, which lets one thread run at a time.
+fn count(running: &Running, flags: Flags, requests: u64) -> Result<(), Failure> {
+    if !flags.console {
+        return running.drive(requests);
+    }
+    // the store's thread is to keep up, as it does where it has a processor
+    let mut left = requests;
+    while left > 0 {
+        let some = left.min(AT_ONCE);
+        running.drive(some)?;
+        left -= some;
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 /// Tells allocations and bytes per request.
@@ -347,6 +367,9 @@ fn times(rows: &[Row]) -> Result<Vec<f64>, Failure> {
 
 /// Instructions of the thread that serves, while it does: what a linked crate does before `main` may take its time.
 fn instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
+    if row.flags.console {
+        return all_instructions(row, requests); // what its threads do counts
+    }
     let mut command = Command::new("valgrind");
     command.arg("--toggle-collect=*::service::Running::drive");
     collected(&child(callgrind(command)?, "count", row, requests)?)

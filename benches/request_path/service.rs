@@ -44,6 +44,8 @@ pub(crate) struct Flags {
     pub(crate) full: bool,
     /// Everything is exported meanwhile, with the usual delays and queues.
     pub(crate) live: bool,
+    /// The console's store keeps everything.
+    pub(crate) console: bool,
     /// Another thread has a scoped `tracing` dispatcher: every dispatch in the process then takes the longer way.
     pub(crate) scoped: bool,
 }
@@ -59,6 +61,7 @@ pub(crate) const DEFAULT: Flags = Flags {
     active: false,
     full: false,
     live: false,
+    console: false,
     scoped: false,
 };
 
@@ -84,6 +87,7 @@ impl Flags {
                 "--active" => flags.active = true,
                 "--full" => flags.full = true,
                 "--live" => flags.live = true,
+                "--console" => flags.console = true,
                 "--scoped" => flags.scoped = true,
                 other => return Err(format!("unknown flag {other:?}").into()),
             }
@@ -103,6 +107,7 @@ impl Flags {
             (self.active, "--active"),
             (self.full, "--full"),
             (self.live, "--live"),
+            (self.console, "--console"),
             (self.scoped, "--scoped"),
         ];
         words.into_iter().filter_map(|(set, word)| set.then_some(word))
@@ -186,6 +191,9 @@ pub(crate) fn on_tracewell(
         ("OTEL_SERVICE_NAME", "request-path"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.unwrap_or("http://127.0.0.1:9")),
         ("OTEL_TRACES_SAMPLER", if flags.unsampled { "always_off" } else { "parentbased_always_on" }),
+        ("TRACEWELL_CONSOLE", if flags.console { "true" } else { "false" }),
+        // full before the first request that counts: what comes then takes the place of something
+        ("TRACEWELL_CONSOLE_MAX_BYTES", "3145728"),
     ];
     let later = [
         ("OTEL_BSP_MAX_QUEUE_SIZE", room),

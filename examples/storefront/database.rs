@@ -1,10 +1,13 @@
-//! Products and orders in SQLite. Each query has a span, and runs where it may block.
+//! Products and orders in SQLite. Each query has a span and a duration, and runs where it may block.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
-use tracewell::requests;
+use tracewell::{
+    db::{self, Failure},
+    requests,
+};
 
 /// Orders kept; older ones go, so that a shop left alone does not fill the memory.
 const ORDERS_KEPT: i64 = 10_000;
@@ -60,7 +63,10 @@ pub(crate) enum DatabaseError {
 
 /// One connection to a database in memory; queries take turns. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Database(Arc<Mutex<Connection>>);
+pub(crate) struct Database {
+    connection: Arc<Mutex<Connection>>,
+    observed: db::Database,
+}
 
 impl Database {
     /// An empty order book, and products 1 to 20.
@@ -75,71 +81,68 @@ impl Database {
             connection
                 .execute("INSERT INTO products (name, price_cents) VALUES (?1, ?2)", params![name, price])?;
         }
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        let connection = Arc::new(Mutex::new(connection));
+        Ok(Self { connection, observed: db::Database::new("sqlite").with_namespace("shop") })
     }
 
     pub(crate) async fn products(&self) -> Result<Vec<Product>, DatabaseError> {
-        self.query("SELECT products", |connection| {
-            let mut select =
-                connection.prepare_cached("SELECT id, name, price_cents FROM products ORDER BY id")?;
-            select.query_map([], product)?.collect()
-        })
-        .await
+        let sql = "SELECT id, name, price_cents FROM products ORDER BY id";
+        self.query(sql, |select| select.query_map([], product)?.collect()).await
     }
 
     pub(crate) async fn product(&self, id: i64) -> Result<Option<Product>, DatabaseError> {
-        self.query("SELECT products", move |connection| {
-            let mut select =
-                connection.prepare_cached("SELECT id, name, price_cents FROM products WHERE id = ?1")?;
-            select.query_row([id], product).optional()
-        })
-        .await
+        let sql = "SELECT id, name, price_cents FROM products WHERE id = ?1";
+        self.query(sql, move |select| select.query_row([id], product).optional()).await
     }
 
     /// Enters an order that is not paid yet; its number.
     pub(crate) async fn take_order(&self, product: i64, quantity: i64) -> Result<i64, DatabaseError> {
-        self.query("INSERT orders", move |connection| {
-            connection
-                .prepare_cached("INSERT INTO orders (product, quantity, payment) VALUES (?1, ?2, ?3)")?
-                .execute(params![product, quantity, Payment::Open.as_str()])?;
-            let order = connection.last_insert_rowid();
-            connection
-                .prepare_cached("DELETE FROM orders WHERE id <= ?1")?
-                .execute([order.saturating_sub(ORDERS_KEPT)])?;
-            Ok(order)
-        })
-        .await
+        let sql = "INSERT INTO orders (product, quantity, payment) VALUES (?1, ?2, ?3) RETURNING id";
+        let order = move |insert: &mut CachedStatement<'_>| {
+            insert.query_row(params![product, quantity, Payment::Open.as_str()], |row| row.get(0))
+        };
+        let order: i64 = self.query(sql, order).await?;
+        let oldest = order.saturating_sub(ORDERS_KEPT);
+        self.query("DELETE FROM orders WHERE id <= ?1", move |delete| delete.execute([oldest])).await?;
+        Ok(order)
     }
 
     /// Notes what became of an order's payment.
     pub(crate) async fn note_payment(&self, order: i64, payment: Payment) -> Result<(), DatabaseError> {
-        self.query("UPDATE orders", move |connection| {
-            connection
-                .prepare_cached("UPDATE orders SET payment = ?2 WHERE id = ?1")?
-                .execute(params![order, payment.as_str()])?;
-            Ok(())
-        })
-        .await
+        let sql = "UPDATE orders SET payment = ?2 WHERE id = ?1";
+        self.query(sql, move |update| update.execute(params![order, payment.as_str()])).await?;
+        Ok(())
     }
 
-    /// SQLite blocks its thread. tracewell's `spawn_blocking` carries the span there, and the request's entry.
+    /// SQLite blocks its thread. tracewell's `spawn_blocking` carries the query's span there, and the request's entry, whose
+    /// stage says meanwhile what it waits for.
     async fn query<T: Send + 'static>(
         &self,
-        summary: &'static str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        sql: &'static str,
+        work: impl FnOnce(&mut CachedStatement<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, DatabaseError> {
-        let span = tracing::info_span!(
-            "query",
-            otel.kind = "client",
-            otel.name = summary,
-            db.system.name = "sqlite",
-            db.query.summary = summary,
-        );
-        let connection = Arc::clone(&self.0);
-        let query = span.in_scope(|| {
-            requests::spawn_blocking(move || work(&connection.lock().unwrap_or_else(PoisonError::into_inner)))
-        });
-        Ok(query.await??)
+        let connection = Arc::clone(&self.connection);
+        let query = async move {
+            let work = move || {
+                let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                work(&mut connection.prepare_cached(sql)?)
+            };
+            Ok(requests::spawn_blocking(work).await??)
+        };
+        self.observed.query(sql).run_with(query, DatabaseError::failure).await
+    }
+}
+
+impl DatabaseError {
+    /// What the query's span and metric say of it.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Sqlite(error) => match error.sqlite_error() {
+                Some(error) => Failure::code(error.extended_code.to_string()),
+                None => Failure::of_type::<rusqlite::Error>(),
+            },
+            Self::Lost(_) => Failure::kind("lost"),
+        }
     }
 }
 

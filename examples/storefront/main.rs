@@ -1,7 +1,8 @@
 //! Shows: a shop with a database, a payment service behind it and visitors that keep both busy, observed by tracewell.
 //!
-//! Run with: `cargo run --example storefront`, then open the admin address from the first lines on stderr. It needs no
-//! collector; with one on localhost:4318, or where `OTEL_EXPORTER_OTLP_ENDPOINT` says, everything is there as well.
+//! Run with: `cargo run --example storefront`, then open the admin address from the first lines on stderr in a browser: the
+//! console shows what was slow, and why. It needs no collector; with one on localhost:4318, or where
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` says, everything is there as well.
 //!
 //! ```text
 //! curl localhost:8080/products/7

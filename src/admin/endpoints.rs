@@ -16,7 +16,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Endpoint, Window, page, probes, requests, resilience, settings};
+use super::{Endpoint, Window, console, page, probes, requests, resilience, settings};
 use crate::{
     diagnostics,
     pipeline::{SignalReport, Take, openmetrics},
@@ -37,8 +37,11 @@ pub(super) fn router(window: Window) -> Router {
         .route("/healthcheck", get(probes::healthcheck))
         .route("/environment", get(settings::environment))
         .route("/loglevel", get(settings::log_level).put(settings::set_log_level))
+        .merge(console::router())
         .route_layer(middleware::from_fn_with_state(window.clone(), refuse_strangers));
-    finish(probes::router().merge(guarded), window)
+    // constants cost nothing: a page that loads them all leaves the limit to what does
+    let assets = page::assets().route_layer(middleware::from_fn_with_state(window.clone(), only_trusted));
+    finish(probes::router().merge(guarded).merge(assets), window)
 }
 
 /// The paths of probes alone.
@@ -82,27 +85,31 @@ fn finish(router: Router<Window>, window: Window) -> Router {
 }
 
 async fn refuse_strangers(State(window): State<Window>, request: Request, next: Next) -> Response {
-    if window.access.trusts(&request) {
-        // on these paths alone: a probe is answered from memory, however many there are
-        if window.limit.allows() {
-            return next.run(request).await;
-        }
+    // on these paths alone: a probe is answered from memory, however many there are
+    if window.access.trusts(&request) && !window.limit.allows() {
         let later = [(header::RETRY_AFTER, "1")];
         return (StatusCode::TOO_MANY_REQUESTS, later, "too many requests\n").into_response();
+    }
+    only_trusted(State(window), request, next).await
+}
+
+async fn only_trusted(State(window): State<Window>, request: Request, next: Next) -> Response {
+    if window.access.trusts(&request) {
+        return next.run(request).await;
     }
     let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
     (StatusCode::FORBIDDEN, challenge, "only trusted addresses, or the admin token as a bearer token\n")
         .into_response()
 }
 
-/// Nothing here is for a cache, a frame, or a browser's guess at its type.
+/// Nothing here is for a frame or a browser's guess at its type, nor, unless it says so itself, for a cache or scripts.
 async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let policy =
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
     response
 }
 
@@ -113,7 +120,7 @@ pub(super) fn gone() -> Response {
 
 async fn index(State(window): State<Window>) -> Response {
     let Some(inner) = window.telemetry.upgrade() else { return gone() };
-    page::html(page::index(&inner))
+    page::index(&inner)
 }
 
 async fn metrics(State(window): State<Window>, headers: HeaderMap) -> Response {

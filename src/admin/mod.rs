@@ -13,7 +13,8 @@
 //! | `/debug/resilience` | breakers, bulkheads, policies: JSON, or HTML for browsers | refused |
 //! | `/metrics` | OpenMetrics with exemplars, or Prometheus text 0.0.4 | refused |
 //! | `/telemetry` | what became of every span, point and record | refused |
-//! | `/` | the list of these | refused |
+//! | `/console/api/…` | what the console's store keeps, if it is on: recent traces, log records, metrics, and a stream of what is new | refused |
+//! | `/`, `/console/…` | the console: a page on all of these, and their list for whoever has no JavaScript | refused |
 //!
 //! Callers from loopback and from `TRACEWELL_ADMIN_ALLOW`, or with `TRACEWELL_ADMIN_TOKEN` as a bearer token, are
 //! trusted. Served on `TRACEWELL_ADMIN_ADDR` by a thread of its own, which answers even when every worker of the service
@@ -63,6 +64,7 @@
 //! # fn app(telemetry: &tracewell::Telemetry) -> Router {
 //! Router::new()
 //!     .route("/users/{id}", get(|| async { "a user" }))
+//!     // a router with a state of its own is given it here: .with_state(state)
 //!     .merge(admin::probes(telemetry))
 //!     .route_service("/environment", admin::service(telemetry, admin::Endpoint::Environment))
 //!     .layer(ServerLayer::new().with_unobserved(admin::is_own_path))
@@ -71,6 +73,10 @@
 
 mod access;
 mod answers;
+mod console;
+mod console_events;
+mod console_overview;
+mod console_query;
 mod endpoints;
 mod format;
 mod limit;
@@ -90,7 +96,7 @@ use std::{
 use axum::{Router, routing::MethodRouter};
 
 use self::{access::Access, limit::Limit, server::AdminServer};
-use crate::{Telemetry, config::Exporter, health::Health, telemetry::Inner};
+use crate::{Telemetry, config::Exporter, diagnostics, health::Health, telemetry::Inner};
 
 /// What every endpoint sees: the telemetry, as long as it lives.
 #[derive(Clone)]
@@ -101,6 +107,7 @@ pub(super) struct Window {
     access: Arc<Access>,
     limit: Arc<Limit>,
     probes: Arc<Limit>,
+    shown: Arc<console_overview::Shown>,
 }
 
 impl Window {
@@ -114,6 +121,7 @@ impl Window {
             access,
             limit: Arc::default(),
             probes: Arc::default(),
+            shown: Arc::default(),
         }
     }
 }
@@ -190,7 +198,8 @@ const PATHS: [&str; 12] = [
 /// [`ServerLayer::with_unobserved`](crate::http::ServerLayer::with_unobserved). True for every method; `/` is not one.
 #[must_use]
 pub fn is_own_path(_: &http::Method, uri: &http::Uri) -> bool {
-    PATHS.contains(&uri.path()) || uri.path().starts_with("/debug/requests/")
+    let below = ["/debug/requests/", "/console/"];
+    PATHS.contains(&uri.path()) || below.iter().any(|path| uri.path().starts_with(path))
 }
 
 /// Starts the server of `TRACEWELL_ADMIN_ADDR`, if there is one, and the one of the Prometheus exporter, if it is chosen
@@ -204,7 +213,14 @@ pub(crate) fn start(telemetry: &Telemetry) -> Result<(), String> {
     let admin = inner.config.admin.addr;
     if let Some(address) = admin {
         let server = AdminServer::start(address, router(telemetry));
-        servers.admin = Some(server.map_err(|error| format!("TRACEWELL_ADMIN_ADDR {address}: {error}"))?);
+        let server = server.map_err(|error| format!("TRACEWELL_ADMIN_ADDR {address}: {error}"))?;
+        if inner.console.get().is_some() {
+            let at = reachable(server.address());
+            inner.health.on_start(move |_| {
+                diagnostics::say(diagnostics::Severity::Info, format_args!("the console is on http://{at}/"));
+            });
+        }
+        servers.admin = Some(server);
     }
     let metrics = &inner.config.metrics;
     if metrics.exporters.contains(&Exporter::Prometheus) && !inner.config.disabled {
@@ -222,6 +238,17 @@ pub(crate) fn start(telemetry: &Telemetry) -> Result<(), String> {
     }
     *inner.admin.lock().unwrap_or_else(PoisonError::into_inner) = servers;
     Ok(())
+}
+
+/// Where a browser on this machine finds what listens on every address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 /// Whether who listens on `other` listens on `address` too.

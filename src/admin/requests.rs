@@ -33,6 +33,7 @@ struct Wanted {
 }
 
 /// The same, understood.
+#[derive(Default)]
 struct Filter {
     wanted: Wanted,
     kind: Option<Kind>,
@@ -125,6 +126,28 @@ impl<'a> Eyes<'a> {
         }
     }
 
+    /// The registry as it may be seen.
+    fn look(&self, inner: &Inner, filter: &Filter) -> (Snapshot, Vec<History>) {
+        let mut snapshot = inner.registry.snapshot();
+        filter.apply(&mut snapshot);
+        let recent = snapshot.recent.iter_mut().map(|recent| &mut recent.entry);
+        snapshot.active.iter_mut().chain(recent).for_each(|entry| self.pass(entry));
+        let mut history = inner.registry.history();
+        filter.apply_to_history(&mut history);
+        self.pass_history(&mut history);
+        (snapshot, history)
+    }
+
+    fn everything(&self, inner: &Inner, filter: &Filter) -> Value {
+        let (snapshot, history) = self.look(inner, filter);
+        let tasks = Tasks::global();
+        let mut body = json!(snapshot);
+        body["groups"] = history.iter().map(group).collect();
+        body["jobs"] = json!(tasks.jobs());
+        body["task_counts"] = json!(tasks.counts());
+        body
+    }
+
     fn pass_history(&self, history: &mut [History]) {
         for group in history {
             let bands = group.latencies.iter_mut().map(|band| &mut band.recent);
@@ -142,23 +165,36 @@ pub(super) async fn list(State(window): State<Window>, request: Request) -> Resp
         (Err(problem), _) | (_, Err(problem)) => return refused(problem),
     };
     let eyes = Eyes::of(&window, &inner, &request);
-    let mut snapshot = inner.registry.snapshot();
-    filter.apply(&mut snapshot);
-    let recent = snapshot.recent.iter_mut().map(|recent| &mut recent.entry);
-    snapshot.active.iter_mut().chain(recent).for_each(|entry| eyes.pass(entry));
-    let mut history = inner.registry.history();
-    filter.apply_to_history(&mut history);
-    eyes.pass_history(&mut history);
-    let tasks = Tasks::global();
-    let (jobs, counts) = (tasks.jobs(), tasks.counts());
-    if !json {
-        return page::html(requests_page::list(&snapshot, &history, &jobs, &counts));
+    if json {
+        return axum::Json(eyes.everything(&inner, &filter)).into_response();
     }
-    let Ok(Value::Object(mut body)) = serde_json::to_value(&snapshot) else { return gone() };
-    body.insert("groups".into(), history.iter().map(group).collect());
-    body.insert("jobs".into(), json!(jobs));
-    body.insert("task_counts".into(), json!(counts));
-    axum::Json(body).into_response()
+    let (snapshot, history) = eyes.look(&inner, &filter);
+    let tasks = Tasks::global();
+    page::html(requests_page::list(&snapshot, &history, &tasks.jobs(), &tasks.counts()))
+}
+
+/// What `GET /debug/requests` answers in JSON without filters; with `reveal` to whoever has given the token.
+pub(super) fn everything(inner: &Inner, reveal: bool) -> Value {
+    Eyes { redactor: inner.pipeline.redactor(), reveal }.everything(inner, &Filter::default())
+}
+
+/// The entries of one trace, as `/debug/requests` shows them.
+pub(super) fn of_trace(inner: &Inner, reveal: bool, trace_id: String) -> Value {
+    let wanted = Wanted { trace_id: Some(trace_id), ..Wanted::default() };
+    let filter = Filter { wanted, ..Filter::default() };
+    let (Snapshot { active, mut recent, .. }, history) =
+        Eyes { redactor: inner.pipeline.redactor(), reveal }.look(inner, &filter);
+    // what was slow or failed is remembered longer by its route
+    for group in history {
+        let bands = group.latencies.into_iter().flat_map(|band| band.recent);
+        for ended in bands.chain(group.errors).chain(group.given_up) {
+            let is_known = recent.iter().any(|known| known.entry.id == ended.entry.id);
+            if filter.passes(&ended.entry) && !is_known {
+                recent.push(ended);
+            }
+        }
+    }
+    json!({ "active": active, "recent": recent })
 }
 
 fn group(group: &History) -> Value {

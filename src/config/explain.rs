@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Config, Mistake, Otlp, Sampler, Signal, Source, Variable,
+    Config, Mistake, Otlp, Sampler, SamplingRule, Signal, Source, Variable,
     file::CONFIG_FILE,
     source::{Lookup, Place},
     values::shortened,
@@ -350,7 +350,9 @@ fn signals(config: &Config, name: &str) -> Option<String> {
         "OTEL_METRICS_EXPORTER" => list(&metrics.exporters),
         "OTEL_LOGS_EXPORTER" => list(&logs.exporters),
         "OTEL_TRACES_SAMPLER" => match &traces.sampler {
-            by @ Sampler::ParentBasedBy(_) => by.to_string(),
+            by @ (Sampler::ParentBasedBy(_) | Sampler::RuleBased(_) | Sampler::ParentThreshold(_)) => {
+                by.to_string()
+            }
             other => other.to_string().split('{').next().unwrap_or_default().to_owned(),
         },
         "OTEL_TRACES_SAMPLER_ARG" => sampler_argument(&traces.sampler),
@@ -371,6 +373,10 @@ fn signals(config: &Config, name: &str) -> Option<String> {
         "OTEL_EXPORTER_PROMETHEUS_PORT" => metrics.prometheus.1.to_string(),
         "RUST_LOG" => logs.filter.clone(),
         "TRACEWELL_LOG_FORMAT" => logs.format.map_or_else(String::new, |format| format.to_string()),
+        "TRACEWELL_SAMPLING_RULES" => {
+            traces.sampling_rules.iter().map(SamplingRule::to_string).collect::<Vec<_>>().join(", ")
+        }
+        "TRACEWELL_SAMPLING_REMOTE_PARENT" => traces.remote_parent.to_string(),
         "TRACEWELL_TRACES_DROP" => traces.batch.drop.to_string(),
         "TRACEWELL_LOGS_DROP" => logs.batch.drop.to_string(),
         "TRACEWELL_ACCESS_LOG" => logs.access_log.to_string(),
@@ -418,6 +424,9 @@ fn own(config: &Config, name: &str) -> String {
         "TRACEWELL_LIVENESS_STALL_MS" => timeout(admin.liveness_stall),
         "TRACEWELL_CHECKS_DISABLED" => admin.checks_disabled.join(","),
         "TRACEWELL_CONSOLE" => admin.console.to_string(),
+        "TRACEWELL_CONSOLE_MAX_BYTES" => admin.console_store.max_bytes.to_string(),
+        "TRACEWELL_CONSOLE_MAX_AGE_MS" => admin.console_store.max_age.as_millis().to_string(),
+        "TRACEWELL_CONSOLE_LINKS" => joined(&admin.console_store.links),
         "TRACEWELL_SHUTDOWN_MS" => shutdown.flush.as_millis().to_string(),
         "TRACEWELL_DRAIN_MS" => shutdown.drain.as_millis().to_string(),
         "TRACEWELL_PRESTOP_MS" => shutdown.prestop.as_millis().to_string(),

@@ -25,7 +25,7 @@ pub(crate) use self::{
     differences::differences,
     explain::{installed, reinstalled},
     file::stamp,
-    values::matches,
+    values::{Condition, ParentKind, matches},
 };
 pub use self::{
     explain::{Explanation, Origin, Setting, explain},
@@ -33,10 +33,10 @@ pub use self::{
     outputs::{Aggregation, CardinalityLimits, InstrumentType, MetricOutput, Output, ViewConfig},
     source::Source,
     values::{
-        AccessLog, AttributeValue, Component, ComponentKind, Compression, Detector, DropPolicy, Endpoint,
-        ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel, Mistake,
-        ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, Sampler, Secret, Signal,
-        Temporality, Translation,
+        AccessLog, AttributeValue, Component, ComponentKind, Compression, ConsoleLink, Detector, DropPolicy,
+        Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel,
+        Mistake, ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Sampler,
+        SamplingRule, Secret, Signal, Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };
@@ -203,6 +203,10 @@ pub struct TracesConfig {
     pub exporters: Vec<Exporter>,
     /// `OTEL_TRACES_SAMPLER` with its argument.
     pub sampler: Sampler,
+    /// `TRACEWELL_SAMPLING_RULES`: they decide before the sampler does, and the first that holds counts.
+    pub sampling_rules: Vec<SamplingRule>,
+    /// `TRACEWELL_SAMPLING_REMOTE_PARENT`.
+    pub remote_parent: RemoteParent,
     /// The batch processor.
     pub batch: Batch,
     /// What one span may hold.
@@ -211,6 +215,14 @@ pub struct TracesConfig {
     pub otlp: Otlp,
     /// Further ways out.
     pub more: Vec<Output>,
+}
+
+impl TracesConfig {
+    /// What decides in the end: the sampler with the rules before it.
+    #[must_use]
+    pub fn effective_sampler(&self) -> Sampler {
+        self.sampler.with_rules(&self.sampling_rules, self.remote_parent == RemoteParent::Ignore)
+    }
 }
 
 /// Metrics.
@@ -326,8 +338,22 @@ pub struct AdminConfig {
     pub checks_disabled: Vec<String>,
     /// `TRACEWELL_CONSOLE`.
     pub console: bool,
+    /// What the console's store keeps, if it is on.
+    pub console_store: ConsoleConfig,
     /// `TRACEWELL_ADMIN_CANCEL`: whether whoever has the token may cancel requests and tasks.
     pub cancel: bool,
+}
+
+/// The console: its store's bounds, and where its page leads.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ConsoleConfig {
+    /// `TRACEWELL_CONSOLE_MAX_BYTES`.
+    pub max_bytes: usize,
+    /// `TRACEWELL_CONSOLE_MAX_AGE_MS`.
+    pub max_age: Duration,
+    /// `TRACEWELL_CONSOLE_LINKS`.
+    pub links: Vec<ConsoleLink>,
 }
 
 /// The way out.

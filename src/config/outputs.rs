@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Batch, Exporter, Otlp, Temporality};
+use super::{Batch, Exporter, Otlp, Patterns, Temporality};
 
 /// One more way out for spans or log records; only a configuration file has several.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ pub struct ViewConfig {
     /// Series at most.
     pub cardinality_limit: Option<u32>,
     /// The attributes that are kept; `None` = all.
-    pub attribute_keys: Option<Vec<String>>,
+    pub attribute_keys: Option<Patterns>,
 }
 
 /// What measurements become (specification, metrics/sdk.md "Aggregation").

@@ -31,7 +31,7 @@ mod tests;
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -83,8 +83,8 @@ struct State {
     started: AtomicBool,
     /// The service's runtime, once it is known.
     runtime: RwLock<Option<Handle>>,
-    /// Gets the phases once the start is over.
-    on_start: OnceLock<OnStart>,
+    /// Get the phases once the start is over.
+    on_start: Mutex<Vec<OnStart>>,
     told_of_start: AtomicBool,
     checks: RwLock<Vec<Arc<Entry>>>,
     disabled: Vec<String>,
@@ -140,7 +140,7 @@ impl Health {
             told: AtomicBool::new(false),
             started: AtomicBool::new(false),
             runtime: RwLock::default(),
-            on_start: OnceLock::new(),
+            on_start: Mutex::default(),
             told_of_start: AtomicBool::new(false),
             checks: RwLock::default(),
             disabled: config.checks_disabled.clone(),
@@ -216,7 +216,7 @@ impl Health {
         self.ask(None, &[]).await
     }
 
-    /// Asks the checks of one group, as [`report`](Self::report) does.
+    /// Asks the checks of one group, as [`report`](Self::report) does; cancel safe as that.
     ///
     /// # Panics
     /// Outside of a tokio runtime with timers.
@@ -242,7 +242,7 @@ impl Health {
     }
 
     pub(crate) async fn ask(&self, group: Option<&str>, exclude: &[String]) -> Report {
-        let deadline = Instant::now() + LONGEST;
+        let deadline = tokio::time::Instant::now() + LONGEST;
         let wanted = self.wanted(group, exclude);
         let service = self.runtime();
         // all are begun before one is waited for
@@ -330,14 +330,14 @@ impl Health {
 
     /// Called once, with every phase, when the start is over.
     pub(crate) fn on_start(&self, call: impl Fn(&[startup::StartupPhase]) + Send + Sync + 'static) {
-        let _ = self.0.on_start.set(Box::new(call));
+        self.0.on_start.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(call));
     }
 
     fn tell_of_start(&self) {
         if self.is_started() && !self.0.told_of_start.swap(true, Ordering::AcqRel) {
-            if let Some(call) = self.0.on_start.get() {
-                call(&startup::phases());
-            }
+            let calls = std::mem::take(&mut *self.0.on_start.lock().unwrap_or_else(PoisonError::into_inner));
+            let phases = startup::phases();
+            calls.iter().for_each(|call| call(&phases));
         }
     }
 

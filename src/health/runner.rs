@@ -4,12 +4,12 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use opentelemetry::Context;
 use serde_json::{Map, Value};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::{
     check::{Check, Status, Verdict},
@@ -142,8 +142,7 @@ impl Entry {
     ) -> CheckResult {
         // the run's own timer comes first, unless its runtime is stuck
         let limit = (begun + self.check.timeout * 2).min(deadline);
-        let ended =
-            tokio::time::timeout_at(limit.into(), async { done.wait_for(|done| *done).await.is_ok() });
+        let ended = tokio::time::timeout_at(limit, async { done.wait_for(|done| *done).await.is_ok() });
         let ended = ended.await.unwrap_or(false);
         let mut slot = self.slot();
         if !ended && slot.running.is_some() && !slot.overdue {

@@ -50,9 +50,15 @@ mod texts;
 pub use self::cause::Cause;
 #[cfg(feature = "reqwest")]
 pub use self::client::ClientMiddleware;
-pub(crate) use self::client::{BoxError, giving_up_on};
+pub(crate) use self::client::{BoxError, given_up, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
 #[cfg(feature = "axum")]
 pub use self::handler::{Failure, NotObserved};
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
-pub(crate) use self::{metrics::instruments_made, server::Settings, server::configure};
+pub(crate) use self::{
+    metrics::instruments_made,
+    semconv::{METHOD, PATH, ROUTE},
+    semconv_extra::REQUEST_HEADER,
+    server::Settings,
+    server::configure,
+};

@@ -49,11 +49,13 @@ pub(super) const BYTES: [f64; 11] = [
     67_108_864.0,
 ];
 
-const METHOD: &str = "http.request.method";
+pub(super) const PEER_ADDRESS: &str = "network.peer.address";
+pub(super) const PEER_PORT: &str = "network.peer.port";
+pub(crate) const METHOD: &str = "http.request.method";
 const METHOD_ORIGINAL: &str = "http.request.method_original";
 const STATUS: &str = "http.response.status_code";
-const ROUTE: &str = "http.route";
-const PATH: &str = "url.path";
+pub(crate) const ROUTE: &str = "http.route";
+pub(crate) const PATH: &str = "url.path";
 const QUERY: &str = "url.query";
 const SCHEME: &str = "url.scheme";
 const PROTOCOL_VERSION: &str = "network.protocol.version";
@@ -252,8 +254,8 @@ pub(super) fn start<B>(
         // the same text twice: shared, not copied
         let address = address_text(peer.ip().to_canonical());
         attributes.push(KeyValue::new("client.address", address.clone()));
-        attributes.push(KeyValue::new("network.peer.address", address));
-        attributes.push(KeyValue::new("network.peer.port", i64::from(peer.port())));
+        attributes.push(KeyValue::new(PEER_ADDRESS, address));
+        attributes.push(KeyValue::new(PEER_PORT, i64::from(peer.port())));
     }
     if let Some(agent) = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()) {
         attributes.push(KeyValue::new("user_agent.original", texts::shared(clip(agent, MAX_TEXT))));
@@ -262,7 +264,7 @@ pub(super) fn start<B>(
 }
 
 /// An address as text. IPv4 without the formatting machinery, which would cost more than all other attributes together.
-fn address_text(address: IpAddr) -> StringValue {
+pub(super) fn address_text(address: IpAddr) -> StringValue {
     let IpAddr::V4(address) = address else { return texts::shared(&address.to_string()) };
     let (mut text, mut length) = ([0; "255.255.255.255".len()], 0);
     let mut put = |byte| {

@@ -1,12 +1,12 @@
 //! Semantic conventions for HTTP clients, version 1.44: calls into attributes. Pure; with `semconv.rs` the only file that
 //! knows names starting with `http.` and `url.`.
 
-use std::{borrow::Cow, error::Error, io, sync::Arc};
+use std::{borrow::Cow, error::Error, io, net::SocketAddr, sync::Arc};
 
 use http::{StatusCode, Uri, Version};
 use opentelemetry::{KeyValue, StringValue};
 
-use super::semconv::{Method, clip, protocol_version, redact_query};
+use super::semconv::{Method, PEER_ADDRESS, PEER_PORT, address_text, clip, protocol_version, redact_query};
 
 pub(super) const DURATION: &str = "http.client.request.duration";
 
@@ -127,6 +127,14 @@ pub(super) fn end(answer: Option<(StatusCode, Version)>, ending: Ending, attribu
         Ending::Cancelled => attributes.push(KeyValue::new(OUTCOME, "cancelled")),
         Ending::Aborted => attributes.push(KeyValue::new(OUTCOME, "aborted")),
         Ending::Answered | Ending::Failed(_) => {}
+    }
+}
+
+/// The peer of the connection, on the span alone.
+pub(super) fn peer(peer: Option<SocketAddr>, attributes: &mut Vec<KeyValue>) {
+    if let Some(peer) = peer {
+        attributes.push(KeyValue::new(PEER_ADDRESS, address_text(peer.ip().to_canonical())));
+        attributes.push(KeyValue::new(PEER_PORT, i64::from(peer.port())));
     }
 }
 

@@ -16,8 +16,11 @@ const MAX_VALUE: usize = 1024;
 pub(super) type Captured = Vec<(HeaderName, Key)>;
 
 /// The headers of requests with these names; what is no name of a header was refused before.
+/// What a captured header's attribute begins with.
+pub(crate) const REQUEST_HEADER: &str = "http.request.header.";
+
 pub(super) fn request_headers(names: &[String]) -> Captured {
-    captured("http.request.header.", names)
+    captured(REQUEST_HEADER, names)
 }
 
 /// The same of responses.

@@ -17,7 +17,7 @@ use super::{
     logs::LogLayer,
     spans::{Spans, Unseeing, bridge},
     subscriber::{LogFilter, LogSwitch},
-    tracer::SeededTracer,
+    traces::SeededTracer,
 };
 use crate::sampling::SamplerInUse;
 
@@ -32,7 +32,7 @@ pub(super) fn subscriber(
     sampler: SamplerInUse,
     lean: bool,
 ) -> impl Subscriber + Send + Sync + use<> {
-    let tracer = SeededTracer::new(tracer, sampler.clone());
+    let tracer = SeededTracer::new(tracer);
     let found: Found = bridge(tracer.clone()).with_filter(Unseeing::alone()).boxed();
     let filter = LogFilter::new(Some(spans), Arc::clone(filter));
     let spans = Spans::new(bridge(tracer.clone()), sampler, lean.then_some(tracer));

@@ -22,17 +22,18 @@ pub(crate) mod openmetrics;
 mod otlp;
 mod propagation;
 mod queue;
+mod random_flag;
 mod sampler;
 mod scrub;
 mod self_metrics;
 mod signal;
 mod spans;
 mod subscriber;
-mod tracer;
 mod traces;
 mod transport;
 mod views;
 mod wanted;
+mod watch;
 
 use std::{
     io::IsTerminal as _,
@@ -57,6 +58,8 @@ use tracing_subscriber::{Layer, layer::SubscriberExt as _, registry::LookupSpan}
 
 #[cfg(any(feature = "admin", feature = "testing"))]
 pub(crate) use self::exemplars::Take;
+#[cfg(feature = "admin")]
+pub(crate) use self::scrub::Scrub as SpanScrub;
 pub(crate) use self::subscriber::{CHANGES, LogSwitch};
 use self::{
     baggage::CopiedBaggage,
@@ -66,12 +69,13 @@ use self::{
     metrics::PointAccount,
     more::More,
     queue::Queue,
+    random_flag::FlaggedProvider,
     sampler::SamplerSwitch,
     scrub::Scrub,
     signal::SignalStatus,
     wanted::Wanted,
 };
-pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views};
+pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views, watch::Watch};
 pub use self::{
     queue::{Account, Loss},
     signal::{SignalReport, SignalState},
@@ -82,17 +86,21 @@ use crate::{
     config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
     lines::LineWriter,
     redaction::Redactor,
-    sampling::SamplerInUse,
 };
 
 /// The product token comes before the exporter's own (OTLP specification, "User Agent").
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 const USER_AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33.1");
 
+/// Gives the tracer provider an id generator.
+pub(crate) type SetIds = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
+
 /// What a program adds to the pipeline in code.
 #[derive(Default)]
 pub(crate) struct Additions {
     pub(crate) span_processors: Vec<Box<dyn SpanProcessor>>,
+    /// Who makes the ids of spans; random ones otherwise, and always in a service.
+    pub(crate) ids: Option<SetIds>,
     pub(crate) log_processors: Vec<Box<dyn LogProcessor>>,
     pub(crate) views: Vec<View>,
     /// What must not be seen.
@@ -101,6 +109,8 @@ pub(crate) struct Additions {
     pub(crate) readers: Vec<AddReader>,
     /// No line on stdout, whatever the configuration says.
     pub(crate) silent: bool,
+    /// Who sees every span and log record that is emitted, whether or not it is exported.
+    pub(crate) watch: Option<Arc<dyn Watch>>,
 }
 
 /// The running pipeline.
@@ -116,6 +126,7 @@ pub(crate) struct Pipeline {
     )]
     pub(crate) scrape: MetricSource,
     log_queue: Option<Arc<Queue<ScopedRecord>>>,
+    watch: Option<Arc<dyn Watch>>,
     /// Log processors of the user's: records then take the SDK's way.
     log_processors: bool,
     /// Span processors of the user's.
@@ -141,7 +152,12 @@ pub(crate) struct Pipeline {
 fn with_processors(
     builder: TracerProviderBuilder,
     added: Vec<Box<dyn SpanProcessor>>,
+    ids: Option<SetIds>,
 ) -> TracerProviderBuilder {
+    let builder = match ids {
+        Some(ids) => ids(builder),
+        None => builder,
+    };
     added.into_iter().fold(builder, |builder, added| builder.with_span_processor(Added(added)))
 }
 
@@ -156,6 +172,7 @@ impl Pipeline {
         mut additions: Additions,
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
+        let watch = additions.watch.take().filter(|_| live);
         let sent = |exporters| live && is_sent(exporters);
         let span_queue = sent(&config.traces.exporters).then(|| new_queue::<SpanData>(&config.traces.batch));
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
@@ -174,14 +191,17 @@ impl Pipeline {
         let added = log_processors || added_readers || span_processors;
         let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let more = More::new(config, meters.more);
-        let sampler = SamplerSwitch::new(&config.traces.sampler);
+        let sampler = SamplerSwitch::new(&config.traces.effective_sampler());
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let processors = std::mem::take(&mut additions.span_processors);
-        let processed = |builder| with_processors(baggage.added_to(builder), processors);
+        let ids = additions.ids.take();
+        let processed = |builder| with_processors(baggage.added_to(builder), processors, ids);
+        let queues = watch::beside(queues, watch.clone());
         let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, processed);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
+        let queues = watch::beside(queues, watch.clone());
         let logger_provider = logs::provider(resource, queues, additions.log_processors, &log_scrub);
 
         let statuses = more.statuses(config, span_queue.as_ref(), &points, log_queue.as_ref());
@@ -204,6 +224,7 @@ impl Pipeline {
             logger_provider,
             scrape: meters.pull,
             log_queue,
+            watch,
             log_processors,
             span_processors,
             added,
@@ -225,9 +246,14 @@ impl Pipeline {
         &self.log_scrub.redactor
     }
 
-    /// The sampler in use, where attributes of spans that it drops are seen by nobody.
-    pub(crate) fn predictable_sampler(&self) -> Option<SamplerInUse> {
-        (!self.span_processors).then(|| self.sampler.in_use())
+    /// The tracer provider for whoever uses OpenTelemetry's API: its spans say that ids made here are random.
+    pub(crate) fn flagged_tracer_provider(&self) -> FlaggedProvider {
+        FlaggedProvider(self.tracer_provider.clone())
+    }
+
+    /// Whether spans are seen by more than the exporter: by processors of the program's own, as they start.
+    pub(crate) fn sees_dropped_spans(&self) -> bool {
+        self.span_processors
     }
 
     /// The propagator of the configuration; it works even when the SDK is disabled.
@@ -264,7 +290,11 @@ impl Pipeline {
         let records = if self.log_processors {
             logs::Records::Provider
         } else {
-            self.log_queue.clone().map_or(logs::Records::None, logs::Records::Queue)
+            match (&self.watch, self.log_queue.clone()) {
+                (Some(watch), queue) => logs::Records::Watched(Arc::clone(watch), queue),
+                (None, Some(queue)) => logs::Records::Queue(queue),
+                (None, None) => logs::Records::None,
+            }
         };
         LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
             .with_baggage(self.baggage.clone())

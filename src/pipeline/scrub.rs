@@ -20,7 +20,7 @@ pub(super) const DROPPED: &str = "otel.dropped_attributes_count";
 
 /// The rules of one signal. Cloning is cheap.
 #[derive(Debug, Clone)]
-pub(super) struct Scrub {
+pub(crate) struct Scrub {
     pub(super) redactor: Redactor,
     /// Characters, or bytes of a byte value; `None` = no limit.
     pub(super) value_length: Option<u32>,
@@ -29,7 +29,7 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    pub(super) fn of_spans(limits: SpanLimits, redactor: &Redactor) -> Self {
+    pub(crate) fn of_spans(limits: SpanLimits, redactor: &Redactor) -> Self {
         Self { redactor: redactor.clone(), value_length: limits.value_length, attributes: limits.attributes }
     }
 
@@ -37,7 +37,7 @@ impl Scrub {
         Self { redactor: redactor.clone(), value_length: limits.value_length, attributes: limits.attributes }
     }
 
-    pub(super) fn span(&self, span: &mut SpanData) {
+    pub(crate) fn span(&self, span: &mut SpanData) {
         self.redactor.span(span);
         let Some(limit) = self.value_length else { return };
         span.attributes.iter_mut().for_each(|attribute| cut_attribute(attribute, limit));

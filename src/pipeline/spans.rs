@@ -27,7 +27,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{subscriber::LogSwitch, tracer::SeededTracer};
+use super::{subscriber::LogSwitch, traces::SeededTracer};
 use crate::{
     sampling::SamplerInUse,
     span_seed::{self, Own, SpanSeed},
@@ -71,13 +71,15 @@ impl<S> Spans<S> {
 
     /// Whether nobody will see the fields of a span that starts now. It has a context all the same, to be passed on.
     fn is_unseen(&self, attributes: &span::Attributes<'_>) -> bool {
-        self.sampler.follows_parent()
-            && attributes.is_contextual()
+        attributes.is_contextual()
             && !attributes.metadata().fields().is_empty()
             && OtelContext::map_current(|current| {
                 let span = current.span();
                 let parent = span.span_context();
-                parent.is_valid() && !parent.is_sampled() && !span.is_recording()
+                parent.is_valid()
+                    && !parent.is_sampled()
+                    && !span.is_recording()
+                    && self.sampler.follows_parent(parent.is_remote())
             })
     }
 }
@@ -91,15 +93,9 @@ where
         let Some(tracer) = &self.lean else { return false };
         let Some(seed) = SpanSeed::take_request() else { return false };
         let parent = OtelContext::current();
-        let own = match tracer.dropped(&parent) {
-            // all there is to it: nobody will record anything in it
-            Some(ids) => parent.with_remote_span_context(ids),
-            None => {
-                let mut builder = tracer.span_builder("");
-                seed.plant(&mut builder);
-                parent.with_span(tracer.build_with_context(builder, &parent))
-            }
-        };
+        let mut builder = tracer.span_builder("");
+        seed.plant(&mut builder);
+        let own = parent.with_span(tracer.build_with_context(builder, &parent));
         if let Some(span) = context.span(id) {
             span.extensions_mut().replace(Own(own.clone()));
         }

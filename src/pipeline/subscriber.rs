@@ -21,7 +21,7 @@ use tracing_subscriber::{
 use super::{
     logs::{LogLayer, is_transport},
     spans::{Spans, Unseeing, bridge},
-    tracer::SeededTracer,
+    traces::SeededTracer,
 };
 use crate::{diagnostics::Listener, sampling::SamplerInUse};
 
@@ -47,7 +47,7 @@ where
     let Some(tracer) = tracer else {
         return logs.with_filter(own_filter).boxed();
     };
-    let tracer = SeededTracer::new(tracer, sampler.clone());
+    let tracer = SeededTracer::new(tracer);
     let found = bridge(tracer.clone()).with_filter(Unseeing::beside(Arc::clone(filter)));
     let spans = Spans::new(bridge(tracer.clone()), sampler, lean.then_some(tracer));
     let working = logs.and_then(spans).with_filter(own_filter);

@@ -1,28 +1,35 @@
 //! Spans: sampler, limits and queue make the tracer provider; opentelemetry-otlp encodes what the queue hands out.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use opentelemetry::{Context, trace::Status};
+use opentelemetry::{
+    Context,
+    trace::{SpanBuilder, Status, Tracer},
+};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    trace::{SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor, TracerProviderBuilder},
+    trace::{
+        SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor, TracerProviderBuilder,
+    },
 };
 
 use super::{
     otlp::{Batched, Lane},
-    queue::{Item, Queue},
+    queue::Item,
+    random_flag::{FlaggedSpan, FlaggedTracer, flag_root},
     sampler::SamplerSwitch,
     scrub::Scrub,
+    watch::Watched,
 };
-use crate::config::TracesConfig;
+use crate::{config::TracesConfig, span_seed::SpanSeed};
 
 /// The tracer provider: spans that are sampled go into `queues`.
 pub(super) fn provider(
     config: &TracesConfig,
     resource: &Resource,
     sampler: SamplerSwitch,
-    queues: impl IntoIterator<Item = Arc<Queue<SpanData>>>,
+    queues: impl IntoIterator<Item = Watched<SpanData>>,
     customize: impl FnOnce(TracerProviderBuilder) -> TracerProviderBuilder,
 ) -> SdkTracerProvider {
     let limits = config.limits;
@@ -52,15 +59,21 @@ impl Item for SpanData {
 
 /// Ended spans into the queue. Nothing here waits for an export.
 #[derive(Debug)]
-struct QueueProcessor(Arc<Queue<SpanData>>);
+struct QueueProcessor(Watched<SpanData>);
 
 impl SpanProcessor for QueueProcessor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
         // a span that is only recorded is for processors in the process
         if span.span_context.is_sampled() {
-            self.0.push(span);
+            flag_root(&mut span);
+            if let Some(watch) = &self.0.watch {
+                watch.span(&span);
+            }
+            if let Some(queue) = &self.0.queue {
+                queue.push(span);
+            }
         }
     }
 
@@ -70,6 +83,30 @@ impl SpanProcessor for QueueProcessor {
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
         Ok(())
+    }
+}
+
+/// The tracer behind `tracing` spans: takes what a `tracing` span cannot say from the span's seed.
+///
+/// A `tracing` span has no start time, no kind, no dynamic name and only scalar fields known at compile time. The layers
+/// of this crate put these into a [`SpanSeed`] for the one span they are about to start.
+#[derive(Debug, Clone)]
+pub(crate) struct SeededTracer(FlaggedTracer);
+
+impl SeededTracer {
+    pub(crate) fn new(tracer: SdkTracer) -> Self {
+        Self(FlaggedTracer(tracer))
+    }
+}
+
+impl Tracer for SeededTracer {
+    type Span = FlaggedSpan;
+
+    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> FlaggedSpan {
+        if let Some(seed) = SpanSeed::take() {
+            seed.plant(&mut builder);
+        }
+        self.0.build_with_context(builder, parent)
     }
 }
 

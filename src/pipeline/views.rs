@@ -9,7 +9,7 @@ use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
 
 pub(crate) use opentelemetry_sdk::metrics::InstrumentKind;
 
-use crate::config::{self, CardinalityLimits, InstrumentType, ViewConfig};
+use crate::config::{self, CardinalityLimits, InstrumentType, Patterns, ViewConfig};
 
 /// Series per metric unless a view says otherwise (specification, metrics/sdk.md "Cardinality limits").
 const DEFAULT_CARDINALITY_LIMIT: usize = 2000;
@@ -36,7 +36,7 @@ pub struct View {
     /// Other than by boundaries.
     aggregation: Option<Aggregation>,
     boundaries: Option<Vec<f64>>,
-    allowed_keys: Option<Arc<HashSet<Key>>>,
+    allowed_keys: Option<Arc<Keys>>,
     cardinality_limit: Option<usize>,
     drop: bool,
 }
@@ -71,7 +71,7 @@ impl View {
 
     /// Keeps only these attributes on points; an exemplar keeps the others.
     pub fn with_attribute_keys<K: Into<Key>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
-        self.allowed_keys = Some(Arc::new(keys.into_iter().map(Into::into).collect()));
+        self.allowed_keys = Some(Arc::new(Keys::These(keys.into_iter().map(Into::into).collect())));
         self
     }
 
@@ -113,6 +113,23 @@ impl View {
                 Err(format!("{of}: boundaries {bounds:?}; accepted are finite numbers in ascending order"))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// Which attributes a metric has.
+#[derive(Debug, Clone)]
+pub(crate) enum Keys {
+    These(HashSet<Key>),
+    /// The SDK knows no patterns: it is given what is left by them.
+    Like(Patterns),
+}
+
+impl Keys {
+    pub(crate) fn keeps(&self, key: &Key) -> bool {
+        match self {
+            Self::These(keys) => keys.contains(key),
+            Self::Like(patterns) => patterns.contains(key.as_str()),
         }
     }
 }
@@ -174,9 +191,15 @@ impl From<&ViewConfig> for View {
         view.name.clone_from(&config.name);
         view.description.clone_from(&config.description);
         view.cardinality_limit = config.cardinality_limit.and_then(|limit| usize::try_from(limit).ok());
-        if let Some(keys) = &config.attribute_keys {
-            view = view.with_attribute_keys(keys.iter().cloned());
-        }
+        view.allowed_keys =
+            config.attribute_keys.as_ref().filter(|keys| **keys != Patterns::default()).map(|keys| {
+                let exact =
+                    keys.excluded.is_empty() && keys.included.iter().all(|key| !key.contains(['*', '?']));
+                Arc::new(match exact {
+                    true => Keys::These(keys.included.iter().cloned().map(Key::from).collect()),
+                    false => Keys::Like(keys.clone()),
+                })
+            });
         match &config.aggregation {
             None => {}
             Some(config::Aggregation::Drop) => view.drop = true,
@@ -215,7 +238,7 @@ pub(crate) struct Views {
 pub(crate) struct StreamView {
     pub(crate) name: Option<String>,
     pub(crate) boundaries: Option<Vec<f64>>,
-    pub(crate) allowed_keys: Option<Arc<HashSet<Key>>>,
+    pub(crate) allowed_keys: Option<Arc<Keys>>,
     pub(crate) cardinality_limit: usize,
     pub(crate) exponential: bool,
 }
@@ -261,6 +284,12 @@ impl Views {
         }
     }
 
+    /// What is left of an instrument's attributes before the SDK gets them.
+    pub(crate) fn patterns(&self, asked: &Asked<'_>) -> Option<Arc<Keys>> {
+        let keys = self.find(asked)?.allowed_keys.clone();
+        keys.filter(|keys| matches!(**keys, Keys::Like(_)))
+    }
+
     /// The same stream, for the SDK.
     pub(crate) fn sdk_stream(&self, instrument: &Instrument) -> Option<Stream> {
         let asked = Asked {
@@ -283,7 +312,7 @@ impl Views {
         if let Some(description) = view.and_then(|view| view.description.clone()) {
             stream = stream.with_description(description);
         }
-        if let Some(keys) = &shape.allowed_keys {
+        if let Some(Keys::These(keys)) = shape.allowed_keys.as_deref() {
             stream = stream.with_allowed_attribute_keys(keys.iter().cloned());
         }
         stream = stream.with_cardinality_limit(shape.cardinality_limit);

@@ -1,11 +1,8 @@
 //! Waiting until the requests are gone: woken by the last one, never polling.
 
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     ActiveEntry, Kind, Registry,
@@ -58,7 +55,8 @@ impl Registry {
         self.wait(true).await;
     }
 
-    /// Like [`idle`](Self::idle), but requests in the stage [`STREAMING`](super::STREAMING) do not count either.
+    /// Like [`idle`](Self::idle), but requests in the stage [`STREAMING`](super::STREAMING) do not count either. Cancel
+    /// safe too.
     pub async fn idle_except_streams(&self) {
         self.wait(false).await;
     }
@@ -115,7 +113,7 @@ impl Registry {
     }
 }
 
-/// Waits until only streams are left in the global registry; see [`Registry::drain`].
+/// Waits until only streams are left in the global registry; see [`Registry::drain`], also for its cancel safety.
 ///
 /// # Panics
 ///

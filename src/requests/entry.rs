@@ -1,13 +1,9 @@
 //! One active entry and its place in memory.
 
-use std::{
-    borrow::Cow,
-    cell::Cell,
-    sync::Arc as StdArc,
-    time::{Instant, SystemTime},
-};
+use std::{borrow::Cow, cell::Cell, sync::Arc as StdArc, time::SystemTime};
 
 use opentelemetry::{SpanId, TraceId};
+use tokio::time::Instant;
 
 use super::{
     EntryId, Kind, NewEntry,
@@ -41,6 +37,7 @@ pub(super) const INTERRUPTED: u8 = 16;
 pub(super) struct Entry {
     pub(super) id: EntryId,
     pub(super) shard: Arc<Shard>,
+    /// tokio's clock is the system's, but in a test that paused it.
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
     /// The `tracing` span; 0 = none.

@@ -3,8 +3,10 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc as StdArc,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use super::{
     ActiveEntry, EntryId, Kind, RecentEntry, Registry,

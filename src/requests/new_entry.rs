@@ -104,8 +104,9 @@ impl NewEntry {
     }
 
     #[inline]
-    pub(super) fn start(&self) -> (SystemTime, Instant) {
-        self.started.unwrap_or_else(|| (SystemTime::now(), Instant::now()))
+    pub(super) fn start(&self) -> (SystemTime, tokio::time::Instant) {
+        let given = self.started.map(|(wall, monotonic)| (wall, monotonic.into()));
+        given.unwrap_or_else(|| (SystemTime::now(), tokio::time::Instant::now()))
     }
 
     /// Sets the name to show.

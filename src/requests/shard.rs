@@ -1,6 +1,8 @@
 //! One shard of the table: its entries, its totals and its ended entries, all under one lock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{
     EndDetails, Kind, Outcome, Totals,

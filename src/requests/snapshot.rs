@@ -4,10 +4,11 @@ use std::{
     borrow::Cow,
     fmt::{self, Write as _},
     sync::Arc as StdArc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use opentelemetry::{SpanId, TraceId};
+use tokio::time::Instant;
 
 use super::{
     EntryId, Kind, Outcome,

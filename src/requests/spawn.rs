@@ -94,7 +94,8 @@ pub fn in_current<F: Future>(future: F) -> InCurrent<F> {
 
 /// [`tokio::spawn`] that carries what is current now, like [`in_current`].
 ///
-/// The entry counts the task until it is done: see [`Current::tasks_running`](super::Current::tasks_running).
+/// The entry counts the task until it is done: see [`Current::tasks_running`](super::Current::tasks_running). As with tokio,
+/// dropping the handle does not end the task.
 ///
 /// # Panics
 ///

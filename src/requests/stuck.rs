@@ -1,18 +1,14 @@
 //! The watch over entries that are older than they should be: flagged, logged and counted, once each.
 
 use std::{
-    borrow::Cow,
-    collections::HashMap,
-    fmt::Write as _,
-    future::Future,
-    sync::OnceLock,
-    time::{Duration, Instant},
+    borrow::Cow, collections::HashMap, fmt::Write as _, future::Future, sync::OnceLock, time::Duration,
 };
 
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Meter},
 };
+use tokio::time::Instant;
 
 use super::{
     ActiveEntry, Current, Kind, Registry,
@@ -99,7 +95,7 @@ impl Thresholds {
     }
 }
 
-/// Watches over the global registry; see [`Registry::watch`].
+/// Watches over the global registry; see [`Registry::watch`]. It never ends; dropped, nothing is flagged any more.
 pub fn watch(thresholds: Thresholds) -> impl Future<Output = ()> + Send + 'static {
     Registry::global().watch(thresholds)
 }

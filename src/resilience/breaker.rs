@@ -1,15 +1,22 @@
 //! The circuit breaker: after too many failures nobody calls for a while.
 
 use std::{
+    borrow::Borrow,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{observe, window::Window};
+use super::{
+    observe,
+    window::{Moment, Window},
+};
 
 /// What a breaker lets pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,7 +125,12 @@ pub struct Breaker(Arc<Shared>);
 struct Shared {
     settings: BreakerBuilder,
     inner: Mutex<Inner>,
+    /// The generation while it is closed, else [`NOT_CLOSED`]: what a call of a target that is well reads instead of
+    /// taking the lock.
+    closed: AtomicU64,
 }
+
+const NOT_CLOSED: u64 = u64::MAX;
 
 struct Inner {
     state: State,
@@ -185,7 +197,7 @@ impl BreakerBuilder {
             rejected: 0,
             generation: 0,
         };
-        let shared = Arc::new(Shared { settings: self, inner: Mutex::new(inner) });
+        let shared = Arc::new(Shared { settings: self, inner: Mutex::new(inner), closed: AtomicU64::new(0) });
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|breaker| breaker.strong_count() > 0);
         all.push(Arc::downgrade(&shared));
@@ -232,12 +244,28 @@ impl Breaker {
     ///
     /// It is open, or half-open with all its probes under way.
     pub fn acquire(&self) -> Result<Permit, BreakerOpen> {
+        self.admit().map(|generation| Permit(Admission::new(self.clone(), generation)))
+    }
+
+    /// The same for those who hold the breaker longer than the permit.
+    pub(super) fn acquire_ref(&self) -> Result<Admission<&Self>, BreakerOpen> {
+        self.admit().map(|generation| Admission::new(self, generation))
+    }
+
+    fn admit(&self) -> Result<u64, BreakerOpen> {
         observe::instruments();
+        match self.0.closed.load(Ordering::Acquire) {
+            NOT_CLOSED => self.admit_unless_open(),
+            generation => Ok(generation),
+        }
+    }
+
+    fn admit_unless_open(&self) -> Result<u64, BreakerOpen> {
         let mut changed = None;
-        let permit = {
+        let admitted = {
             let mut inner = self.lock();
             if self.is_due(&inner) {
-                changed = Some(inner.become_(State::HalfOpen, None));
+                changed = Some(self.0.become_(&mut inner, State::HalfOpen, None));
             }
             let probe = inner.state == State::HalfOpen;
             let admitted = match inner.state {
@@ -247,28 +275,28 @@ impl Breaker {
             };
             inner.probes_running += u32::from(probe && admitted);
             inner.rejected = inner.rejected.saturating_add(u64::from(!admitted));
-            admitted.then(|| Permit { breaker: self.clone(), generation: inner.generation, decided: false })
+            admitted.then_some(inner.generation)
         };
         self.tell(changed);
-        permit.ok_or_else(|| BreakerOpen { target: Arc::clone(&self.0.settings.target) })
+        admitted.ok_or_else(|| BreakerOpen { target: Arc::clone(&self.0.settings.target) })
     }
 
     /// Opens it until [`reset`](Self::reset).
     pub fn force_open(&self) {
-        let changed = self.lock().become_(State::Open, None);
+        let changed = self.0.become_(&mut self.lock(), State::Open, None);
         self.tell(Some(changed));
     }
 
     /// Closes it and forgets what was counted.
     pub fn reset(&self) {
-        let changed = self.lock().become_(State::Closed, None);
+        let changed = self.0.become_(&mut self.lock(), State::Closed, None);
         self.tell(Some(changed));
     }
 
     /// What it holds now, all of one moment.
     #[must_use]
     pub fn snapshot(&self) -> BreakerSnapshot {
-        let now = Instant::now();
+        let now = Moment::now();
         let settings = &self.0.settings;
         let inner = self.lock();
         let counts = inner.window.counts(now);
@@ -276,7 +304,7 @@ impl Breaker {
             target: Arc::clone(&settings.target),
             state: if self.is_due(&inner) { State::HalfOpen } else { inner.state },
             by_hand: inner.state == State::Open && inner.opened.is_none(),
-            open_since: inner.opened.map(|opened| now.saturating_duration_since(opened)),
+            open_since: inner.opened.map(|opened| now.instant.saturating_duration_since(opened)),
             good: counts.good,
             bad: counts.bad,
             rejected: inner.rejected,
@@ -290,9 +318,8 @@ impl Breaker {
         }
     }
 
-    fn decide(&self, generation: u64, good: Option<bool>) {
+    fn decide(&self, generation: u64, good: Option<bool>, now: Moment) {
         let settings = &self.0.settings;
-        let now = Instant::now();
         let changed = {
             let mut inner = self.lock();
             if inner.generation != generation {
@@ -302,13 +329,18 @@ impl Breaker {
                 (State::Closed, Some(good)) => {
                     inner.window.add(now, u32::from(good), u32::from(!good));
                     // a good call opens it as well, if it is the one that makes the calls enough
-                    inner.is_too_bad(settings, now).then(|| inner.become_(State::Open, Some(now)))
+                    inner
+                        .is_too_bad(settings, now)
+                        .then(|| self.0.become_(&mut inner, State::Open, Some(now.instant)))
                 }
-                (State::HalfOpen, Some(false)) => Some(inner.become_(State::Open, Some(now))),
+                (State::HalfOpen, Some(false)) => {
+                    Some(self.0.become_(&mut inner, State::Open, Some(now.instant)))
+                }
                 (State::HalfOpen, good) => {
                     inner.probes_running = inner.probes_running.saturating_sub(1);
                     inner.probes_good += u32::from(good.is_some());
-                    (inner.probes_good >= settings.probes).then(|| inner.become_(State::Closed, None))
+                    (inner.probes_good >= settings.probes)
+                        .then(|| self.0.become_(&mut inner, State::Closed, None))
                 }
                 (State::Closed | State::Open, _) => None,
             }
@@ -321,8 +353,17 @@ impl Breaker {
         inner.state == State::Open && inner.opened.is_some_and(passed)
     }
 
+    #[inline]
     fn tell(&self, changed: Option<(State, State)>) {
-        let Some((old, new)) = changed.filter(|(old, new)| old != new) else { return };
+        if let Some((old, new)) = changed {
+            self.tell_change(old, new);
+        }
+    }
+
+    fn tell_change(&self, old: State, new: State) {
+        if old == new {
+            return;
+        }
         observe::breaker_changed(self.target(), old, new);
         for listener in &self.0.settings.listeners {
             let _ = catch_unwind(AssertUnwindSafe(|| listener(self.target(), old, new)));
@@ -335,7 +376,7 @@ impl Breaker {
 }
 
 impl Inner {
-    fn is_too_bad(&self, settings: &BreakerBuilder, now: Instant) -> bool {
+    fn is_too_bad(&self, settings: &BreakerBuilder, now: Moment) -> bool {
         if !self.window.has_bad(now) {
             return false;
         }
@@ -343,13 +384,18 @@ impl Inner {
         let total = counts.good.saturating_add(counts.bad);
         total >= settings.min_calls && f64::from(counts.bad) > f64::from(total) * settings.share
     }
+}
 
-    fn become_(&mut self, state: State, opened: Option<Instant>) -> (State, State) {
-        let old = std::mem::replace(&mut self.state, state);
-        self.generation = self.generation.wrapping_add(1);
-        self.opened = opened;
-        (self.probes_running, self.probes_good) = (0, 0);
-        self.window.clear();
+impl Shared {
+    fn become_(&self, inner: &mut Inner, state: State, opened: Option<Instant>) -> (State, State) {
+        let old = std::mem::replace(&mut inner.state, state);
+        // never the mark, after 584 years of a change each nanosecond either
+        inner.generation = inner.generation.wrapping_add(1) % NOT_CLOSED;
+        inner.opened = opened;
+        (inner.probes_running, inner.probes_good) = (0, 0);
+        inner.window.clear();
+        let closed = if state == State::Closed { inner.generation } else { NOT_CLOSED };
+        self.closed.store(closed, Ordering::Release);
         (old, state)
     }
 }
@@ -369,33 +415,44 @@ impl fmt::Debug for BreakerBuilder {
 /// The permission to make one call. Dropped without a word, the call counts as neither good nor bad.
 #[derive(Debug)]
 #[must_use = "dropped, the call counts as neither"]
-pub struct Permit {
-    breaker: Breaker,
+pub struct Permit(Admission<Breaker>);
+
+impl Permit {
+    /// The target is well.
+    pub fn succeeded(self) {
+        self.0.result(true, Moment::now());
+    }
+
+    /// The target is not.
+    pub fn failed(self) {
+        self.0.result(false, Moment::now());
+    }
+}
+
+/// A permit that owns the breaker, or does not.
+#[derive(Debug)]
+pub(super) struct Admission<B: Borrow<Breaker>> {
+    breaker: B,
     generation: u64,
     decided: bool,
 }
 
-impl Permit {
-    /// The target is well.
-    pub fn succeeded(mut self) {
-        self.decide(Some(true));
+impl<B: Borrow<Breaker>> Admission<B> {
+    const fn new(breaker: B, generation: u64) -> Self {
+        Self { breaker, generation, decided: false }
     }
 
-    /// The target is not.
-    pub fn failed(mut self) {
-        self.decide(Some(false));
-    }
-
-    fn decide(&mut self, good: Option<bool>) {
-        if !std::mem::replace(&mut self.decided, true) {
-            self.breaker.decide(self.generation, good);
-        }
+    pub(super) fn result(mut self, good: bool, now: Moment) {
+        self.decided = true;
+        self.breaker.borrow().decide(self.generation, Some(good), now);
     }
 }
 
-impl Drop for Permit {
+impl<B: Borrow<Breaker>> Drop for Admission<B> {
     fn drop(&mut self) {
-        self.decide(None);
+        if !self.decided {
+            self.breaker.borrow().decide(self.generation, None, Moment::now());
+        }
     }
 }
 

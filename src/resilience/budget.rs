@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
-use super::window::Window;
+use super::window::{Moment, Window};
 
 const LENGTH: Duration = Duration::from_secs(10);
 
@@ -31,13 +29,13 @@ impl Budget {
         Self(Arc::new(Shared { share, floor, window: Mutex::new(Window::new(LENGTH)) }))
     }
 
-    pub(super) fn called(&self, now: Instant) {
+    pub(super) fn called(&self, now: Moment) {
         self.0.window.lock().unwrap_or_else(PoisonError::into_inner).add(now, 1, 0);
     }
 
     /// Takes one retry from the budget, if there is one left.
     pub(super) fn take(&self) -> bool {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut window = self.0.window.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = window.counts(now);
         let allowed = (f64::from(counts.good) * self.0.share).max(f64::from(self.0.floor));

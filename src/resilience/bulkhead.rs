@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::Instant,
 };
 
@@ -127,6 +127,11 @@ impl Bulkhead {
     /// There is none.
     pub async fn acquire(&self) -> Result<Place, BulkheadFull> {
         self.acquire_until(None).await
+    }
+
+    /// A free place, for those who hold the bulkhead longer than the place.
+    pub(super) fn try_acquire_ref(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.places.try_acquire().ok()
     }
 
     pub(super) async fn acquire_until(&self, deadline: Option<Instant>) -> Result<Place, BulkheadFull> {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Breaker, BreakerOpen, Breakers, Bulkhead, BulkheadFull, Judge, Retry, TimedOut, Verdict, observe,
-    retry::Delays, tally::Tally, timeout::Within,
+    retry::Delays, tally::Tally, timeout::Within, window::Moment,
 };
 
 /// Why a call under a [`Policy`] has no result.
@@ -148,30 +148,36 @@ impl Policy {
     /// # Errors
     ///
     /// The last attempt's error, the breaker's or the bulkhead's, or a timeout.
-    pub async fn call<T, E, F>(&self, mut call: impl FnMut() -> F) -> Result<T, Failure<E>>
+    pub fn call<T, E, F>(&self, mut call: impl FnMut() -> F) -> impl Future<Output = Result<T, Failure<E>>>
     where
         F: Future<Output = Result<T, E>>,
         E: fmt::Display,
     {
-        self.call_with(&|_: &E| Verdict::Retry, |_| call()).await
+        // not `async`: a future around a future costs each poll of it
+        self.call_to(None, &|_: &E| Verdict::Retry, move |_| call())
     }
 
     /// Makes the call, and again as the judge says; the call is told how often it was made before.
     ///
-    /// A result that is `Ok` but not good, such as an answer of 503, is returned as it is when nothing is left to try.
+    /// A result that is `Ok` but not good, such as an answer of 503, is returned as it is when nothing is left to try. Cancel
+    /// safe as [`call`](Self::call).
     ///
     /// # Errors
     ///
     /// The last attempt's error, the breaker's or the bulkhead's, or a timeout.
-    pub async fn call_with<T, E, F, J>(&self, judge: &J, call: impl FnMut(u32) -> F) -> Result<T, Failure<E>>
+    pub fn call_with<T, E, F, J>(
+        &self,
+        judge: &J,
+        call: impl FnMut(u32) -> F,
+    ) -> impl Future<Output = Result<T, Failure<E>>>
     where
         F: Future<Output = Result<T, E>>,
         J: Judge<T, E>,
     {
-        self.call_to(None, judge, call).await
+        self.call_to(None, judge, call)
     }
 
-    /// The same with the target's name, for a policy with [`Breakers`].
+    /// The same with the target's name, for a policy with [`Breakers`]. Cancel safe as [`call`](Self::call).
     ///
     /// # Errors
     ///
@@ -247,33 +253,38 @@ impl Policy {
         F: Future<Output = Result<T, E>>,
         J: Judge<T, E>,
     {
-        let permit = match course.breaker.map(Breaker::acquire).transpose() {
+        let permit = match course.breaker.map(Breaker::acquire_ref).transpose() {
             Ok(permit) => permit,
             Err(open) => return (Err(Failure::Open(open)), Verdict::Fail),
         };
-        let _place = match &self.bulkhead {
-            None => None,
-            Some(bulkhead) => match bulkhead.acquire_until(course.deadline).await {
+        let free = self.bulkhead.as_ref().and_then(Bulkhead::try_acquire_ref);
+        // a place for which it has to wait
+        let waited_for = match &self.bulkhead {
+            Some(bulkhead) if free.is_none() => match bulkhead.acquire_until(course.deadline).await {
                 Ok(place) => Some(place),
                 // no word about the target: the permit goes back unused
                 Err(full) => return (Err(Failure::Full(full)), Verdict::Fail),
             },
+            _ => None,
         };
         // the clock is read once for a first attempt that waited for nobody
-        let fresh = course.retries == 0 && self.bulkhead.is_none();
-        let now = if fresh { course.begun } else { Instant::now() };
-        let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        let fresh = course.retries == 0 && waited_for.is_none();
+        let now = if fresh { course.begun } else { Moment::now() };
+        let own = self.timeout.and_then(|timeout| now.instant.checked_add(timeout));
         let until = [own, course.deadline].into_iter().flatten().min();
-        let (result, verdict) = match Within::new(call(course.retries), now, until).await {
-            Ok(result) => {
+        let (result, verdict, waited) = match Within::new(call(course.retries), now.instant, until).await {
+            Ok((result, waited)) => {
                 let verdict = judge.verdict(&result);
-                (result.map_err(Failure::Call), verdict)
+                (result.map_err(Failure::Call), verdict, waited)
             }
-            Err(timeout) => (Err(Failure::Timeout(timeout)), judge.timed_out()),
+            Err(timeout) => (Err(Failure::Timeout(timeout)), judge.timed_out(), true),
         };
         if let Some(permit) = permit {
-            if verdict == Verdict::Good { permit.succeeded() } else { permit.failed() }
+            // a good call that never waited counts where it began: that saves the third reading of the clock
+            let good = verdict == Verdict::Good;
+            permit.result(good, if good && !waited { now } else { Moment::now() });
         }
+        drop((free, waited_for));
         (result, verdict)
     }
 }
@@ -300,20 +311,21 @@ impl<T, E, J: Judge<T, E>> fmt::Display for Said<'_, T, E, J> {
 struct Course<'a> {
     policy: &'a Policy,
     breaker: Option<&'a Breaker>,
-    begun: Instant,
+    begun: Moment,
     deadline: Option<Instant>,
     retries: u32,
     delays: Option<Delays>,
 }
 
 impl<'a> Course<'a> {
+    #[inline]
     fn begin(policy: &'a Policy, breaker: Option<&'a Breaker>) -> Self {
         policy.tally.called();
-        let begun = Instant::now();
+        let begun = Moment::now();
         if let Some(budget) = policy.retry.as_ref().and_then(|retry| retry.budget.as_ref()) {
             budget.called(begun);
         }
-        let deadline = policy.deadline.and_then(|deadline| begun.checked_add(deadline));
+        let deadline = policy.deadline.and_then(|deadline| begun.instant.checked_add(deadline));
         Self { policy, breaker, begun, deadline, retries: 0, delays: None }
     }
 
@@ -339,17 +351,17 @@ impl<'a> Course<'a> {
         let attempts = self.policy.retry.as_ref().map_or(0, Retry::max_retries).saturating_add(1);
         self.policy.tally.retried();
         let Self { policy, retries, begun, .. } = self;
-        observe::retrying(&policy.name, error, (*retries, attempts), delay, begun.elapsed());
+        observe::retrying(&policy.name, error, (*retries, attempts), delay, begun.instant.elapsed());
     }
 
     fn succeeded(&self) {
         if self.retries > 0 {
-            observe::result(&self.policy.name, None, self.retries + 1, self.begun.elapsed(), "");
+            observe::result(&self.policy.name, None, self.retries + 1, self.begun.instant.elapsed(), "");
         }
     }
 
     fn given_up(&self, error: &dyn fmt::Display, why: &'static str) {
         self.policy.tally.gave_up();
-        observe::result(&self.policy.name, Some(error), self.retries + 1, self.begun.elapsed(), why);
+        observe::result(&self.policy.name, Some(error), self.retries + 1, self.begun.instant.elapsed(), why);
     }
 }

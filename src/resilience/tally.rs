@@ -37,8 +37,16 @@ impl Tally {
     }
 
     /// Makes it known, once: a policy that nobody calls is no news.
+    #[inline]
     pub(super) fn called(self: &Arc<Self>) {
-        if !self.in_use.load(Ordering::Relaxed) && !self.in_use.swap(true, Ordering::Relaxed) {
+        if !self.in_use.load(Ordering::Relaxed) {
+            self.make_known();
+        }
+    }
+
+    #[cold]
+    fn make_known(self: &Arc<Self>) {
+        if !self.in_use.swap(true, Ordering::Relaxed) {
             observe::policy_in_use(&self.name);
             let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
             all.retain(|tally| tally.strong_count() > 0);

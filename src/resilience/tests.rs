@@ -8,7 +8,10 @@ use std::{
 
 use tokio::time::{Instant, advance};
 
-use super::*;
+use super::{
+    window::{Moment, Window},
+    *,
+};
 use crate::requests::{self, NewEntry, Registry};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -201,4 +204,18 @@ fn one_target_is_one_breaker_and_the_oldest_closed_one_makes_room() {
     good.force_open();
     assert_eq!(breakers.of("good").state(), State::Closed, "it was forgotten, and is another one now");
     assert_eq!(breakers.len(), 2);
+}
+
+#[test]
+fn a_count_that_comes_late_takes_no_newer_ones_place() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(async {
+        let mut window = Window::new(Duration::from_secs(10));
+        let begun = Moment::now();
+        advance(Duration::from_secs(10)).await;
+        let now = Moment::now();
+        window.add(now, 1, 0);
+        window.add(begun, 1, 0);
+        assert_eq!(window.counts(now).good, 1);
+    });
 }

@@ -28,26 +28,34 @@ pin_project! {
         inner: Option<F>,
         #[pin]
         sleep: Option<Sleep>,
+        // the timer is made when there is something to wait for: a call that answers at once needs none
+        until: Option<Instant>,
+        waited: bool,
         begun: Instant,
     }
 }
 
 impl<F> Within<F> {
     pub(super) fn new(inner: F, begun: Instant, until: Option<Instant>) -> Self {
-        Self { inner: Some(inner), sleep: until.map(tokio::time::sleep_until), begun }
+        Self { inner: Some(inner), sleep: None, until, waited: false, begun }
     }
 }
 
 impl<F: Future> Future for Within<F> {
-    type Output = Result<F::Output, TimedOut>;
+    /// With whether it ever had to wait.
+    type Output = Result<(F::Output, bool), TimedOut>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
         if let Poll::Ready(output) = inner.poll(cx) {
-            return Poll::Ready(Ok(output));
+            return Poll::Ready(Ok((output, *this.waited)));
         }
-        let over = this.sleep.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
+        *this.waited = true;
+        if let Some(until) = this.until.take() {
+            this.sleep.set(Some(tokio::time::sleep_until(until)));
+        }
+        let over = this.sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
         if !over {
             return Poll::Pending;
         }

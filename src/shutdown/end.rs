@@ -97,7 +97,7 @@ impl Telemetry {
         self.shutdown_within(self.inner().config.shutdown.flush).await
     }
 
-    /// [`shutdown`](Self::shutdown) with another limit.
+    /// [`shutdown`](Self::shutdown) with another limit; cancel safe as that.
     ///
     /// # Errors
     /// As [`shutdown`](Self::shutdown).

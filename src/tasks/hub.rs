@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     config::RequestsConfig,
+    messaging,
     requests::{Cancellable, Current, Registry},
 };
 
@@ -51,6 +52,7 @@ pub struct Tasks {
 struct Inner {
     registry: Registry,
     instruments: Instruments,
+    messages: messaging::Instruments,
     seen: Seen,
     names: RwLock<HashMap<Box<str>, Arc<Named>>>,
     other: Arc<Named>,
@@ -106,6 +108,7 @@ impl Tasks {
         let inner = Inner {
             registry,
             instruments: Instruments::new(meters),
+            messages: messaging::Instruments::new(meters),
             seen: Seen::new(),
             names: RwLock::default(),
             other: Named::new(OTHER),
@@ -129,8 +132,11 @@ impl Tasks {
 
     /// Counts the task as sent; see [`sent`](super::sent()).
     pub fn sent(&self, name: &str, id: impl fmt::Display) {
-        let key = self.key(name, &id.to_string());
-        self.count(&self.named(name), Some(key), State::Sent);
+        self.count_state(name, &id.to_string(), State::Sent);
+    }
+
+    pub(crate) fn count_state(&self, name: &str, id: &str, state: State) {
+        self.count(&self.named(name), Some(self.key(name, id)), state);
     }
 
     /// A message about to be sent; see [`send`](super::send()).
@@ -160,6 +166,7 @@ impl Tasks {
             span_name: name.clone().into_owned(),
             kind: SpanKind::Internal,
             attributes: semconv::plain(&name),
+            message: None,
             origin: Origin::HERE,
             cancellable,
             again: false,
@@ -235,6 +242,10 @@ impl Tasks {
 
     pub(super) fn instruments(&self) -> &Instruments {
         &self.inner.instruments
+    }
+
+    pub(crate) fn messages(&self) -> &messaging::Instruments {
+        &self.inner.messages
     }
 
     pub(super) fn key(&self, name: &str, id: &str) -> Key {

@@ -2,18 +2,21 @@
 
 use std::{borrow::Cow, future::Future};
 
-use opentelemetry::{Context, trace::SpanKind};
+use opentelemetry::Context;
 
 use super::{
     Run, Running, TaskResult, Tasks,
     result::{end_of, end_of_cancellable},
     running::Start,
     seen::Key,
-    semconv::{self, Message, Operation},
+    semconv,
     span::Origin,
     state::State,
 };
-use crate::requests::Cancellable;
+use crate::{
+    messaging::semconv::{self as messages, Operation, Place},
+    requests::Cancellable,
+};
 
 /// A message that arrived; made by [`receive`](super::receive()).
 #[must_use = "the task is received, and started by run() or start()"]
@@ -24,9 +27,12 @@ pub struct Incoming {
     id: String,
     key: Key,
     sender: Context,
-    message: Message,
+    place: Place,
+    /// Its delivery is counted already.
+    consumed: bool,
+    body_size: Option<u64>,
     continues: bool,
-    attempt: u32,
+    attempt: Option<u32>,
     redelivered: bool,
 }
 
@@ -40,40 +46,62 @@ impl Incoming {
             id,
             key,
             sender,
-            message: Message::default(),
+            place: Place::default(),
+            consumed: false,
+            body_size: None,
             continues: false,
-            attempt: 1,
+            attempt: None,
             redelivered: before.has(State::Received),
         }
     }
 
     /// The broker (`messaging.system`), such as `kafka` or `rabbitmq`; `_OTHER` unless said.
     pub fn with_system(mut self, system: impl Into<Cow<'static, str>>) -> Self {
-        self.message.system = Some(system.into());
+        self.place.system = Some(system.into());
         self
     }
 
     /// The queue or topic (`messaging.destination.name`); the task's name unless said.
     pub fn with_destination(mut self, destination: impl Into<Cow<'static, str>>) -> Self {
-        self.message.destination = Some(destination.into());
+        self.place.name = Some(destination.into());
         self
     }
 
     /// The consumer group (`messaging.consumer.group.name`).
     pub fn with_consumer_group(mut self, group: impl Into<Cow<'static, str>>) -> Self {
-        self.message.consumer_group = Some(group.into());
+        self.place.consumer_group = Some(group.into());
         self
+    }
+
+    /// How many bytes the message's body has (`messaging.message.body.size`).
+    pub fn with_body_size(mut self, bytes: u64) -> Self {
+        self.body_size = Some(bytes);
+        self
+    }
+
+    /// Comes from this place, and is counted as delivered.
+    pub(crate) fn from_place(mut self, place: &Place) -> Self {
+        self.place = place.clone();
+        self.count_consumed();
+        self
+    }
+
+    fn count_consumed(&mut self) {
+        if !std::mem::replace(&mut self.consumed, true) {
+            let point = self.place.of_metric(Operation::Process, &self.name);
+            self.tasks.messages().count_consumed(&point);
+        }
     }
 
     /// Which delivery this is, as the broker counts: from 2 on the task counts as retried, also when this process does not
     /// remember the first one.
     pub fn with_attempt(mut self, attempt: u32) -> Self {
-        self.attempt = attempt;
+        self.attempt = Some(attempt);
         self
     }
 
     /// Goes on with the sender's trace. Otherwise the task's span has the current span as its parent, or is the root of a
-    /// new trace; it links to the sender's span in any case.
+    /// new trace; it links to the sender's span in any case. What is current then is linked too.
     pub fn continuing_trace(mut self) -> Self {
         self.continues = true;
         self
@@ -122,16 +150,22 @@ impl Incoming {
         Run::new(running, work, end_of_cancellable)
     }
 
-    fn begin(self, cancellable: bool) -> Running {
-        let Self { tasks, name, id, key, sender, message, continues, attempt, .. } = self;
+    fn begin(mut self, cancellable: bool) -> Running {
+        self.count_consumed();
+        let Self { tasks, name, id, key, sender, place, body_size, continues, attempt, .. } = self;
+        let mut attributes = place.of_span(Operation::Process, &name);
+        attributes.extend(messages::message(&id, body_size));
+        attributes.extend(semconv::plain(&name));
+        attributes.extend(attempt.map(semconv::attempt));
         let start = Start {
             key: Some(key),
-            span_name: semconv::span_name(Operation::Process, &name, &message),
-            kind: SpanKind::Consumer,
-            attributes: semconv::message(Operation::Process, &name, &id, &message),
-            origin: Origin { message: Some(sender), continues },
+            span_name: place.span_name(Operation::Process, &name),
+            kind: Operation::Process.span_kind(false),
+            attributes,
+            message: Some(place.of_metric(Operation::Process, &name)),
+            origin: Origin { message: Some(sender), continues, links: Vec::new() },
             cancellable,
-            again: attempt > 1,
+            again: attempt.is_some_and(|attempt| attempt > 1),
             id: Some(id),
             name,
         };

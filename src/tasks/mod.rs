@@ -74,7 +74,6 @@ use std::{borrow::Cow, collections::HashMap, fmt, future::Future, hash::BuildHas
 
 use crate::requests::Cancellable;
 
-pub(crate) use self::hub::configure;
 pub use self::{
     context::{extract, inject},
     environment::{child_env, env_context, extract_env},
@@ -86,6 +85,10 @@ pub use self::{
     run::Run,
     running::{Entered, Running},
     state::State,
+};
+pub(crate) use self::{
+    hub::configure,
+    span::{Origin, TaskSpan},
 };
 
 /// Counts the task as sent, for a producer that has its own span; [`send`] makes one.

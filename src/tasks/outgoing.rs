@@ -1,20 +1,14 @@
 //! A message on its way out: the producer's span, inside of which it is handed to the broker.
 
-use std::{borrow::Cow, collections::HashMap, future::Future, time::SystemTime};
+use std::{borrow::Cow, collections::HashMap, future::Future};
 
-use opentelemetry::{
-    Context,
-    trace::{SpanKind, TraceContextExt as _},
-};
+use opentelemetry::Context;
 
-use super::{
-    TaskResult, Tasks,
-    context::inject_from,
-    semconv::{self, Message, Operation},
-    span::{Origin, TaskSpan},
-    state::State,
+use super::{TaskResult, Tasks, context::inject_from, semconv, span::Origin, state::State};
+use crate::messaging::{
+    Asked, Call,
+    semconv::{self as messages, Operation, Place},
 };
-use crate::requests;
 
 /// A message about to be sent; made by [`send`](super::send()).
 #[must_use = "nothing is sent before run() is awaited"]
@@ -23,61 +17,67 @@ pub struct Outgoing {
     tasks: Tasks,
     name: Cow<'static, str>,
     id: String,
-    message: Message,
+    place: Place,
+    body_size: Option<u64>,
 }
 
 impl Outgoing {
     pub(super) fn new(tasks: &Tasks, name: Cow<'static, str>, id: String) -> Self {
-        Self { tasks: tasks.clone(), name, id, message: Message::default() }
+        Self { tasks: tasks.clone(), name, id, place: Place::default(), body_size: None }
     }
 
     /// The broker (`messaging.system`), such as `kafka` or `rabbitmq`; `_OTHER` unless said.
     pub fn with_system(mut self, system: impl Into<Cow<'static, str>>) -> Self {
-        self.message.system = Some(system.into());
+        self.place.system = Some(system.into());
         self
     }
 
     /// The queue or topic (`messaging.destination.name`); the task's name unless said.
     pub fn with_destination(mut self, destination: impl Into<Cow<'static, str>>) -> Self {
-        self.message.destination = Some(destination.into());
+        self.place.name = Some(destination.into());
+        self
+    }
+
+    /// How many bytes the message's body has (`messaging.message.body.size`).
+    pub fn with_body_size(mut self, bytes: u64) -> Self {
+        self.body_size = Some(bytes);
+        self
+    }
+
+    /// Goes to this place.
+    pub(crate) fn to_place(mut self, place: &Place) -> Self {
+        self.place = place.clone();
         self
     }
 
     /// Hands the message over inside of a producer span: `publish` gets the headers that carry the span's context.
     ///
     /// The task counts as sent when the result is no failure. Cancel safety: that of the future `publish` makes; dropped,
-    /// the task does not count as sent.
+    /// the task does not count as sent, and the span ends as cancelled.
     pub async fn run<P, F>(self, publish: P) -> F::Output
     where
         P: FnOnce(HashMap<String, String>) -> F,
         F: Future,
         F::Output: TaskResult,
     {
-        let Self { tasks, name, id, message } = self;
-        let span = TaskSpan::start(
-            semconv::span_name(Operation::Send, &name, &message),
-            SpanKind::Producer,
-            SystemTime::now(),
-            semconv::message(Operation::Send, &name, &id, &message),
-            Origin::HERE,
-        );
-        let future = {
-            let _entered = span.enter();
+        let Self { tasks, name, id, place, body_size } = self;
+        let mut more: Vec<_> = messages::message(&id, body_size).collect();
+        more.extend(semconv::plain(&name));
+        let asked =
+            Asked { operation: Operation::Send, place: &place, task: &name, more, origin: Origin::HERE };
+        let call = Call::start(&tasks, asked, 1);
+        let publishing = call.run(|| {
             let mut headers = HashMap::new();
             inject_from(&Context::current(), &mut headers);
-            requests::in_current(publish(headers))
-        };
-        let result = future.await;
-        let failure = result.failure().map(|failure| failure.kind());
-        let state = if failure.is_some() { State::Failed } else { State::Sent };
-        if failure.is_none() {
-            let _entered = span.enter();
-            let key = tasks.key(&name, &id);
-            tasks.count(&tasks.named(&name), Some(key), State::Sent);
-        }
-        if span.context().has_active_span() {
-            span.end(SystemTime::now(), semconv::end(state, failure), failure.is_some());
-        }
+            publish(headers)
+        });
+        let result = publishing.await;
+        call.end_with(&result, |_, went_well| {
+            if went_well {
+                tasks.count_state(&name, &id, State::Sent);
+            }
+            vec![semconv::outcome(if went_well { State::Sent } else { State::Failed })]
+        });
         result
     }
 }

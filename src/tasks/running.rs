@@ -1,16 +1,12 @@
 //! A run of a task: the guard from which everything about its end is derived, once.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     KeyValue,
     trace::{SpanKind, TraceContextExt as _},
 };
+use tokio::time::Instant;
 
 use super::{
     Tasks,
@@ -21,7 +17,10 @@ use super::{
     span::{self, Origin, TaskSpan},
     state::State,
 };
-use crate::requests::{self, Current, EndDetails, NewEntry, Outcome};
+use crate::{
+    messaging::semconv::Ending,
+    requests::{self, Current, EndDetails, NewEntry, Outcome},
+};
 
 /// A task that is running: an entry of the registry, a span, and the promise that its end is recorded exactly once.
 ///
@@ -36,6 +35,7 @@ pub struct Running {
     entry: Option<requests::Guard>,
     handle: Current,
     span: TaskSpan,
+    message: Option<Vec<KeyValue>>,
     started: Instant,
     started_at: SystemTime,
 }
@@ -60,6 +60,8 @@ pub(super) struct Start {
     pub(super) span_name: String,
     pub(super) kind: SpanKind,
     pub(super) attributes: Vec<KeyValue>,
+    /// A message's processing: the point of its metric.
+    pub(super) message: Option<Vec<KeyValue>>,
     pub(super) origin: Origin,
     pub(super) cancellable: bool,
     /// The broker says that this is not the first delivery.
@@ -75,7 +77,7 @@ impl Running {
         let ids = span.context().span().span_context().clone();
         let mut entry = NewEntry::task(start.name)
             .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
-            .with_start(started_at, started);
+            .with_start(started_at, started.into_std());
         entry.parent_id = parent.map(|parent| parent.id());
         entry.cancellable = start.cancellable;
         entry.tracing_id = span.tracing_id();
@@ -91,6 +93,7 @@ impl Running {
             entry: Some(entry),
             handle,
             span,
+            message: start.message,
             started,
             started_at,
         };
@@ -162,6 +165,14 @@ impl Running {
                 self.tasks.of_metrics(&self.handle),
             );
             instruments.add_active(self.named.name(), -1);
+            if let Some(point) = self.message.take() {
+                let ending = match (error, end) {
+                    (Some(kind), _) => Ending::Failed(kind),
+                    (None, End::Cancelled) => Ending::Cancelled,
+                    (None, _) => Ending::Completed,
+                };
+                self.tasks.messages().record_process(point, ending, duration);
+            }
         }
         let mut attributes = semconv::end(state, error);
         if self.handle.has_more_to_say() {

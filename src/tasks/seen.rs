@@ -4,10 +4,10 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, BuildHasherDefault, RandomState},
     sync::{Mutex, PoisonError},
-    time::Instant,
 };
 
 use rustc_hash::FxHasher;
+use tokio::time::Instant;
 
 use super::state::{State, States};
 

@@ -1,7 +1,5 @@
-//! Names of spans, attributes and metrics of tasks; those of messages are of the messaging conventions, version 1.44.
-//! Pure, and the only file that knows names starting with `messaging.` and `tracewell.task`.
-
-use std::borrow::Cow;
+//! Names of spans, attributes and metrics of tasks; those of messages are in `messaging/semconv.rs`. Pure, and the only file
+//! that knows names starting with `tracewell.task`.
 
 use opentelemetry::KeyValue;
 
@@ -22,73 +20,29 @@ pub(super) const SECONDS: [f64; 16] =
 
 const TASK_NAME: &str = "tracewell.task.name";
 const TASK_STATE: &str = "tracewell.task.state";
+const ATTEMPT: &str = "tracewell.task.attempt";
 const OUTCOME: &str = "tracewell.outcome";
 const ERROR_TYPE: &str = "error.type";
-
-const SYSTEM: &str = "messaging.system";
-const DESTINATION: &str = "messaging.destination.name";
-const MESSAGE_ID: &str = "messaging.message.id";
-const OPERATION_NAME: &str = "messaging.operation.name";
-const OPERATION_TYPE: &str = "messaging.operation.type";
-const CONSUMER_GROUP: &str = "messaging.consumer.group.name";
-
-/// The conventions demand a system; this is what they write where a value is not known.
-const UNKNOWN: &str = "_OTHER";
-
-/// What is done to a message. Its name and its type are the same word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
-    Send,
-    Process,
-}
-
-impl Operation {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Send => "send",
-            Self::Process => "process",
-        }
-    }
-}
-
-/// A message on its way, as attributes tell it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Message {
-    pub(super) system: Option<Cow<'static, str>>,
-    pub(super) destination: Option<Cow<'static, str>>,
-    pub(super) consumer_group: Option<Cow<'static, str>>,
-}
-
-/// The span's name: operation and destination (messaging/messaging-spans.md).
-pub(super) fn span_name(operation: Operation, task: &str, message: &Message) -> String {
-    format!("{} {}", operation.as_str(), message.destination.as_deref().unwrap_or(task))
-}
-
-/// What a message's span says from its start on.
-pub(super) fn message(operation: Operation, task: &str, id: &str, message: &Message) -> Vec<KeyValue> {
-    let Message { system, destination, consumer_group } = message.clone();
-    let mut attributes = Vec::with_capacity(7);
-    attributes.extend([
-        KeyValue::new(SYSTEM, system.unwrap_or(Cow::Borrowed(UNKNOWN))),
-        KeyValue::new(OPERATION_NAME, operation.as_str()),
-        KeyValue::new(OPERATION_TYPE, operation.as_str()),
-        KeyValue::new(DESTINATION, destination.unwrap_or_else(|| Cow::Owned(task.to_owned()))),
-        KeyValue::new(MESSAGE_ID, id.to_owned()),
-        KeyValue::new(TASK_NAME, task.to_owned()),
-    ]);
-    attributes.extend(consumer_group.map(|group| KeyValue::new(CONSUMER_GROUP, group)));
-    attributes
-}
 
 /// What the span of a task without a message says from its start on.
 pub(super) fn plain(task: &str) -> Vec<KeyValue> {
     vec![KeyValue::new(TASK_NAME, task.to_owned())]
 }
 
+/// Which delivery of its message a task is, as the broker counts.
+pub(super) fn attempt(attempt: u32) -> KeyValue {
+    KeyValue::new(ATTEMPT, i64::from(attempt))
+}
+
+/// What a span says of how it went.
+pub(super) fn outcome(state: State) -> KeyValue {
+    KeyValue::new(OUTCOME, state.as_str())
+}
+
 /// What a span says at its end, besides its status.
 pub(super) fn end(state: State, error: Option<&'static str>) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(2);
-    attributes.push(KeyValue::new(OUTCOME, state.as_str()));
+    attributes.push(outcome(state));
     attributes.extend(error.map(|error| KeyValue::new(ERROR_TYPE, error)));
     attributes
 }

@@ -13,48 +13,58 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use crate::span_seed::SpanSeed;
 
 /// What a span is started from.
-pub(super) struct Origin {
+#[derive(Default)]
+pub(crate) struct Origin {
     /// The sender's context, as the message has it.
-    pub(super) message: Option<Context>,
+    pub(crate) message: Option<Context>,
     /// Whether the sender's trace goes on; it is linked in any case.
-    pub(super) continues: bool,
+    pub(crate) continues: bool,
+    /// What is linked besides.
+    pub(crate) links: Vec<Link>,
 }
 
 impl Origin {
     /// Nothing but the current context.
-    pub(super) const HERE: Self = Self { message: None, continues: false };
+    pub(crate) const HERE: Self = Self { message: None, continues: false, links: Vec::new() };
+
+    pub(crate) fn has_links(&self) -> bool {
+        !self.links.is_empty()
+    }
 }
 
-pub(super) struct TaskSpan {
+pub(crate) struct TaskSpan {
     span: Span,
     context: Context,
     /// No layer made the span one of OpenTelemetry: the context is made current itself.
     attach: bool,
 }
 
-pub(super) struct Entered<'a> {
+pub(crate) struct Entered<'a> {
     _span: tracing::span::Entered<'a>,
     _context: Option<ContextGuard>,
 }
 
 impl TaskSpan {
-    pub(super) fn start(
+    pub(crate) fn start(
         name: String,
         kind: SpanKind,
         start_time: SystemTime,
         attributes: Vec<KeyValue>,
         origin: Origin,
     ) -> Self {
-        let mut links = Vec::new();
+        let mut links = origin.links;
         let mut parent = Context::current();
         if let Some(message) = origin.message {
             let sender = message.span().span_context().clone();
             if sender.is_valid() {
                 links.push(Link::with_context(sender));
             }
-            parent = match message.has_active_span() && origin.continues {
-                true => message,
-                false => with_baggage_of(&parent, &message),
+            parent = if message.has_active_span() && origin.continues {
+                let around = parent.span().span_context().clone();
+                links.extend(around.is_valid().then(|| Link::with_context(around)));
+                message
+            } else {
+                with_baggage_of(&parent, &message)
             };
         }
         let _parent = parent.clone().attach();
@@ -68,7 +78,7 @@ impl TaskSpan {
         })
     }
 
-    pub(super) fn context(&self) -> &Context {
+    pub(crate) fn context(&self) -> &Context {
         &self.context
     }
 
@@ -77,13 +87,13 @@ impl TaskSpan {
         self.span.id().map_or(0, |id| id.into_u64())
     }
 
-    pub(super) fn enter(&self) -> Entered<'_> {
+    pub(crate) fn enter(&self) -> Entered<'_> {
         let context = self.attach.then(|| self.context.clone().attach());
         Entered { _span: self.span.enter(), _context: context }
     }
 
     /// Ends the span; an error, if there is one, becomes its status.
-    pub(super) fn end(&self, at: SystemTime, attributes: Vec<KeyValue>, is_error: bool) {
+    pub(crate) fn end(&self, at: SystemTime, attributes: Vec<KeyValue>, is_error: bool) {
         let span = self.context.span();
         // without a span of ours the context is the caller's, whose span is not ours to end
         if self.attach || !span.is_recording() {

@@ -1,6 +1,7 @@
 //! Capture of spans, log records and metrics with exemplars, for one test.
 
 mod builder;
+mod ids;
 mod metric;
 mod record;
 mod runtime;
@@ -38,6 +39,7 @@ use crate::{
     http::{ClientLayer, ServerLayer},
     pipeline::Take,
     requests::{self, Registry},
+    testing::assertion::{LogAssertion, MetricAssertion, Scene, SpanAssertion, assert_nothing_active},
 };
 
 /// The telemetry of one test: its own subscriber, meters and registry of active requests, kept in memory.
@@ -151,6 +153,38 @@ impl Capture {
         CaptureRuntime::new(self.clone())
     }
 
+    /// A runtime of one thread that records into this capture and whose clock stands still: it moves by
+    /// `tokio::time::advance`, by [`CaptureRuntime::advance`], and to the next timer whenever everything waits.
+    ///
+    /// What is measured follows it: durations of spans, requests, calls and tasks, ages, what counts as stuck, windows
+    /// and pauses of breakers and retries, caches of checks. So a test says "after 61 s" without waiting for it, and
+    /// durations are exact. Times of day (a span's start, a log record's time) stay the wall's. Each runtime has a clock of
+    /// its own: tests beside this one are not affected.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tracewell::requests::Thresholds;
+    ///
+    /// let capture = tracewell::testing::Capture::new();
+    /// let runtime = capture.paused_runtime();
+    /// runtime.block_on(async {
+    ///     let report = tracewell::requests::NewEntry::task("report");
+    ///     let _report = capture.requests().start(report);
+    ///     tokio::time::advance(Duration::from_secs(61)).await;
+    ///
+    ///     assert_eq!(capture.requests().snapshot().active[0].age, Duration::from_secs(61));
+    ///     assert_eq!(capture.requests().flag_stuck(&Thresholds::new(Duration::from_secs(60))), 1);
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the system has nothing to wait with for a runtime (file descriptors, as a rule).
+    #[must_use]
+    pub fn paused_runtime(&self) -> CaptureRuntime {
+        CaptureRuntime::paused(self.clone())
+    }
+
     /// The capture's subscriber, for whatever else runs the code under test.
     ///
     /// ```
@@ -191,6 +225,41 @@ impl Capture {
     pub fn meter(&self, scope: impl Into<String>) -> Meter {
         let scope = InstrumentationScope::builder(scope.into()).build();
         self.inner.telemetry.inner().pipeline.meter_provider.meter_with_scope(scope)
+    }
+
+    /// The telemetry behind the capture, for code that is given one, for its health checks and its meter provider. Its end
+    /// is the capture's: do not shut it down.
+    ///
+    /// ```
+    /// use tracewell::tasks::Tasks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let capture = tracewell::testing::Capture::new();
+    /// let tasks = Tasks::new(capture.requests().clone(), &capture.telemetry().meter_provider());
+    /// capture.run(async { tasks.run("report", async { tracing::info!("written") }).await }).await;
+    /// assert_eq!(capture.tree(), "report\n  INFO written");
+    /// capture.assert_metric("tracewell.task.duration").has("tracewell.task.name", "report").exemplar_of("report");
+    /// # }
+    /// ```
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.inner.telemetry
+    }
+
+    /// The meter provider of this capture, for what takes one: `Tasks::new`, `Database::with_meter_provider`.
+    ///
+    /// ```
+    /// use tracewell::db::Database;
+    ///
+    /// let capture = tracewell::testing::Capture::new();
+    /// let shop = Database::new("postgresql").with_meter_provider(capture.meter_provider());
+    /// # drop(shop);
+    /// ```
+    #[must_use]
+    pub fn meter_provider(
+        &self,
+    ) -> impl opentelemetry::metrics::MeterProvider + Clone + fmt::Debug + Send + Sync + use<> {
+        self.inner.telemetry.meter_provider()
     }
 
     /// The requests and tasks that are active in this capture.
@@ -252,6 +321,78 @@ impl Capture {
     #[must_use]
     pub fn metric_names(&self) -> Vec<String> {
         CapturedMetric::names(&self.collect())
+    }
+
+    /// Asserts on the spans of this name that have ended.
+    ///
+    /// ```
+    /// let capture = tracewell::testing::Capture::new();
+    /// let _guard = capture.set_default();
+    /// tracing::info_span!("checkout").in_scope(|| {
+    ///     tracing::info_span!("pay", amount = 12, currency = "EUR").in_scope(|| tracing::info!("paid"));
+    /// });
+    /// capture.assert_span("pay").child_of("checkout").has("amount", 12).logged("paid").times(1);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When there is none; the message shows what was captured.
+    #[track_caller]
+    pub fn assert_span(&self, name: &str) -> SpanAssertion {
+        SpanAssertion::new(self.read(Scene::new), name)
+    }
+
+    /// Asserts on the log records with this message.
+    ///
+    /// ```
+    /// let capture = tracewell::testing::Capture::new();
+    /// let _guard = capture.set_default();
+    /// tracing::info_span!("pay").in_scope(|| tracing::warn!(left = 2, "running low"));
+    /// capture.assert_log("running low").level("WARN").in_span("pay").has("left", 2);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When there is none; the message shows what was captured.
+    #[track_caller]
+    pub fn assert_log(&self, message: &str) -> LogAssertion {
+        LogAssertion::new(self.read(Scene::new), message)
+    }
+
+    /// Asserts on a metric as it is now. Runs the callbacks of observable instruments.
+    ///
+    /// ```
+    /// let capture = tracewell::testing::Capture::new();
+    /// let _guard = capture.set_default();
+    /// let prices = capture.meter("shop").f64_histogram("price").build();
+    /// tracing::info_span!("pay").in_scope(|| prices.record(12.5, &[]));
+    /// capture.assert_metric("price").count(1).value(12.5).exemplar_of("pay");
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When nothing was measured; the message names the metrics that were.
+    #[track_caller]
+    pub fn assert_metric(&self, name: &str) -> MetricAssertion {
+        let collected = self.collect();
+        let names = CapturedMetric::names(&collected);
+        MetricAssertion::new(self.read(Scene::new), name, CapturedMetric::find(collected, name), || names)
+    }
+
+    /// Asserts that every request and task of this capture has ended. Over a connection the client may have the answer before
+    /// the request has ended here: `capture.requests().idle().await` first waits for that.
+    ///
+    /// ```
+    /// let capture = tracewell::testing::Capture::new();
+    /// capture.assert_nothing_active();
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When something is active, with a line for each: id, name or route, path, trace id, age and stage.
+    #[track_caller]
+    pub fn assert_nothing_active(&self) {
+        assert_nothing_active(self.requests());
     }
 
     fn collect(&self) -> ExportMetricsServiceRequest {

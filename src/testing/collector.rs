@@ -21,7 +21,7 @@ use std::{
 use tokio::{runtime, sync::mpsc};
 use tokio_rustls::TlsAcceptor;
 
-pub(super) use self::view::{hex, text};
+pub(super) use self::view::{hex, shown, text};
 pub use self::{
     fault::Fault,
     record::{Export, Received, Recorded},

@@ -24,11 +24,13 @@
 //! # }
 //! ```
 
+mod assertion;
 mod capture;
 mod collector;
 mod tree;
 
 pub use crate::config::{Protocol, Signal};
+pub use assertion::{Expected, LogAssertion, MetricAssertion, SpanAssertion, assert_nothing_active};
 pub use capture::{
     Capture, CaptureBuilder, CaptureRuntime, Captured, CapturedLog, CapturedMetric, CapturedPoint,
     CapturedSpan,

@@ -139,6 +139,17 @@ impl Backends {
         })
     }
 
+    /// Starts a Collector that passes everything on to the OTLP server at `endpoint`, and counts the calls that spans stand
+    /// for: `traces.span.metrics.calls`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn collector_counting_in_front_of(endpoint: &str) -> Result<Self, String> {
+        Self::start_programs(Ports::free, |binaries, ports, dir| {
+            vec![programs::otelcol(binaries, ports, dir, programs::counting_in_front_of(endpoint))]
+        })
+    }
+
     fn start_programs(
         mut ports: impl FnMut() -> io::Result<Ports>,
         programs: impl Fn(&Binaries, &Ports, &Path) -> Vec<Program>,

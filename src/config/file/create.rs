@@ -10,8 +10,8 @@ use super::{
     report::Report,
 };
 use crate::config::{
-    AttributeValue, Component, ComponentKind, Config, Detector, HttpConfig, LogLevel, ParentSamplers,
-    Patterns, Propagator, ResourceConfig, Sampler, Source, SpanLimits, values::Word as _, vars::parse,
+    AttributeValue, Component, ComponentKind, Config, Detector, HttpConfig, LogLevel, Patterns, Propagator,
+    ResourceConfig, Source, SpanLimits, values::Word as _, vars::parse,
 };
 
 /// Where the values of a configuration go while they are created.
@@ -292,37 +292,6 @@ impl Create<'_> {
     /// A component of a kind that programs cannot register.
     pub(super) fn not_ours(&mut self, kind: ComponentKind, at: &At<'_>, known: &str) {
         self.report.wrong(&at.path, at.node, &format!("no such {kind}; accepted are {known}"), "");
-    }
-
-    pub(super) fn sampler(&mut self, at: &At<'_>) -> Option<Sampler> {
-        let (name, chosen) = at.choice()?;
-        Some(match name {
-            "always_on" => Sampler::AlwaysOn,
-            "always_off" => Sampler::AlwaysOff,
-            "trace_id_ratio_based" | "probability/development" => {
-                Sampler::TraceIdRatio(chosen.number("ratio").unwrap_or(1.0))
-            }
-            "parent_based" => {
-                let mut by = ParentSamplers::new(Sampler::AlwaysOn);
-                for (key, place) in [
-                    ("root", &mut by.root),
-                    ("remote_parent_sampled", &mut by.remote_sampled),
-                    ("remote_parent_not_sampled", &mut by.remote_not_sampled),
-                    ("local_parent_sampled", &mut by.local_sampled),
-                    ("local_parent_not_sampled", &mut by.local_not_sampled),
-                ] {
-                    if let Some(sampler) = chosen.get(key).and_then(|at| self.sampler(&at)) {
-                        *place = sampler;
-                    }
-                }
-                by.into()
-            }
-            _ => {
-                let known = "always_on, always_off, trace_id_ratio_based, parent_based";
-                self.not_ours(ComponentKind::Sampler, &chosen, known);
-                return None;
-            }
-        })
     }
 }
 

@@ -176,7 +176,7 @@ impl Create<'_> {
             view.name = text("name");
             view.description = text("description");
             view.cardinality_limit = stream.count("aggregation_cardinality_limit");
-            view.attribute_keys = stream.get("attribute_keys").and_then(|at| self.attribute_keys(&at));
+            view.attribute_keys = stream.get("attribute_keys").map(|at| patterns(&at));
             view.aggregation = stream.get("aggregation").and_then(|at| self.aggregation(&at));
             // two metrics of one name are none
             let single = view.instrument.as_ref().is_some_and(|name| !name.contains(['*', '?']));
@@ -187,17 +187,6 @@ impl Create<'_> {
             }
         }
         view
-    }
-
-    /// The SDK keeps attributes by their exact names.
-    fn attribute_keys(&mut self, at: &At<'_>) -> Option<Vec<String>> {
-        let keys = patterns(at);
-        if keys.excluded.is_empty() && keys.included.iter().all(|key| !key.contains(['*', '?'])) {
-            return Some(keys.included);
-        }
-        let problem = "excluded and patterns are not supported yet; accepted are exact names in included";
-        self.report.wrong(&at.path, at.node, problem, "every attribute");
-        None
     }
 
     fn aggregation(&mut self, at: &At<'_>) -> Option<Aggregation> {

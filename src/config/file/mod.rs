@@ -11,9 +11,11 @@ mod metrics;
 mod node;
 mod own;
 mod report;
+mod sampling;
 mod scalar;
 mod schema;
 mod schema_metrics;
+mod schema_sampling;
 mod substitution;
 #[cfg(test)]
 mod tests;

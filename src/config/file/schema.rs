@@ -99,7 +99,7 @@ impl Field {
 
 pub(super) const MOST: i64 = i32::MAX as i64;
 
-static TEXT: Shape = Shape::Text;
+pub(super) static TEXT: Shape = Shape::Text;
 pub(super) static MAYBE: Shape = Shape::TextOrNull;
 pub(super) static BOOL: Shape = Shape::Bool;
 pub(super) static COUNT: Shape = Shape::Int { least: 0, most: MOST };
@@ -251,11 +251,12 @@ pub(super) static SAMPLER: Shape = Shape::Choice {
     of: &[
         field("always_off", &NOTHING, ""),
         field("always_on", &NOTHING, ""),
-        field("composite/development", &FOREIGN, "").refused("not supported yet"),
-        field("jaeger_remote/development", &FOREIGN, "").refused("not supported yet"),
+        field("composite/development", &super::schema_sampling::COMPOSABLE, ""),
+        field("jaeger_remote/development", &FOREIGN, "")
+            .refused("nobody is asked over the network; accepted are the other samplers, and rules in distribution.tracewell"),
         field("parent_based", &PARENT_BASED, ""),
-        field("probability/development", &RATIO_BASED, "").limited("as trace_id_ratio_based"),
-        field("trace_id_ratio_based", &RATIO_BASED, ""),
+        field("probability/development", &RATIO_BASED, ""),
+        field("trace_id_ratio_based", &RATIO_BASED, "").limited("as probability/development"),
     ],
     kind: Some(Kind::Sampler),
 };
@@ -268,7 +269,7 @@ static PARENT_BASED: Shape = nullable(&[
     field("local_parent_not_sampled", &SAMPLER, "always_off"),
 ]);
 
-static RATIO_BASED: Shape = nullable(&[field("ratio", &RATIO, "1")]);
+pub(super) static RATIO_BASED: Shape = nullable(&[field("ratio", &RATIO, "1")]);
 
 static ID_GENERATOR: Shape =
     Shape::Choice { of: &[field("random", &NOTHING, "")], kind: Some(Kind::IdGenerator) };

@@ -155,8 +155,7 @@ static STREAM: Shape = object(&[
     field("description", &MAYBE, "the instrument's"),
     field("aggregation", &AGGREGATION, "default"),
     field("aggregation_cardinality_limit", &SIZE, "the reader's"),
-    field("attribute_keys", &PATTERNS, "all")
-        .limited("exact names in included; patterns and excluded are refused"),
+    field("attribute_keys", &PATTERNS, "all"),
 ]);
 
 static AGGREGATION: Shape = Shape::Choice {

@@ -103,6 +103,17 @@ fn references_are_replaced_as_every_row_of_the_specification_says() {
         let tree = yaml::read(&format!("key: {input}"), &source).unwrap();
         assert_eq!(tree.get("key").map(|node| &node.value), Some(&expected), "{input}");
     }
+    // a brace of a reference ends no flow collection, and others do
+    let items = |text: &str| yaml::read(text, &source).map(|tree| tree.get("a").unwrap().items().to_vec());
+    let values = |text: &str| items(text).unwrap().into_iter().map(|node| node.value).collect::<Vec<_>>();
+    assert_eq!(values("a: [${INT_VALUE}, \"${INT_VALUE}\", x]"), [Value::Int(1), text("1"), text("x")]);
+    assert_eq!(values("a: [$${A}, ${B:-${C}}, ${UNDEFINED:-f}]"), [text("${A}"), text("${C}"), text("f")]);
+    let nested = yaml::read("a: {b: ${INT_VALUE}, c: {d: ${UNDEFINED:-x}}}", &source).unwrap();
+    let d = nested.get("a").and_then(|a| a.get("c")).and_then(|c| c.get("d")).map(|d| &d.value);
+    assert_eq!(d, Some(&text("x")));
+    assert_eq!(values("a: [\"${B\", {c: d}, \"}\"]").len(), 3, "what is YAML as it is stays that");
+    assert!(items("a: [${1A}, x]").unwrap_err()[0].what.contains("is no reference"));
+    assert!(items("a: [${A}").unwrap_err()[0].what.contains("no YAML"));
     let keys = yaml::read("${STRING_VALUE}: value", &source).unwrap();
     assert_eq!(keys.entries()[0].0, "${STRING_VALUE}");
     for input in ["${STRING_VALUE:?error}", "${1API_KEY}", "${API_$KEY}", "${ STRING_VALUE}", "${sys:name}"] {

@@ -34,8 +34,60 @@ pub(super) fn read(text: &str, source: &Source) -> Result<Node, Vec<Problem>> {
         let what = format!("{} bytes; accepted are at most {LARGEST}", text.len());
         return Err(vec![Problem { line: 0, what }]);
     }
+    let first = parse(text, source, str::to_owned);
+    // in a flow collection a brace ends an unquoted value: that of a reference is not meant so
+    match (&first, masked(text)) {
+        (Err(problems), Some(masked)) if problems.iter().any(Problem::is_syntax) => {
+            match parse(&masked, source, unmasked) {
+                Err(problems) if problems.iter().any(Problem::is_syntax) => first,
+                second => second,
+            }
+        }
+        _ => first,
+    }
+}
+
+/// What stands for the braces of references while the syntax is read.
+const MASKS: [(char, char); 2] = [('{', '\u{E000}'), ('}', '\u{E001}')];
+
+/// The text with the braces of references masked; `None` where there are none, or could not be told from the text's own.
+fn masked(text: &str) -> Option<String> {
+    if !text.contains("${") || text.contains(MASKS.map(|(_, mask)| mask)) {
+        return None;
+    }
+    let (mut braces, mut open, mut before) = (Vec::new(), Vec::new(), ' ');
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' if before == '$' => open.push(at),
+            // those of a default that looks like a reference are in pairs too
+            '}' => braces.extend(open.pop().into_iter().flat_map(|begin| [begin, at])),
+            '\n' => open.clear(),
+            _ => {}
+        }
+        before = c;
+    }
+    braces.sort_unstable();
+    let (mut masked, mut from) = (String::with_capacity(text.len()), 0);
+    for at in braces {
+        masked.push_str(&text[from..at]);
+        masked.push(if text[at..].starts_with('{') { MASKS[0].1 } else { MASKS[1].1 });
+        from = at + 1;
+    }
+    masked.push_str(&text[from..]);
+    Some(masked)
+}
+
+fn unmasked(text: &str) -> String {
+    MASKS
+        .iter()
+        .fold(text.to_owned(), |text, (brace, mask)| text.replace(*mask, brace.encode_utf8(&mut [0; 4])))
+}
+
+/// `whole` makes of a scalar what it was.
+fn parse(text: &str, source: &Source, whole: fn(&str) -> String) -> Result<Node, Vec<Problem>> {
     let mut builder = Builder {
         source,
+        whole,
         stack: Vec::new(),
         anchors: HashMap::new(),
         root: None,
@@ -46,7 +98,7 @@ pub(super) fn read(text: &str, source: &Source) -> Result<Node, Vec<Problem>> {
     for event in Parser::new_from_str(text) {
         let step = match event {
             Err(error) => {
-                Err(Problem { line: error.marker().line(), what: format!("no YAML: {}", error.info()) })
+                Err(Problem { line: error.marker().line(), what: format!("{NO_YAML}{}", error.info()) })
             }
             Ok((Event::DocumentStart(_), span)) => {
                 documents += 1;
@@ -68,6 +120,14 @@ pub(super) fn read(text: &str, source: &Source) -> Result<Node, Vec<Problem>> {
     builder.root.ok_or_else(|| vec![Problem { line: 0, what: "the file is empty".to_owned() }])
 }
 
+impl Problem {
+    fn is_syntax(&self) -> bool {
+        self.what.starts_with(NO_YAML)
+    }
+}
+
+const NO_YAML: &str = "no YAML: ";
+
 fn problem(span: Span, what: impl Into<String>) -> Problem {
     Problem { line: span.start.line(), what: what.into() }
 }
@@ -83,6 +143,7 @@ struct Open {
 
 struct Builder<'a> {
     source: &'a Source,
+    whole: fn(&str) -> String,
     stack: Vec<Open>,
     anchors: HashMap<usize, (Node, usize, usize)>,
     root: Option<Node>,
@@ -96,7 +157,7 @@ impl Builder<'_> {
         let line = span.start.line();
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let node = self.scalar(&text, style, tag.as_deref(), span)?;
+                let node = self.scalar(&(self.whole)(&text), style, tag.as_deref(), span)?;
                 self.finished(node, anchor, span)
             }
             Event::SequenceStart(anchor, tag) => {

@@ -62,51 +62,30 @@ impl Patterns {
 
 /// `*` and `?`, in time that grows with the product of the lengths at most.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
+    let (mut pattern, mut name) = (pattern, name);
+    // the pattern after the last star, and what of the name the star has not taken yet
+    let mut star: Option<(&str, &str)> = None;
+    loop {
+        let (mut wanted, mut given) = (pattern.chars(), name.chars());
+        match (wanted.next(), given.next()) {
+            (Some('*'), _) => {
+                pattern = wanted.as_str();
+                star = Some((pattern, name));
             }
-            Some(c) if *c == '?' || *c == name[n] => {
-                p += 1;
-                n += 1;
+            (Some(one), Some(c)) if one == '?' || one == c => {
+                (pattern, name) = (wanted.as_str(), given.as_str())
             }
-            _ => match star {
+            (None, None) => return true,
+            _ => {
                 // the star takes one more character
-                Some((at, taken)) => {
-                    star = Some((at, taken + 1));
-                    p = at + 1;
-                    n = taken + 1;
+                let Some((after, taken)) = star else { return false };
+                let mut rest = taken.chars();
+                if rest.next().is_none() {
+                    return false;
                 }
-                None => return false,
-            },
+                (pattern, name) = (after, rest.as_str());
+                star = Some((after, name));
+            }
         }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_have_stars_and_question_marks_and_mind_the_case() {
-        for (pattern, name, expected) in [
-            ("process.*", "process.pid", true),
-            ("process.*", "process", false),
-            ("*.p?d", "process.pid", true),
-            ("?", "", false),
-            ("*", "", true),
-            ("Process.*", "process.pid", false),
-            ("a*b*c", "a-b-x-b-c", true),
-            ("a*b*c", "a-c-b", false),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-        let patterns = Patterns { included: vec!["a.*".to_owned()], excluded: vec!["*.secret".to_owned()] };
-        assert!(patterns.contains("a.b") && !patterns.contains("a.secret") && !patterns.contains("b.a"));
     }
 }

@@ -5,12 +5,18 @@ mod component;
 mod endpoint;
 mod headers;
 mod ip_range;
+mod link;
 mod mistake;
+mod rule;
+mod rule_text;
 mod sampler;
 mod words;
 
 pub(crate) use self::attribute::matches;
 pub(super) use self::mistake::{redacted, shortened};
+pub(crate) use self::rule::{Condition, ParentKind};
+pub(super) use self::rule::{parent_kind, span_kind};
+pub(super) use self::rule_text::sampling_rules;
 pub(super) use self::words::Word;
 pub use self::{
     attribute::{AttributeValue, Patterns},
@@ -18,11 +24,14 @@ pub use self::{
     endpoint::Endpoint,
     headers::Headers,
     ip_range::IpRange,
+    link::ConsoleLink,
     mistake::{Mistake, Secret},
+    rule::SamplingRule,
     sampler::{ParentSamplers, Sampler},
     words::{
         AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
-        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, Signal, Temporality, Translation,
+        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Signal, Temporality,
+        Translation,
     },
 };
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::SamplingRule;
+
 /// Which traces are kept. `Display` speaks the specification's words: `parentbased_traceidratio{0.1}`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -10,12 +12,22 @@ pub enum Sampler {
     AlwaysOn,
     /// None.
     AlwaysOff,
-    /// This share of the traces, from 0 to 1, chosen by trace id.
+    /// This share of the traces, from 0 to 1, chosen by the randomness of the trace: 56 bits of its id, or `rv` of
+    /// `tracestate`. Whoever keeps a larger share by the same rule keeps these too, a Collector included; `th` of
+    /// `tracestate` says which share it was (specification, trace/sdk.md "ProbabilitySampler"; precision: 4 digits).
     TraceIdRatio(f64),
+    /// So many traces a second, whichever come first, in bursts of one second's; below one a second, one at a time. The
+    /// share is not known and so not said.
+    PerSecond(f64),
     /// As the parent decided; this sampler decides for traces that start here.
     ParentBased(Box<Self>),
     /// By the parent, with a sampler for each of its kinds.
     ParentBasedBy(Box<ParentSamplers>),
+    /// As the parent decided, by the threshold that its `tracestate` has, if any; this sampler decides for traces that start
+    /// here (specification, trace/sdk.md "ComposableParentThreshold").
+    ParentThreshold(Box<Self>),
+    /// By the first rule that holds; what none of them is about is not kept.
+    RuleBased(Vec<SamplingRule>),
 }
 
 /// Which sampler decides, by the parent (specification, trace/sdk.md "ParentBased").
@@ -47,6 +59,14 @@ impl ParentSamplers {
         }
     }
 
+    /// With the root's sampler for the traces of callers too. What a caller said of its share is no longer true then.
+    fn of_all_traces(mut self) -> Self {
+        let all = SamplingRule::new(self.root.clone()).sampler;
+        self.remote_sampled.clone_from(&all);
+        self.remote_not_sampled = all;
+        self
+    }
+
     /// Whether each does as the parent decided.
     fn follows_parent(&self) -> bool {
         *self == Self::new(self.root.clone())
@@ -74,13 +94,77 @@ impl Sampler {
     pub(crate) fn follows_parent(&self) -> bool {
         match self {
             Self::AlwaysOff | Self::ParentBased(_) => true,
-            Self::AlwaysOn | Self::TraceIdRatio(_) => false,
             Self::ParentBasedBy(by) => {
                 by.remote_not_sampled == Self::AlwaysOff && by.local_not_sampled == Self::AlwaysOff
             }
+            _ => false,
         }
     }
+
+    /// The same where a parent is in this process.
+    pub(crate) fn follows_local_parent(&self) -> bool {
+        match self {
+            Self::ParentBasedBy(by) => by.local_not_sampled == Self::AlwaysOff,
+            other => other.follows_parent(),
+        }
+    }
+
+    /// What cannot be meant.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::AlwaysOn | Self::AlwaysOff => Ok(()),
+            Self::TraceIdRatio(ratio) if (0.0..=1.0).contains(ratio) => Ok(()),
+            Self::TraceIdRatio(_) => Err(format!("sampler {self}: accepted is a share from 0 to 1")),
+            Self::PerSecond(traces) if *traces > 0.0 && *traces <= MOST_PER_SECOND => Ok(()),
+            Self::PerSecond(traces) => {
+                Err(format!("sampler {traces}/s: accepted is a rate above 0 and up to {MOST_PER_SECOND}/s"))
+            }
+            Self::ParentBased(root) | Self::ParentThreshold(root) => root.validate(),
+            Self::ParentBasedBy(by) => {
+                let ParentSamplers {
+                    root,
+                    remote_sampled,
+                    remote_not_sampled,
+                    local_sampled,
+                    local_not_sampled,
+                } = &**by;
+                [root, remote_sampled, remote_not_sampled, local_sampled, local_not_sampled]
+                    .into_iter()
+                    .try_for_each(Self::validate)
+            }
+            Self::RuleBased(rules) => rules.iter().try_for_each(SamplingRule::validate),
+        }
+    }
+
+    /// The same with `rules` before what decides for traces that start here, and with `ignored` for those of callers too.
+    pub(crate) fn with_rules(&self, rules: &[SamplingRule], ignored: bool) -> Self {
+        if rules.is_empty() && !ignored {
+            return self.clone();
+        }
+        let first = |root: &Self| match rules {
+            [] => root.clone(),
+            rules => {
+                Self::RuleBased(rules.iter().cloned().chain([SamplingRule::new(root.clone())]).collect())
+            }
+        };
+        let mut by = match self {
+            Self::ParentBased(root) => ParentSamplers::new(first(root)),
+            Self::ParentBasedBy(by) => ParentSamplers { root: first(&by.root), ..ParentSamplers::clone(by) },
+            Self::ParentThreshold(root) if !ignored => return Self::ParentThreshold(Box::new(first(root))),
+            Self::ParentThreshold(root) => ParentSamplers::new(first(root)),
+            _ if rules.is_empty() => return self.clone(),
+            // a sampler that looks at no parent goes on to look at none but those in this process, which had the rules
+            other => ParentSamplers::new(first(other)).of_all_traces(),
+        };
+        if ignored {
+            by = by.of_all_traces();
+        }
+        by.into()
+    }
 }
+
+/// Beyond this a limit limits nothing.
+const MOST_PER_SECOND: f64 = 1e6;
 
 impl fmt::Display for Sampler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,7 +172,13 @@ impl fmt::Display for Sampler {
             Self::AlwaysOn => f.write_str("always_on"),
             Self::AlwaysOff => f.write_str("always_off"),
             Self::TraceIdRatio(ratio) => write!(f, "traceidratio{{{ratio}}}"),
+            Self::PerSecond(traces) => write!(f, "persecond{{{traces}}}"),
             Self::ParentBased(root) => write!(f, "parentbased_{root}"),
+            Self::ParentThreshold(root) => write!(f, "parentthreshold_{root}"),
+            Self::RuleBased(rules) => {
+                let rules: Vec<String> = rules.iter().map(SamplingRule::to_string).collect();
+                write!(f, "rules{{{}}}", rules.join(", "))
+            }
             Self::ParentBasedBy(by) => {
                 write!(f, "parentbased_{}", by.root)?;
                 let usual = ParentSamplers::new(by.root.clone());

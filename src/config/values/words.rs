@@ -240,6 +240,17 @@ words! {
 }
 
 words! {
+    /// What becomes of a trace that a caller has begun.
+    #[non_exhaustive]
+    RemoteParent {
+        /// What its caller decided, where the sampler is parent-based.
+        Follow = "follow",
+        /// It is decided like a trace that starts here: by the rules, and by the sampler for such traces.
+        Ignore = "ignore",
+    }
+}
+
+words! {
     /// One of the three signals.
     Signal {
         /// Spans.

@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::reader::{Parsed, bad, because, partly, quoted};
 use crate::config::{
-    Detector, Exporter, Headers, IpRange, Propagator, Sampler, Secret, Signal,
-    values::{Word, percent_decoded},
+    ConsoleLink, Detector, Exporter, Headers, IpRange, Propagator, Sampler, SamplingRule, Secret, Signal,
+    values::{self, Word, percent_decoded},
 };
 
 /// The specification's range for integers; a duration within it can be added to any clock reading.
@@ -98,6 +98,11 @@ pub(super) fn sampler(text: &str) -> Parsed<Sampler> {
         _ => return Err(bad()),
     };
     Ok(if lower.starts_with("parentbased_") { Sampler::parent_based(root) } else { root })
+}
+
+/// One that cannot be read and none is used: what it was to decide would be decided by those after it.
+pub(super) fn sampling_rules(text: &str) -> Parsed<Vec<SamplingRule>> {
+    values::sampling_rules(text).map_err(because)
 }
 
 pub(super) fn exporters(text: &str, signal: Signal) -> Parsed<Vec<Exporter>> {
@@ -212,6 +217,22 @@ pub(super) fn header_names(text: &str) -> Parsed<Vec<String>> {
 pub(super) fn attribute_names(text: &str) -> Parsed<Vec<String>> {
     let part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     list(text, |entry| entry.bytes().all(part).then(|| entry.to_owned()))
+}
+
+/// From one mebibyte on: with less, one large trace would be all that is kept.
+pub(super) fn console_bytes(text: &str) -> Parsed<usize> {
+    size(text).ok().filter(|bytes| *bytes >= 1 << 20).ok_or_else(bad)
+}
+
+pub(super) fn console_age(text: &str) -> Parsed<Duration> {
+    millis(text).ok().filter(|age| *age >= Duration::from_secs(1)).ok_or_else(bad)
+}
+
+pub(super) fn links(text: &str) -> Parsed<Vec<ConsoleLink>> {
+    list(text, |entry| {
+        let (label, url) = entry.split_once('=')?;
+        ConsoleLink::new(label.trim(), url.trim()).ok()
+    })
 }
 
 pub(super) fn log_lines(text: &str) -> Parsed<usize> {

@@ -189,6 +189,11 @@ table! {
     STRICT = var("TRACEWELL_STRICT", "false", BOOL, "true: a mistake in the configuration is an error of init");
     LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json or pretty", "how log lines look on stdout");
     ACCESS_LOG = var("TRACEWELL_ACCESS_LOG", "off", "off, errors, slow or all", "which finished requests get a completion record");
+    SAMPLING_RULES = var("TRACEWELL_SAMPLING_RULES", "",
+        "a list of rules such as drop path=/health, keep header.x-debug, 10% route=/orders, 5/s method=GET",
+        "which traces are kept, before the sampler is asked: the first rule that holds decides");
+    SAMPLING_REMOTE_PARENT = var("TRACEWELL_SAMPLING_REMOTE_PARENT", "follow", "follow or ignore",
+        "ignore: rules and sampler decide about the traces of callers too, whatever their callers decided");
     TRACES_DROP = var("TRACEWELL_TRACES_DROP", "newest", "newest or oldest",
         "which span is dropped when the queue is full: the one that comes or the one that waits longest; errors and slow ones are kept first");
     LOGS_DROP = var("TRACEWELL_LOGS_DROP", "newest", "newest or oldest",
@@ -219,6 +224,12 @@ table! {
         "members of the baggage that become attributes of spans and log records");
     CHECKS_DISABLED = var("TRACEWELL_CHECKS_DISABLED", "", "a list of names", "health checks that do not run");
     CONSOLE = var("TRACEWELL_CONSOLE", "false", BOOL, "true: the console page keeps recent telemetry in memory").presets("true", None);
+    CONSOLE_MAX_BYTES = var("TRACEWELL_CONSOLE_MAX_BYTES", "33554432", "a number of bytes from 1048576 to 2147483647",
+        "memory that the console's store may take; errors and the slowest traces are kept longest");
+    CONSOLE_MAX_AGE = var("TRACEWELL_CONSOLE_MAX_AGE_MS", "3600000", "milliseconds, a whole number from 1000 to 2147483647",
+        "age from which on the console's store drops what it keeps");
+    CONSOLE_LINKS = var("TRACEWELL_CONSOLE_LINKS", "", "a list of label=URL with http:// or https://, commas in them percent-encoded",
+        "links from a trace on the console to other tools; {trace_id}, {span_id}, {start_ms}, {end_ms} and {service} are filled in");
     SHUTDOWN = var("TRACEWELL_SHUTDOWN_MS", "5000", DELAY, "the one deadline of the flush of all signals");
     DRAIN = var("TRACEWELL_DRAIN_MS", "5000", DELAY, "how long running requests may take to finish at shutdown");
     PRESTOP = var("TRACEWELL_PRESTOP_MS", "0", DELAY, "how long the service goes on accepting after it became unready");

@@ -1,12 +1,6 @@
 //! One call from its first byte to its last: the guard that is moved call → future → body and ends once.
 
-use std::{
-    cell::Cell,
-    error::Error,
-    fmt,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{cell::Cell, error::Error, fmt, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode, Uri, Version};
 use opentelemetry::{
@@ -15,6 +9,7 @@ use opentelemetry::{
     trace::{SpanKind, Status, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderInjector;
+use tokio::time::Instant;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -39,6 +34,7 @@ pub(super) struct Call {
     target: Target,
     template: Option<&'static str>,
     answer: Option<(StatusCode, Version)>,
+    peer: Option<SocketAddr>,
     waiting: Option<Waiting>,
     ended: bool,
 }
@@ -116,6 +112,7 @@ impl Call {
             target,
             template,
             answer: None,
+            peer: None,
             waiting,
             ended: false,
         };
@@ -129,6 +126,7 @@ impl Call {
     /// The headers are there: the call ends here when nothing follows, and moves into the body otherwise.
     pub(super) fn answered<B: http_body::Body>(mut self, response: Response<B>) -> Response<CallBody<B>> {
         self.answer = Some((response.status(), response.version()));
+        self.peer = peer(response.extensions());
         if response.status().is_informational() || response.body().is_end_stream() {
             self.delivered();
             return response.map(CallBody::unobserved);
@@ -161,8 +159,9 @@ impl Call {
 
         let span = self.context.span();
         if span.is_recording() {
-            let mut attributes: Vec<KeyValue> = Vec::with_capacity(4);
+            let mut attributes: Vec<KeyValue> = Vec::with_capacity(6);
             semconv_client::end(answer, ending, &mut attributes);
+            semconv_client::peer(self.peer, &mut attributes);
             span.set_attributes(attributes);
             if semconv_client::error_type(answer.map(|(status, _)| status), ending).is_some() {
                 span.set_status(Status::error(""));
@@ -174,13 +173,25 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let ending = match (GIVEN_UP.try_with(Cell::get).ok().flatten(), self.answer) {
+        let ending = match (given_up(), self.answer) {
             (Some(reason), _) => Ending::Failed(reason),
             (None, None) => Ending::Cancelled,
             (None, Some(_)) => Ending::Aborted,
         };
         self.end(ending);
     }
+}
+
+/// Who answered, if the client says so: hyper-util's does, and reqwest, which is built on it.
+#[cfg(any(feature = "otlp-http", feature = "otlp-grpc", feature = "reqwest"))]
+fn peer(extensions: &http::Extensions) -> Option<SocketAddr> {
+    extensions.get::<hyper_util::client::legacy::connect::HttpInfo>().map(|info| info.remote_addr())
+}
+
+/// Without hyper-util's client nobody says so.
+#[cfg(not(any(feature = "otlp-http", feature = "otlp-grpc", feature = "reqwest")))]
+fn peer(_: &http::Extensions) -> Option<SocketAddr> {
+    None
 }
 
 /// The span of this call, and the baggage: that of the code around it, which may have added to its request's.
@@ -195,6 +206,11 @@ fn sent_context(outer: &OtelContext, call: &OtelContext) -> OtelContext {
 
 thread_local! {
     static GIVEN_UP: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Why the future that is being dropped on this thread is given up, if somebody said so: see [`giving_up_on`].
+pub(crate) fn given_up() -> Option<&'static str> {
+    GIVEN_UP.try_with(Cell::get).ok().flatten()
 }
 
 /// Runs `drop_it`, which drops a future: the calls in it end as failed for this `reason`, not as cancelled.

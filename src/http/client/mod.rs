@@ -17,4 +17,7 @@ pub use self::{
     layer::{ClientLayer, ResendCount, UrlTemplate},
     service::ClientService,
 };
-pub(crate) use self::{call::giving_up_on, layer::BoxError};
+pub(crate) use self::{
+    call::{given_up, giving_up_on},
+    layer::BoxError,
+};

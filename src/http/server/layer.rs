@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::SocketAddr,
+    ops::Deref,
     sync::{Arc, OnceLock},
 };
 
@@ -15,7 +16,7 @@ use crate::{
     http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
     redaction::Redactor,
     requests::Registry,
-    sampling::SamplerInUse,
+    sampling::{Known, SamplerInUse},
 };
 
 /// The client's address, for servers that are not axum's: put it into a request's extensions.
@@ -274,8 +275,9 @@ pub(crate) struct Settings {
     pub(super) metric_attributes: Vec<String>,
     pub(super) cancellable: bool,
     pub(super) redactor: Redactor,
-    /// How spans are sampled, unless attributes are to be made whether they are or not.
     sampler: Option<SamplerInUse>,
+    /// Whether attributes are seen even of spans that the sampler drops, or it is not known.
+    pub(super) attributes_count: bool,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -286,8 +288,13 @@ pub(crate) fn configure(settings: Settings) {
 }
 
 impl Settings {
-    /// Without a sampler attributes are always there: span processors of the user's may look at them as spans start.
-    pub(crate) fn new(config: &Config, redactor: &Redactor, sampler: Option<SamplerInUse>) -> Self {
+    /// Where attributes count they are always there: span processors of the user's may look at them as spans start.
+    pub(crate) fn new(
+        config: &Config,
+        redactor: &Redactor,
+        sampler: SamplerInUse,
+        attributes_count: bool,
+    ) -> Self {
         let Config { http, logs, requests, admin, .. } = config;
         Self {
             methods: Methods::new(http.known_methods.iter().map(String::as_str)),
@@ -300,13 +307,14 @@ impl Settings {
             proxies: TrustedProxies::new(&http.trusted_proxies, http.proxy_headers),
             public_endpoint: http.public_endpoint,
             trace_id_header: false,
-            sampler,
+            sampler: Some(sampler),
+            attributes_count,
         }
     }
 
-    /// Whether a span started in the current context will be recorded, more likely than not.
-    pub(super) fn expects_recording(&self) -> bool {
-        self.sampler.as_ref().is_none_or(SamplerInUse::expects_recording)
+    /// The sampler in use, if one is known.
+    pub(super) fn sampler(&self) -> Option<impl Deref<Target = Arc<Known>>> {
+        self.sampler.as_ref().map(SamplerInUse::get)
     }
 
     pub(in crate::http) fn global() -> Arc<Self> {

@@ -1,10 +1,6 @@
 //! How a request begins: its span, its place in the gauge and the registry.
 
-use std::{
-    borrow::Cow,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{Request, header};
 use opentelemetry::{
@@ -12,6 +8,7 @@ use opentelemetry::{
     propagation::Extractor,
     trace::{Link, SpanContext, SpanKind, TraceContextExt as _},
 };
+use tokio::time::Instant;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -23,6 +20,7 @@ use crate::{
         semconv_forwarded::scheme_used,
     },
     requests::{self, NewEntry},
+    sampling::Facts,
     span_seed::{self, SpanSeed},
 };
 
@@ -63,7 +61,8 @@ impl State {
         };
         let kind = SpanKind::Server;
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
-        let (span, context, foreign) = start_span(seed, attributes, shared, request.headers());
+        let facts = |headers: &[String]| facts(request, template, headers);
+        let (span, context, foreign) = start_span(seed, attributes, facts, shared, request.headers());
         let mut new = new_entry(method, path, &context, (started, started_at));
         (new.tracing_id, new.cancellable) =
             (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
@@ -135,6 +134,7 @@ impl Extractor for Headers<'_> {
 fn start_span(
     seed: impl FnOnce(Vec<KeyValue>, Vec<Link>) -> SpanSeed,
     attributes: impl Fn() -> Vec<KeyValue>,
+    facts: impl FnOnce(&[String]) -> Facts,
     shared: &Resolved,
     headers: &http::HeaderMap,
 ) -> (Span, OtelContext, bool) {
@@ -151,20 +151,43 @@ fn start_span(
         links.extend(stranger.filter(SpanContext::is_valid).map(Link::with_context));
     }
     let _parent = parent.clone().map(OtelContext::attach);
-    let expected = shared.settings.expects_recording();
+    let sampler = shared.settings.sampler();
+    let facts = sampler.as_ref().filter(|sampler| sampler.rules).map(|sampler| facts(&sampler.headers));
+    let expected = shared.settings.attributes_count
+        || sampler.as_ref().is_none_or(|sampler| sampler.expects_recording(facts.as_ref()));
+    drop(sampler);
     let seed = seed(if expected { attributes() } else { Vec::new() }, links);
-    let (span, context) = seed.around(|| {
+    let start = || {
         let span = tracing::info_span!(target: "tracewell::http", "HTTP request");
         // starts the span now: its ids are needed before it is entered
         let context = span_seed::take_started().unwrap_or_else(|| span.context());
         (span, context)
-    });
+    };
+    let (span, context) = match facts {
+        Some(facts) => facts.around(|| seed.around(start)),
+        None => seed.around(start),
+    };
     if !expected && context.span().is_recording() {
         context.span().set_attributes(attributes());
     }
     match parent {
         Some(parent) if !context.has_active_span() => (span, parent, true),
         _ => (span, context, false),
+    }
+}
+
+/// What rules of sampling look at.
+fn facts<B>(request: &Request<B>, route: Option<&str>, names: &[String]) -> Facts {
+    let values = |name: &String| {
+        let values = request.headers().get_all(name.as_str()).into_iter();
+        let name = name.clone();
+        values.map(move |value| (name.clone(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+    };
+    Facts {
+        method: request.method().as_str().to_owned(),
+        path: request.uri().path().to_owned(),
+        route: route.map(str::to_owned),
+        headers: names.iter().flat_map(values).collect(),
     }
 }
 
@@ -179,7 +202,7 @@ fn new_entry(
     NewEntry::request(method.name())
         .with_path(path)
         .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
-        .with_start(started_at, started)
+        .with_start(started_at, started.into_std())
 }
 
 /// Method and route, as far as there is one.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
     task::Context,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use http::{Response, StatusCode, Version, header};
@@ -13,6 +13,7 @@ use opentelemetry::{
     Context as OtelContext, KeyValue,
     trace::{Status, TraceContextExt as _},
 };
+use tokio::time::Instant;
 use tracing::Span;
 
 use super::{exchange::End, extras::CancelSignal, layer::Resolved, start::announced_length};

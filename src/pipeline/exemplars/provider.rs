@@ -12,12 +12,13 @@ use opentelemetry::{
 };
 
 use super::{
+    kept::{Keep as _, observing},
     reservoir::{Layout, Number},
     store::{BoundSeries, ExemplarStore, InstrumentExemplars, StreamShape},
 };
 use crate::{
     diagnostics,
-    pipeline::views::{Asked, InstrumentKind, Views},
+    pipeline::views::{Asked, InstrumentKind, Keys, Views},
 };
 
 /// The SDK's default boundaries (specification, metrics/sdk.md "Explicit Bucket Histogram Aggregation").
@@ -100,12 +101,18 @@ impl ExemplarMeter {
         Some(store.instrument(&self.scope, shape))
     }
 
+    /// What a view's patterns leave of an instrument's attributes.
+    fn patterns(&self, name: &str, unit: Option<&str>, kind: InstrumentKind) -> Option<Arc<Keys>> {
+        self.views.patterns(&Asked { name, kind, unit: unit.unwrap_or_default(), scope: &self.scope })
+    }
+
     fn counter<T>(&self, builder: InstrumentBuilder<'_, Counter<T>>, make: MakeCounter<T>) -> Counter<T>
     where
         T: Into<Number> + Copy + Send + Sync + 'static,
     {
         let exemplars = self.exemplars(&builder.name, builder.unit.as_deref(), InstrumentKind::Counter, None);
-        let inner = make(&self.inner, builder.name, builder.description, builder.unit);
+        let keys = self.patterns(&builder.name, builder.unit.as_deref(), InstrumentKind::Counter);
+        let inner = make(&self.inner, builder.name, builder.description, builder.unit).keeping(keys);
         match exemplars {
             Some(exemplars) => Counter::new(Arc::new(WithExemplars { inner, exemplars })),
             None => inner,
@@ -126,7 +133,9 @@ impl ExemplarMeter {
             InstrumentKind::Histogram,
             builder.boundaries.as_deref(),
         );
+        let keys = self.patterns(&builder.name, builder.unit.as_deref(), InstrumentKind::Histogram);
         let inner = make(&self.inner, builder.name, builder.description, builder.unit, builder.boundaries);
+        let inner = inner.keeping(keys);
         match exemplars {
             Some(exemplars) => Histogram::new(Arc::new(WithExemplars { inner, exemplars })),
             None => inner,
@@ -221,11 +230,12 @@ macro_rules! histograms {
     )*};
 }
 
-/// Instruments without exemplars are the SDK's own.
+/// Instruments without exemplars are the SDK's own, but for their attributes.
 macro_rules! delegated {
     ($($name:ident: $instrument:ident<$number:ty>),*) => {$(
         fn $name(&self, builder: InstrumentBuilder<'_, $instrument<$number>>) -> $instrument<$number> {
-            describe!(self.inner.$name(builder.name), builder.description, builder.unit).build()
+            let keys = self.patterns(&builder.name, builder.unit.as_deref(), InstrumentKind::$instrument);
+            describe!(self.inner.$name(builder.name), builder.description, builder.unit).build().keeping(keys)
         }
     )*};
 }
@@ -238,8 +248,10 @@ macro_rules! observed {
             builder: AsyncInstrumentBuilder<'_, $instrument<$number>, $number>,
         ) -> $instrument<$number> {
             let name = builder.name.clone();
+            let keys = self.patterns(&name, builder.unit.as_deref(), InstrumentKind::$instrument);
             let mut inner = describe!(self.inner.$name(builder.name), builder.description, builder.unit);
             for callback in builder.callbacks {
+                let callback = observing(callback, keys.clone());
                 inner = inner.with_callback(contained(name.clone(), callback));
             }
             inner.build()

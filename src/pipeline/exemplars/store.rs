@@ -1,7 +1,7 @@
 //! Every instrument's exemplars, by scope and metric name, and how they get into the points of an export.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     hash::{BuildHasherDefault, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::{SystemTime, UNIX_EPOCH},
@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::metrics::v1 as otlp;
 use rustc_hash::FxHasher;
 
 use super::reservoir::{Exemplar, Layout, Number, Reservoir};
-use crate::config::ExemplarFilter;
+use crate::{config::ExemplarFilter, pipeline::views::Keys};
 
 /// Which exemplars a collection wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(super) struct StreamShape {
     pub(super) metric: String,
     pub(super) layout: Layout,
     /// The attributes a view keeps; `None` = all.
-    pub(super) allowed_keys: Option<Arc<HashSet<Key>>>,
+    pub(super) allowed_keys: Option<Arc<Keys>>,
     /// Series at most, as the SDK has it for the same stream.
     pub(super) cardinality_limit: usize,
 }
@@ -134,7 +134,7 @@ impl InstrumentExemplars {
     }
 
     fn keeps(&self, key: &Key) -> bool {
-        self.stream.allowed_keys.as_ref().is_none_or(|allowed| allowed.contains(key))
+        self.stream.allowed_keys.as_ref().is_none_or(|allowed| allowed.keeps(key))
     }
 
     fn exemplar(

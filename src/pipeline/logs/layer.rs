@@ -199,6 +199,12 @@ where
         match &self.records {
             Records::None => {}
             Records::Queue(queue) => queue.push((record, Arc::clone(&self.scope))),
+            Records::Watched(watch, queue) => {
+                watch.record(&record, &self.scope);
+                if let Some(queue) = queue {
+                    queue.push((record, Arc::clone(&self.scope)));
+                }
+            }
             Records::Provider => self.logger.emit(record),
         }
     }

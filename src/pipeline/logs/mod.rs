@@ -24,6 +24,7 @@ use super::{
     otlp::{Batched, Lane},
     queue::{Item, Queue},
     scrub::{Blank, Scrub},
+    watch::{Watch, Watched},
 };
 use crate::{config::LogFormat, lines::LineWriter};
 
@@ -52,6 +53,8 @@ pub(crate) enum Records {
     None,
     /// Straight into the queue, without a copy for processors that do not exist.
     Queue(Arc<Queue<ScopedRecord>>),
+    /// To whoever watches, and into the queue if there is one.
+    Watched(Arc<dyn Watch>, Option<Arc<Queue<ScopedRecord>>>),
     /// Through the provider, whose processors are not all ours.
     Provider,
 }
@@ -59,7 +62,7 @@ pub(crate) enum Records {
 /// The logger provider: for whoever uses OpenTelemetry's log API directly, and for processors of the user's.
 pub(super) fn provider(
     resource: &Resource,
-    queues: impl IntoIterator<Item = Arc<Queue<ScopedRecord>>>,
+    queues: impl IntoIterator<Item = Watched<ScopedRecord>>,
     added: Vec<Box<dyn LogProcessor>>,
     scrub: &Scrub,
 ) -> SdkLoggerProvider {
@@ -67,9 +70,9 @@ pub(super) fn provider(
     for added in added {
         builder = builder.with_log_processor(Added(added));
     }
-    for queue in queues {
+    for watched in queues {
         let scrub = scrub.clone();
-        builder = builder.with_log_processor(QueueProcessor { queue, scrub, blank: Blank::default() });
+        builder = builder.with_log_processor(QueueProcessor { watched, scrub, blank: Blank::default() });
     }
     builder.build()
 }
@@ -98,7 +101,7 @@ impl LogProcessor for Added {
 
 #[derive(Debug)]
 struct QueueProcessor {
-    queue: Arc<Queue<ScopedRecord>>,
+    watched: Watched<ScopedRecord>,
     scrub: Scrub,
     blank: Blank,
 }
@@ -106,7 +109,13 @@ struct QueueProcessor {
 impl LogProcessor for QueueProcessor {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
         // the record belongs to the logger, and other processors may still want it
-        self.queue.push((self.scrub.record(record, &self.blank), Arc::new(scope.clone())));
+        let (record, scope) = (self.scrub.record(record, &self.blank), Arc::new(scope.clone()));
+        if let Some(watch) = &self.watched.watch {
+            watch.record(&record, &scope);
+        }
+        if let Some(queue) = &self.watched.queue {
+            queue.push((record, scope));
+        }
     }
 
     fn force_flush(&self) -> OTelSdkResult {

@@ -1,4 +1,4 @@
-//! W3C Trace Context (Level 1, sections 3.2 and 3.3): strict about `traceparent`, bounded about `tracestate`.
+//! W3C Trace Context (Level 2, sections 3.2 and 3.3): strict about `traceparent`, bounded about `tracestate`.
 //!
 //! A header that is not exactly what the specification says counts as none: a number with a sign, a short id or two
 //! headers instead of one would make two services disagree on the trace. Of `tracestate` 32 members and 512 characters
@@ -15,6 +15,8 @@ use opentelemetry::{
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
 
+/// Sampled, and a random trace id.
+const FLAGS: TraceFlags = TraceFlags::new(0x03);
 /// Characters of `traceparent` in version 00.
 const PARENT_LENGTH: usize = 55;
 /// Members of `tracestate`.
@@ -64,7 +66,7 @@ fn written(span: &SpanContext) -> String {
             }
         }
     }
-    let flags = span.trace_flags() & TraceFlags::SAMPLED;
+    let flags = span.trace_flags() & FLAGS;
     let mut text = String::with_capacity(55);
     text.push_str("00-");
     hex(&span.trace_id().to_bytes(), &mut text);
@@ -106,7 +108,7 @@ fn parsed(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     let span_id = SpanId::from_bytes(hex(&bytes[36..52])?);
     let [flags] = hex(&bytes[53..55])?;
     // flags of other meanings are not ours to pass on
-    Some((trace_id, span_id, TraceFlags::new(flags) & TraceFlags::SAMPLED))
+    Some((trace_id, span_id, TraceFlags::new(flags) & FLAGS))
 }
 
 /// Two lower-case digits for each byte, without the general parser, which costs four times as much.

@@ -1,6 +1,6 @@
-//! A tokio runtime all of whose threads record into one capture.
+//! A tokio runtime all of whose threads record into one capture, with a clock that runs or with one that stands still.
 
-use std::{cell::RefCell, fmt, future::Future, ops::Deref};
+use std::{cell::RefCell, fmt, future::Future, ops::Deref, time::Duration};
 
 use tokio::runtime;
 use tracing::dispatcher::{self, DefaultGuard};
@@ -11,7 +11,7 @@ thread_local! {
     static GUARD: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
 }
 
-/// A multi-thread tokio runtime all of whose threads, workers and blocking ones, record into one [`Capture`]: nothing
+/// A tokio runtime all of whose threads, workers and blocking ones, record into one [`Capture`]: nothing
 /// spawned on it is lost.
 ///
 /// It is a [`tokio::runtime::Runtime`] otherwise: like that one it must not be dropped inside of another runtime.
@@ -32,9 +32,16 @@ pub struct CaptureRuntime {
 
 impl CaptureRuntime {
     pub(super) fn new(capture: Capture) -> Self {
+        Self::start(runtime::Builder::new_multi_thread().worker_threads(2), capture)
+    }
+
+    pub(super) fn paused(capture: Capture) -> Self {
+        Self::start(runtime::Builder::new_current_thread().start_paused(true), capture)
+    }
+
+    fn start(builder: &mut runtime::Builder, capture: Capture) -> Self {
         let dispatch = capture.dispatch();
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+        let runtime = builder
             .thread_name("capture")
             .enable_all()
             .on_thread_start(move || {
@@ -55,6 +62,15 @@ impl CaptureRuntime {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _guard = self.capture.set_default();
         self.runtime.block_on(future)
+    }
+
+    /// Moves the clock of a [paused](Capture::paused_runtime) runtime, from outside of it; timers that are due fire.
+    ///
+    /// # Panics
+    ///
+    /// When the clock is not paused, and inside of a runtime: `tokio::time::advance` is for there.
+    pub fn advance(&self, by: Duration) {
+        self.block_on(tokio::time::advance(by));
     }
 }
 

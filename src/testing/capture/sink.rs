@@ -39,6 +39,29 @@ pub(in crate::testing) struct OpenSpan {
     pub(in crate::testing) name: String,
     pub(in crate::testing) parent: SpanId,
     pub(in crate::testing) order: u64,
+    clocks: Clocks,
+}
+
+/// The system's clock and the one of the runtime, which a test may have paused.
+#[derive(Debug, Clone, Copy)]
+struct Clocks {
+    system: Instant,
+    runtime: tokio::time::Instant,
+}
+
+impl Clocks {
+    /// Further apart than two readings, one after the other, can be.
+    const APART: Duration = Duration::from_millis(1);
+
+    fn read() -> Self {
+        Self { system: Instant::now(), runtime: tokio::time::Instant::now() }
+    }
+
+    /// The runtime's time since then, if its clock ran ahead of the system's.
+    fn ahead(&self) -> Option<Duration> {
+        let (system, runtime) = (self.system.elapsed(), self.runtime.elapsed());
+        (runtime > system + Self::APART).then_some(runtime)
+    }
 }
 
 impl Captured {
@@ -76,6 +99,16 @@ impl Captured {
     #[must_use]
     pub fn tree(&self) -> String {
         tree::render(&self.spans, &self.logs, &self.open)
+    }
+
+    /// Name and parent's id of every span, open ones too, by its id.
+    pub(in crate::testing) fn lineage(&self) -> HashMap<String, (String, String)> {
+        let ended = self
+            .spans
+            .iter()
+            .map(|span| (span.span_id().to_owned(), span.name(), span.parent_span_id().to_owned()));
+        let open = self.open.iter().map(|(id, span)| (id.to_string(), &*span.name, span.parent.to_string()));
+        ended.chain(open).map(|(id, name, parent)| (id, (name.to_owned(), parent))).collect()
     }
 
     fn next(&mut self) -> u64 {
@@ -141,20 +174,26 @@ impl Sink {
 
 impl SpanProcessor for Sink {
     fn on_start(&self, span: &mut Span, _: &Context) {
-        let id = span.span_context().span_id();
+        let (id, clocks) = (span.span_context().span_id(), Clocks::read());
         // a copy of all of it is the only way to its name
         let Some(data) = span.exported_data() else { return };
         self.update(|captured| {
             let order = captured.next();
-            let open = OpenSpan { name: data.name.into_owned(), parent: data.parent_span_id, order };
+            let open = OpenSpan { name: data.name.into_owned(), parent: data.parent_span_id, order, clocks };
             captured.open.insert(id, open);
         });
     }
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
         self.update(|captured| {
-            let order = captured.open.remove(&span.span_context.span_id()).map(|open| open.order);
-            let order = order.unwrap_or_else(|| captured.next());
+            let open = captured.open.remove(&span.span_context.span_id());
+            // spans of tracing's macros take their times from the system alone
+            if let Some(end) =
+                open.as_ref().and_then(|open| span.start_time.checked_add(open.clocks.ahead()?))
+            {
+                span.end_time = span.end_time.max(end);
+            }
+            let order = open.map_or_else(|| captured.next(), |open| open.order);
             captured.spans.push(CapturedSpan::new(span, order));
         });
     }

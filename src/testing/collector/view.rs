@@ -371,6 +371,19 @@ pub(in crate::testing) fn text(value: &Value) -> String {
     }
 }
 
+/// Like [`text`], with texts in quotes: the type shows.
+pub(in crate::testing) fn shown(value: &Value) -> String {
+    match value {
+        Value::StringValue(value) => format!("{value:?}"),
+        Value::DoubleValue(value) => format!("{value:?}"),
+        Value::ArrayValue(array) => {
+            let one = |value: &AnyValue| value.value.as_ref().map(shown).unwrap_or_default();
+            format!("[{}]", array.values.iter().map(one).collect::<Vec<_>>().join(", "))
+        }
+        _ => text(value),
+    }
+}
+
 pub(in crate::testing) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
         // writing to a String cannot fail

@@ -59,6 +59,22 @@ pub(crate) fn in_front_of(endpoint: &str) -> String {
     format!("yaml:{overlay}")
 }
 
+/// The same, and it makes metrics of the spans that it gets: so many calls as each stands for.
+pub(crate) fn counting_in_front_of(endpoint: &str) -> String {
+    let next = serde_json::json!(["otlp_http/next"]);
+    let overlay = serde_json::json!({
+        "connectors": { "span_metrics": { "metrics_flush_interval": "200ms" } },
+        "exporters": { "otlp_http/next": { "endpoint": endpoint, "compression": "none" } },
+        "service": { "pipelines": {
+            "traces": { "exporters": ["otlp_http/next", "span_metrics"] },
+            "logs": { "exporters": next },
+            "metrics": { "exporters": next },
+            "metrics/calls": { "receivers": ["span_metrics"], "exporters": next },
+        } },
+    });
+    format!("yaml:{overlay}")
+}
+
 /// The ports of one set; somebody else may take one before its program does, so starting can fail.
 #[derive(Debug, Clone)]
 pub(crate) struct Ports {
