@@ -8,6 +8,7 @@ use std::{error::Error, io::Write as _, time::Duration};
 use tracewell::{
     Telemetry,
     otel::{
+        AddProcessors as _,
         api::{InstrumentationScope, logs::LogRecord as _},
         sdk::{
             error::{OTelSdkError, OTelSdkResult},

@@ -1,9 +1,10 @@
 //! What a program wants of its telemetry, said in code: it wins over the environment.
 
+mod logs;
+
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, Value};
-use opentelemetry_sdk::{logs::LogProcessor, trace::SpanProcessor};
 use tracing_subscriber::{Layer, Registry as TracingRegistry};
 
 use crate::{
@@ -220,7 +221,7 @@ impl Builder {
         })
     }
 
-    /// How lines on stdout look.
+    /// How lines on stdout and stderr look.
     pub fn with_log_format(self, format: LogFormat) -> Self {
         self.change(move |config| {
             config.logs.format = Some(format);
@@ -388,18 +389,6 @@ impl Builder {
         self
     }
 
-    /// A span processor beside the exporter's queue.
-    pub fn with_span_processor(mut self, processor: impl SpanProcessor + 'static) -> Self {
-        self.additions.span_processors.push(Box::new(processor));
-        self
-    }
-
-    /// A log processor before the exporter's queue: it may change records. Records then take the SDK's longer way.
-    pub fn with_log_processor(mut self, processor: impl LogProcessor + 'static) -> Self {
-        self.additions.log_processors.push(Box::new(processor));
-        self
-    }
-
     /// What must not be seen, in everything that is sent or shown; the default rules of [`Redactor`] otherwise.
     pub fn with_redaction(mut self, redactor: Redactor) -> Self {
         self.additions.redactor = redactor;
@@ -460,7 +449,7 @@ impl Builder {
         self
     }
 
-    /// Whether lines are written to stdout; `true` unless said otherwise.
+    /// Whether lines are written to stdout, and to stderr where they are wanted; `true` unless said otherwise.
     pub fn with_stdout(mut self, lines: bool) -> Self {
         self.additions.silent = !lines;
         self

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     builder::Builder,
     config::{Batch, Component, ComponentKind, Mistake},
+    otel::RegisterComponents,
     pipeline::Additions,
 };
 
@@ -64,37 +65,8 @@ impl Components {
     }
 }
 
-/// Components for configuration files. Each function is given what the file says below the component's name, null where that
-/// is nothing, and an error that it returns is reported with the path in the file.
-///
-/// ```
-/// use opentelemetry_sdk::{error::OTelSdkResult, trace::{SpanData, SpanExporter}};
-///
-/// #[derive(Debug)]
-/// struct Courier(String);
-///
-/// impl SpanExporter for Courier {
-///     async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
-///         Ok(())
-///     }
-/// }
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let telemetry = tracewell::Telemetry::builder()
-///     // exporter: { courier: { address: "here" } }
-///     .register_span_exporter("courier", |properties| {
-///         let address = properties["address"].as_str().ok_or("address is missing; accepted is text")?;
-///         Ok::<_, &str>(Courier(address.to_owned()))
-///     })
-///     .with_env([("OTEL_SDK_DISABLED", "true")])
-///     .build()?;
-/// # Ok(())
-/// # }
-/// ```
-impl Builder {
-    /// A span exporter that a `batch` or `simple` processor of the file may have. It gets a queue of the SDK's; what it
-    /// loses is its own to count.
-    pub fn register_span_exporter<X, E>(
+impl RegisterComponents for Builder {
+    fn register_span_exporter<X, E>(
         mut self,
         name: impl Into<String>,
         create: impl Fn(&Value) -> Result<X, E> + 'static,
@@ -120,8 +92,7 @@ impl Builder {
         self
     }
 
-    /// A span processor of the file.
-    pub fn register_span_processor<P, E>(
+    fn register_span_processor<P, E>(
         mut self,
         name: impl Into<String>,
         create: impl Fn(&Value) -> Result<P, E> + 'static,
@@ -139,8 +110,7 @@ impl Builder {
         self
     }
 
-    /// A log record exporter that a `batch` or `simple` processor of the file may have, with a queue of the SDK's.
-    pub fn register_log_exporter<X, E>(
+    fn register_log_exporter<X, E>(
         mut self,
         name: impl Into<String>,
         create: impl Fn(&Value) -> Result<X, E> + 'static,
@@ -166,8 +136,7 @@ impl Builder {
         self
     }
 
-    /// A log record processor of the file. It runs before the exporters' queues and may change records.
-    pub fn register_log_processor<P, E>(
+    fn register_log_processor<P, E>(
         mut self,
         name: impl Into<String>,
         create: impl Fn(&Value) -> Result<P, E> + 'static,
@@ -185,8 +154,7 @@ impl Builder {
         self
     }
 
-    /// A push metric exporter that a `periodic` reader of the file may have. It gets no exemplars: the SDK has none.
-    pub fn register_metric_exporter<X, E>(
+    fn register_metric_exporter<X, E>(
         mut self,
         name: impl Into<String>,
         create: impl Fn(&Value) -> Result<X, E> + 'static,

@@ -102,7 +102,7 @@ pub(crate) fn limited(severity: Severity, key: &'static str, message: fmt::Argum
 
 /// Waits until everything said so far is on stderr, until `deadline` at most.
 pub(crate) fn flush(deadline: Instant) {
-    LineWriter::stderr().flush(deadline);
+    LineWriter::stderr().flush(deadline, false);
 }
 
 /// Whether a [`flush`] has nothing to wait for.

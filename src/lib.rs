@@ -65,8 +65,9 @@
 //!
 //! # Stability
 //!
-//! No type of an `opentelemetry` crate below 1.0 is needed on the paved road. Where one appears (processors, meter
-//! providers, attribute values) it is of the version re-exported as [`otel`], and follows that crate's versions.
+//! No type of an `opentelemetry` crate is needed on the paved road. Where one of its API appears (attribute values, ids, meter
+//! providers) it is of the version re-exported in [`otel`]; the SDK's types appear in that module alone, which is outside
+//! of the promise.
 
 // (1) what the operator wants
 pub mod config;
@@ -130,6 +131,7 @@ mod components;
 mod error;
 mod init;
 mod loglevel;
+pub mod otel;
 mod panic;
 mod reload;
 mod telemetry;
@@ -146,19 +148,12 @@ pub use crate::{
     error::{InitError, ShutdownError},
     init::init,
     loglevel::{LogFilter, LogFilterError},
-    pipeline::{Account, Loss, SignalReport, SignalState, View},
+    pipeline::{Account, LogLines, Loss, SignalReport, SignalState, View},
     reload::{ReloadError, Reloaded},
     runtime::{PollTimes, TimedPolls},
     shutdown::end::ShutdownReport,
     telemetry::Telemetry,
 };
-
-/// The versions of the OpenTelemetry crates this crate is built on, for whoever must name their types.
-pub mod otel {
-    pub use opentelemetry as api;
-    pub use opentelemetry_sdk as sdk;
-    pub use tracing_opentelemetry as bridge;
-}
 
 const OPENTELEMETRY_VERSION: &str = "0.33.1";
 
@@ -173,6 +168,7 @@ pub mod guide {
     //! | [`configuration`] | every variable |
     //! | [`configuration_file`] | OpenTelemetry's declarative file |
     //! | [`sampling`] | which traces are kept: ratio, rules, limits per second |
+    //! | [`logs`] | layouts, files, what is kept of a failed request |
     //! | [`correlation`] | where trace ids come from, and where they get lost |
     //! | [`cancellation`] | the ways that work ends, and what is cleaned up then |
     //! | [`databases`] | spans and durations of statements, sqlx, any other client |
@@ -202,6 +198,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/sampling.md")]
     pub mod sampling {}
+
+    #[doc = include_str!("docs/logs.md")]
+    pub mod logs {}
 
     #[doc = include_str!("docs/correlation.md")]
     pub mod correlation {}

@@ -1,15 +1,17 @@
-//! Lines to stdout or stderr through a thread of their own: a blocked pipe never blocks the service.
+//! Lines to stdout, stderr or a file through a thread of their own: a blocked pipe or disk never blocks the service.
 
 use std::{
     fmt,
     io::Write,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Bytes kept for a reader that does not keep up; beyond them whole lines are dropped and counted.
 const CAPACITY: usize = 4 * 1024 * 1024;
+/// A sink that could not take lines is asked again after this time, and before by a flush.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Writes whole lines in order, in the background. The thread ends with the last handle, after the last line.
 #[derive(Clone)]
@@ -29,11 +31,20 @@ struct Shared {
 #[derive(Default)]
 struct State {
     buffer: Vec<u8>,
-    writing: bool,
+    /// Lines in the hands of the thread.
+    writing: u64,
+    /// It has some, or still has to say what became of them.
+    busy: bool,
     waiting: bool,
     written: u64,
     queued: u64,
     dropped: u64,
+    /// Times the sink could not take what it was given.
+    refused: u64,
+    /// A flush wants another attempt now.
+    urgent: bool,
+    /// What is refused now is lost.
+    ending: bool,
     /// The last handle is gone.
     closed: bool,
     /// No thread could be started.
@@ -48,6 +59,47 @@ pub(crate) struct LineCounts {
     pub(crate) queued: u64,
 }
 
+/// What became of lines that a [`Sink`] was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// They are written.
+    All,
+    /// They are lost.
+    None,
+    /// So many bytes are written, which are whole lines; the rest is to be given again.
+    First(usize),
+}
+
+/// Where lines go. Called by one thread.
+pub(crate) trait Sink: Send + 'static {
+    /// Takes whole lines.
+    fn take(&mut self, lines: &[u8]) -> Taken;
+
+    /// So many lines are lost since the last call. Not called while the sink takes nothing.
+    fn lost(&mut self, lines: u64);
+
+    /// The end: so many lines are lost since the last call, because the sink takes nothing.
+    fn gave_up(&mut self, lines: u64) {
+        self.lost(lines);
+    }
+}
+
+/// A stream: what it does not take is lost.
+pub(crate) struct Stream<W, L>(pub(crate) W, pub(crate) L);
+
+impl<W: Write + Send + 'static, L: FnMut(u64) + Send + 'static> Sink for Stream<W, L> {
+    fn take(&mut self, lines: &[u8]) -> Taken {
+        match self.0.write_all(lines).and_then(|()| self.0.flush()) {
+            Ok(()) => Taken::All,
+            Err(_) => Taken::None,
+        }
+    }
+
+    fn lost(&mut self, lines: u64) {
+        (self.1)(lines);
+    }
+}
+
 impl fmt::Debug for LineWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("LineWriter").field(&self.counts()).finish()
@@ -55,13 +107,13 @@ impl fmt::Debug for LineWriter {
 }
 
 impl LineWriter {
-    /// Starts the thread that writes to `sink`. `lost` is told the number of lines lost since it was last told.
-    pub(crate) fn new(name: &str, sink: impl Write + Send + 'static, lost: fn(u64)) -> Self {
+    /// Starts the thread that writes to `sink`.
+    pub(crate) fn new(name: &str, sink: impl Sink) -> Self {
         let shared =
             Arc::new(Shared { state: Mutex::default(), ready: Condvar::new(), idle: Condvar::new() });
         let writer = Self(Arc::new(Handle(Arc::clone(&shared))));
         let thread = thread::Builder::new().name(name.to_owned());
-        if thread.spawn(move || write_lines(&shared, sink, lost)).is_err() {
+        if thread.spawn(move || write_lines(&shared, sink)).is_err() {
             writer.lock().broken = true;
         }
         writer
@@ -76,13 +128,13 @@ impl LineWriter {
                 format_args!("stdout: {lines} lines were lost: nobody reads them"),
             );
         };
-        STDOUT.get_or_init(|| Self::new("tracewell-stdout", std::io::stdout(), lost)).clone()
+        STDOUT.get_or_init(|| Self::new("tracewell-stdout", Stream(std::io::stdout(), lost))).clone()
     }
 
     /// The process's one writer to stderr.
     pub(crate) fn stderr() -> &'static Self {
         static STDERR: OnceLock<LineWriter> = OnceLock::new();
-        STDERR.get_or_init(|| Self::new("tracewell-stderr", std::io::stderr(), |_| ()))
+        STDERR.get_or_init(|| Self::new("tracewell-stderr", Stream(std::io::stderr(), |_| ())))
     }
 
     /// Takes one line with its line feed; drops and counts it when the reader is too far behind.
@@ -100,27 +152,31 @@ impl LineWriter {
         }
     }
 
-    /// Waits until everything given so far is written, until `deadline` at most.
-    pub(crate) fn flush(&self, deadline: Instant) {
+    /// Waits until everything given so far is written, until `deadline` at most, or until the sink has refused it once more;
+    /// at the `last` flush that is lost.
+    pub(crate) fn flush(&self, deadline: Instant, last: bool) {
         let mut state = self.lock();
-        while !state.broken && (state.writing || !state.buffer.is_empty()) {
+        let refused = state.refused;
+        state.ending = last;
+        while !state.is_idle() && (last || state.refused == refused) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
+            state.urgent = true;
+            self.0.0.ready.notify_one();
             state = self.0.0.idle.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Whether a [`flush`](Self::flush) has nothing to wait for.
     pub(crate) fn is_idle(&self) -> bool {
-        let state = self.lock();
-        state.broken || (!state.writing && state.buffer.is_empty())
+        self.lock().is_idle()
     }
 
     pub(crate) fn counts(&self) -> LineCounts {
         let state = self.lock();
-        LineCounts { written: state.written, dropped: state.dropped, queued: state.queued }
+        LineCounts { written: state.written, dropped: state.dropped, queued: state.queued + state.writing }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,46 +191,87 @@ impl Drop for Handle {
     }
 }
 
+impl State {
+    fn is_idle(&self) -> bool {
+        self.broken || (!self.busy && self.buffer.is_empty())
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn write_lines(shared: &Shared, mut sink: impl Write, lost: fn(u64)) {
-    let mut batch = Vec::new();
-    let mut told = 0;
-    let mut state = shared.lock();
-    loop {
+    /// Waits for lines; `false` when none will come.
+    fn wait_for_lines(&self, batch: &mut Vec<u8>) -> bool {
+        let mut state = self.lock();
         while state.buffer.is_empty() {
             if state.closed {
-                return;
+                return false;
             }
             state.waiting = true;
-            state = shared.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting = false;
         }
-        std::mem::swap(&mut batch, &mut state.buffer);
-        let lines = std::mem::take(&mut state.queued);
-        state.writing = true;
-        drop(state);
-        let result = sink.write_all(&batch).and_then(|()| sink.flush());
-        batch.clear();
-        state = shared.lock();
-        state.writing = false;
-        if result.is_ok() {
-            state.written += lines;
-        } else {
-            state.dropped += lines;
+        state.urgent = false;
+        std::mem::swap(batch, &mut state.buffer);
+        state.writing = std::mem::take(&mut state.queued);
+        state.busy = true;
+        true
+    }
+
+    /// Waits before lines that were refused are given again.
+    fn wait_for_another_attempt(&self) {
+        let until = Instant::now() + AGAIN;
+        let mut state = self.lock();
+        while !state.closed && !state.urgent {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        shared.idle.notify_all();
-        if state.dropped > told {
-            let since = state.dropped - told;
-            told = state.dropped;
+        state.urgent = false;
+    }
+}
+
+fn write_lines(shared: &Shared, mut sink: impl Sink) {
+    let (mut batch, mut told) = (Vec::new(), 0);
+    while shared.wait_for_lines(&mut batch) {
+        loop {
+            let taken = sink.take(&batch);
+            let mut state = shared.lock();
+            let lines = match taken {
+                Taken::All | Taken::None => state.writing,
+                Taken::First(bytes) => batch.drain(..bytes).filter(|byte| *byte == b'\n').count() as u64,
+            };
+            state.writing = state.writing.saturating_sub(lines);
+            *if taken == Taken::None { &mut state.dropped } else { &mut state.written } += lines;
+            let refused = matches!(taken, Taken::First(_));
+            let give_up = refused && (state.closed || state.ending);
+            state.refused += u64::from(refused);
+            if refused && !give_up {
+                shared.idle.notify_all();
+                drop(state);
+                shared.wait_for_another_attempt();
+                continue;
+            }
+            if give_up {
+                state.dropped += std::mem::take(&mut state.writing) + std::mem::take(&mut state.queued);
+                state.buffer.clear();
+            }
+            let lost = state.dropped - std::mem::replace(&mut told, state.dropped);
             drop(state);
-            lost(since);
-            state = shared.lock();
+            match lost {
+                0 => {}
+                lost if give_up => sink.gave_up(lost),
+                lost => sink.lost(lost),
+            }
+            break;
         }
+        batch.clear();
+        shared.lock().busy = false;
+        shared.idle.notify_all();
     }
 }
 
@@ -203,7 +300,7 @@ mod tests {
     fn a_blocked_reader_blocks_nobody_and_what_it_missed_is_counted() {
         let (open, gate) = mpsc::channel();
         let output = Arc::new(Mutex::new(Vec::new()));
-        let lines = LineWriter::new("test-lines", Gate(gate, Arc::clone(&output)), |_| ());
+        let lines = LineWriter::new("test-lines", Stream(Gate(gate, Arc::clone(&output)), |_| ()));
         let line = vec![b'x'; 64 * 1024];
         let given = 200; // 12.5 MiB against a blocked reader: returns at once, or this test never ends
         for _ in 0..given {
@@ -214,7 +311,7 @@ mod tests {
         for _ in 0..given {
             let _ = open.send(());
         }
-        lines.flush(Instant::now() + Duration::from_secs(30));
+        lines.flush(Instant::now() + Duration::from_secs(30), false);
         let counts = lines.counts();
         assert_eq!(counts.written + counts.dropped, given);
         assert_eq!(output.lock().unwrap().len() as u64, counts.written * line.len() as u64);
@@ -222,11 +319,11 @@ mod tests {
 
     #[test]
     fn what_was_written_before_the_last_handle_went_is_written_and_the_thread_ends() {
-        struct Sink {
+        struct Output {
             output: Arc<Mutex<Vec<u8>>>,
             _alive: mpsc::Sender<()>,
         }
-        impl Write for Sink {
+        impl Write for Output {
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
                 self.output.lock().unwrap().extend_from_slice(bytes);
                 Ok(bytes.len())
@@ -238,8 +335,8 @@ mod tests {
         for _ in 0..200 {
             let output = Arc::new(Mutex::new(Vec::new()));
             let (alive, ended) = mpsc::channel();
-            let lines =
-                LineWriter::new("test-lines", Sink { output: Arc::clone(&output), _alive: alive }, |_| ());
+            let sink = Output { output: Arc::clone(&output), _alive: alive };
+            let lines = LineWriter::new("test-lines", Stream(sink, |_| ()));
             lines.clone().write(b"last words\n");
             drop(lines);
             // the sink is dropped by the ending thread

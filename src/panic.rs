@@ -76,7 +76,7 @@ fn flush(telemetry: &Weak<Inner>) {
         if !Context::is_current_telemetry_suppressed() {
             telemetry.pipeline.flush_blocking(deadline, false);
         }
-        telemetry.pipeline.flush_lines_blocking(deadline);
+        telemetry.pipeline.flush_lines_blocking(deadline, false);
     }
     *last = Some(Instant::now());
 }

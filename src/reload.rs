@@ -11,15 +11,19 @@ use tokio::sync::oneshot;
 
 use crate::{
     builder::Change,
-    config::{self, Config, Explanation, Mistake, RedactionConfig, Source},
+    config::{self, Config, Explanation, LogsConfig, Mistake, RedactionConfig, Source},
     diagnostics::{self, Severity},
     redaction::Redactor,
     telemetry::{Inner, Telemetry},
 };
 
 /// Settings that change while the service runs.
-const LIVE: [&str; 7] = [
+const LIVE: [&str; 11] = [
     "RUST_LOG",
+    "TRACEWELL_LOG_STDOUT",
+    "TRACEWELL_LOG_FILE_FILTER",
+    "TRACEWELL_LOG_ON_FAILURE",
+    "TRACEWELL_LOG_SAMPLED",
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
     "TRACEWELL_SAMPLING_RULES",
@@ -152,6 +156,7 @@ impl Inner {
         }
         // a filter that somebody has set by hand stays until the configured one changes
         let filter = (used.logs.filter != wanted.logs.filter).then(|| wanted.logs.filter.clone());
+        self.follow_log_rules(&wanted.logs, &mut used.logs);
         used.logs.filter = wanted.logs.filter;
         if let (Some(file), Some(now)) = (&mut used.file, resolved.file.clone()) {
             *file = now;
@@ -170,6 +175,21 @@ impl Inner {
         Ok(Reloaded { changed, at_restart })
     }
 
+    /// Which events are lines where, kept back, or logged inside of sampled traces. Sinks stay as they are.
+    fn follow_log_rules(&self, wanted: &LogsConfig, used: &mut LogsConfig) {
+        used.stdout.clone_from(&wanted.stdout);
+        used.on_failure.filter.clone_from(&wanted.on_failure.filter);
+        used.sampled.clone_from(&wanted.sampled);
+        for (used, wanted) in used.files.iter_mut().zip(&wanted.files) {
+            if used.path == wanted.path {
+                used.filter.clone_from(&wanted.filter);
+            }
+        }
+        // they were validated with the configuration; where they are as before this changes nothing
+        let _ = self.pipeline.set_log_rules(used);
+        crate::init::follow_level();
+    }
+
     /// The same, and says on stderr what came of it.
     fn reload_and_say(&self) -> Result<Reloaded, ReloadError> {
         let result = self.reload();
@@ -184,8 +204,9 @@ impl Inner {
 }
 
 impl Telemetry {
-    /// Reads the configuration again: variables, and the configuration file. The log filter, sampler and rules of sampling, and what is
-    /// redacted change at once; what else has changed is in [`Reloaded::at_restart`]. What is set in code still wins.
+    /// Reads the configuration again: variables, and the configuration file. The log filter, those of stdout, of
+    /// the file, on failure and of sampled traces, the sampler and rules of sampling, and what is redacted change at once;
+    /// what else has changed is in [`Reloaded::at_restart`]. What is set in code still wins.
     /// One line on stderr says what came of it. Blocks for the reading of a file.
     ///
     /// `TRACEWELL_CONFIG_RELOAD_MS` and `TRACEWELL_CONFIG_RELOAD_SIGHUP` do it without a call.

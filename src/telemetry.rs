@@ -2,7 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use opentelemetry::metrics::MeterProvider;
+use opentelemetry::{
+    Key, Value,
+    logs::{LogRecord, Logger, LoggerProvider},
+    metrics::MeterProvider,
+    trace::{Span, Tracer, TracerProvider},
+};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
@@ -13,7 +18,7 @@ use crate::{
     health::{Check, Health, Verdict, startup::StartupPhase},
     http::{ClientLayer, ServerLayer, Settings},
     loglevel::{LogFilter, LogFilterError, LogLevel},
-    pipeline::{Pipeline, SignalReport, SignalState},
+    pipeline::{LogLines, Pipeline, SignalReport, SignalState},
     reload::Reload,
     requests::{DrainReport, Registry, Thresholds},
     shutdown::end::End,
@@ -25,7 +30,7 @@ use crate::{
 /// [`shutdown`](Self::shutdown) does the same without blocking and says what was lost.
 #[must_use = "telemetry ends when this is dropped; keep it until the end of main"]
 pub struct Telemetry {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
@@ -123,8 +128,8 @@ impl Telemetry {
 
     /// Who this service says it is, on every span, point and record.
     #[must_use]
-    pub fn resource(&self) -> &Resource {
-        &self.inner.resource
+    pub fn resource(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.inner.resource.iter()
     }
 
     /// What must not be seen; for whatever a program shows of itself.
@@ -137,6 +142,12 @@ impl Telemetry {
     #[must_use]
     pub fn status(&self) -> [SignalReport; 3] {
         self.inner.pipeline.reports()
+    }
+
+    /// What became of the log lines of each sink: stdout, stderr and files, as far as there are lines for them.
+    #[must_use]
+    pub fn log_lines(&self) -> Vec<LogLines> {
+        self.inner.pipeline.log_lines()
     }
 
     /// Whether the service is ready, and how to say so.
@@ -243,14 +254,29 @@ impl Telemetry {
     /// The tracer provider of this telemetry. After `install` the global one is made of it: its spans say too, from their
     /// start on, that their trace ids are random.
     #[must_use]
-    pub fn tracer_provider(&self) -> &opentelemetry_sdk::trace::SdkTracerProvider {
-        &self.inner.pipeline.tracer_provider
+    pub fn tracer_provider(
+        &self,
+    ) -> impl TracerProvider<
+        Tracer = impl Tracer<Span = impl Span + Send + Sync + use<>> + Send + Sync + use<>,
+    > + Clone
+    + fmt::Debug
+    + Send
+    + Sync
+    + use<> {
+        self.inner.pipeline.tracer_provider.clone()
     }
 
     /// The logger provider of this telemetry, for instrumentation that uses OpenTelemetry's log API directly.
     #[must_use]
-    pub fn logger_provider(&self) -> &opentelemetry_sdk::logs::SdkLoggerProvider {
-        &self.inner.pipeline.logger_provider
+    pub fn logger_provider(
+        &self,
+    ) -> impl LoggerProvider<Logger = impl Logger<LogRecord = impl LogRecord + use<>> + use<>>
+    + Clone
+    + fmt::Debug
+    + Send
+    + Sync
+    + use<> {
+        self.inner.pipeline.logger_provider.clone()
     }
 
     /// What `OTEL_PROPAGATORS` says, for context that the program passes on itself. After `install` it is the global

@@ -19,7 +19,10 @@ use tracewell::{
     Telemetry, admin,
     health::{Check, Verdict, startup},
     http::ServerLayer,
-    otel::sdk::trace::{SpanData, SpanProcessor},
+    otel::{
+        AddProcessors as _,
+        sdk::trace::{SpanData, SpanProcessor},
+    },
     requests::Registry,
 };
 

@@ -23,6 +23,7 @@ use opentelemetry_sdk::{
 use tracewell::{
     Builder, InitError, Telemetry,
     config::{Origin, Sampler},
+    otel::RegisterComponents as _,
     testing::{Collector, Signal, proto::metrics::v1::metric::Data},
 };
 use tracing_subscriber::layer::SubscriberExt as _;

@@ -9,6 +9,7 @@ use std::{
 
 use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use tracewell::{LogFilter, Telemetry, config::Sampler};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -92,6 +93,27 @@ fn filter_sampler_and_redaction_change_at_once_and_the_rest_waits() {
     telemetry.set_log_filter("trace", None).unwrap();
     assert!(telemetry.reload().unwrap().changed.is_empty());
     assert_eq!(filter(&telemetry), "trace");
+}
+
+#[test]
+fn which_events_are_lines_of_a_file_changes_at_once() {
+    let log = std::env::temp_dir().join(format!("tracewell-{}.log", uuid::Uuid::new_v4()));
+    let own = |filter: &str| format!("log_file: \"{}\", log_file_filter: {filter}", log.display());
+    let file = File::new(&configured("always_off", &own("error")));
+    let telemetry = start(&file, &[]);
+    let subscriber = tracing_subscriber::Registry::default().with(telemetry.layers());
+    tracing::subscriber::with_default(subscriber, || {
+        let say = |what| tracing::debug!("{what}");
+        say("before");
+        file.write(&configured("always_off", &own("debug")));
+        assert_eq!(telemetry.reload().unwrap().changed, ["TRACEWELL_LOG_FILE_FILTER"]);
+        // the same place in the code: what it was told before does not stay with it
+        say("after");
+    });
+    telemetry.shutdown_blocking().unwrap();
+    let lines = fs::read_to_string(&log).unwrap();
+    fs::remove_file(&log).unwrap();
+    assert!(lines.contains("\"after\"") && lines.lines().count() == 1, "{lines}");
 }
 
 #[test]

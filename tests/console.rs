@@ -1,7 +1,7 @@
 //! The console's endpoints over sockets: what they say is what the service did, to those who may see it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{Router, extract::Path, http::StatusCode, routing::get};
 use reqwest::{Client, Response};
@@ -364,6 +364,32 @@ async fn exporters_that_are_off_hide_nothing_and_delta_is_read_once_only() {
     service.order(7).await;
     assert_eq!(events.traces(1).await.len(), 1);
     events.all("logs", |events| !events.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_burst_of_records_is_told_in_part_and_the_rest_as_a_number() {
+    let service = Service::start(&[]).await;
+    let mut events = service.events("logs").await;
+    for number in 0..2000 {
+        tracing::info!(number, "one of many");
+    }
+    let everything = |text: &str| {
+        let whole = &text[..text.rfind("\n\n").map_or(0, |end| end + 2)];
+        let sum = |name: &str, count: &dyn Fn(&Value) -> usize| -> usize {
+            let found = whole.split("\n\n").filter_map(|event| event.strip_prefix(name));
+            found.map(|data| count(&serde_json::from_str(data).unwrap())).sum()
+        };
+        let told = sum("event: logs\ndata: ", &|logs| records(logs).len());
+        let lost = sum("event: lost\ndata: ", &|lost| lost["logs"].as_u64().unwrap() as usize);
+        (told + lost >= 2000).then_some((told, lost))
+    };
+    let (told, lost) = events.until(everything).await;
+    assert!(told + lost == 2000 && told >= 500 && lost > 0, "{told} told, {lost} lost");
+    assert_eq!(
+        records(&service.json("/console/api/logs?limit=1000").await).len(),
+        1000,
+        "all of them are kept"
+    );
 }
 
 /// Every path below `/console/`.

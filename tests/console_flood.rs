@@ -87,7 +87,7 @@ fn memory_stays_below_the_bound_under_a_flood_that_others_read() {
             })
             .collect();
         let _on = tracing_subscriber::registry().with(telemetry.layers()).set_default();
-        for number in 0..30_000_u64 {
+        for number in 0..15_000_u64 {
             let began = Instant::now();
             let span =
                 tracing::info_span!("work", number, large = if number % 10 == 0 { &large } else { "" });

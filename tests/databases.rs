@@ -63,6 +63,12 @@ fn an_operation_ends_once_however_it_ends() {
     };
     capture.runtime().block_on(async { tasks.run("report", work).await });
 
+    assert_ends(&capture);
+    assert_eq!(capture.read(|captured| captured.open_spans()), 0);
+    assert_eq!(capture.requests().active_count(), 0);
+}
+
+fn assert_ends(capture: &Capture) {
     let spans = capture.spans();
     let report = capture.span("report").unwrap();
     let operations: Vec<_> = spans.iter().filter(|span| span.name() == "SELECT users").collect();
@@ -104,8 +110,6 @@ fn an_operation_ends_once_however_it_ends() {
         assert_eq!(its.point_attributes().get("db.query.text"), None, "a text is no attribute of a metric");
         assert_eq!(its.point_attributes().str("db.query.summary"), Some("SELECT users"));
     }
-    assert_eq!(capture.read(|captured| captured.open_spans()), 0);
-    assert_eq!(capture.requests().active_count(), 0);
 }
 
 #[test]

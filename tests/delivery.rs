@@ -18,6 +18,7 @@ use std::{
 
 use tracewell::{
     Loss, SignalState,
+    otel::AddProcessors as _,
     testing::{Collector, Fault, Recorded, Signal, TlsFiles},
 };
 

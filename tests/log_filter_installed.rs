@@ -11,6 +11,7 @@ use std::{
 use tracewell::{
     Telemetry,
     otel::{
+        AddProcessors as _,
         api::InstrumentationScope,
         sdk::{
             error::OTelSdkResult,

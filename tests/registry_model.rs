@@ -22,6 +22,7 @@ mod requests {
     mod entry;
     mod guard;
     mod handle;
+    mod held;
     mod id;
     mod lines;
     mod new_entry;

@@ -83,8 +83,7 @@ impl Service {
             let response = app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
             let _ = response.into_body().collect().await;
         });
-        let seen = seen.lock().unwrap().clone();
-        seen
+        seen.lock().unwrap().clone()
     }
 
     /// Whether the request's trace is kept, as the next service is told.
@@ -228,7 +227,7 @@ fn kept(sampler: &str) -> (Vec<usize>, Vec<String>) {
     let tracer = telemetry.tracer_provider().tracer("test");
     let (mut numbers, mut states) = (Vec::new(), Vec::new());
     for (number, randomness) in thousand().enumerate() {
-        let trace = u128::from(randomness) | 0x4bf9_2f35_77b3_4da6_a3 << 56;
+        let trace = u128::from(randomness) | 0x004b_f92f_3577_b34d_a6a3 << 56;
         let context = opentelemetry::trace::SpanContext::new(
             trace.into(),
             7.into(),
@@ -276,7 +275,7 @@ fn what_a_caller_says_of_randomness_and_share_counts() {
         let sent = service.serve("GET /search", &[("traceparent", parent), ("tracestate", state)]);
         (sampled(&sent), header(&sent, "tracestate"))
     };
-    let (low, high) = (0x3fff_ffff_ffff_ff, 0xc000_0000_0000_00);
+    let (low, high) = (0x003f_ffff_ffff_ffff, 0x00c0_0000_0000_0000);
     let told = |kept: bool, state: &str| (kept, state.to_owned());
     assert_eq!(state(&quarter, &parent(high, "00"), "a=1"), told(true, "ot=th:c,a=1"));
     assert_eq!(
@@ -451,7 +450,7 @@ tracer_provider:
     assert_eq!(root(SpanKind::Server, &paths(&["/x", "/health"])), "", "one of them is enough");
     assert_eq!(root(SpanKind::Server, &paths(&["/home"])), "kept ot=th:0");
     let child = |parent: &str, state: &str| asked(&telemetry, SpanKind::Server, &[], Some((parent, state)));
-    let high = 0xc000_0000_0000_00;
+    let high = 0x00c0_0000_0000_0000;
     assert_eq!(child(&parent(high, "03"), "ot=th:c"), "kept ot=th:c");
     assert_eq!(child(&parent(high - 1, "03"), "ot=th:c"), "", "the threshold decides, not the flag");
     assert_eq!(child(&parent(high, "03"), "a=1"), "kept a=1", "a share that is not known is not said");

@@ -367,9 +367,6 @@ fn times(rows: &[Row]) -> Result<Vec<f64>, Failure> {
 
 /// Instructions of the thread that serves, while it does: what a linked crate does before `main` may take its time.
 fn instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
-    if row.flags.console {
-        return all_instructions(row, requests); // what its threads do counts
-    }
     let mut command = Command::new("valgrind");
     command.arg("--toggle-collect=*::service::Running::drive");
     collected(&child(callgrind(command)?, "count", row, requests)?)

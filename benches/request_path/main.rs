@@ -20,7 +20,7 @@
 //! - A number is the difference of two runs, so that start-up does not count, and both runs end between the same two
 //!   growths of the queues, so that these do not count either: in a service a queue has grown once.
 //! - Threads other than the one that serves are idle, but for the one that writes lines to stdout where a row has them, and
-//!   those of the console's store, whose work counts.
+//!   that of the console's store, which is not counted: it is behind a queue too.
 
 mod driver;
 mod service;

@@ -27,7 +27,7 @@ type Users = Pool<sqlx::Postgres>;
 async fn main() -> Result<(), Box<dyn Error>> {
     let telemetry = Telemetry::builder().default_service_name("postgres").install()?;
     let url = env::var("DATABASE_URL").unwrap_or_else(|_| "postgres://localhost/postgres".to_owned());
-    let pool = PgPoolOptions::new().max_connections(5).acquire_timeout(Duration::from_secs(2));
+    let pool = PgPoolOptions::new().max_connections(5).acquire_timeout(Duration::from_secs(5));
     // the only line that knows of tracewell: the rest uses `users` like any pool
     let users: Users = Pool::new(pool.connect(&url).await?, Database::of_url(&url));
     users.execute("CREATE TABLE IF NOT EXISTS users (id BIGINT PRIMARY KEY, name TEXT NOT NULL)").await?;

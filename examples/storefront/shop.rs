@@ -107,6 +107,8 @@ async fn order(State(shop): State<Shop>, headers: HeaderMap, body: Bytes) -> Res
     if let Some(request) = requests::current() {
         request.annotate("order", order);
     }
+    // for TRACEWELL_LOG_ON_FAILURE: who looks into an order that failed
+    tracing::debug!(order, cents = product.price_cents * quantity, "order written, to be paid");
     let charged = shop.payments.charge(order, product.price_cents * quantity, failing).await;
     let charged =
         DEFERRED.instead_of(charged.map(|()| Payment::Paid), |_| Substitute::new(Payment::Deferred));
@@ -164,6 +166,7 @@ async fn slow(request: Current, Query(Slow { ms }): Query<Slow>) -> Json<Value> 
     let ms = ms.min(LONGEST_MS);
     request.set_stage("start");
     request.set_stage("waiting");
+    tracing::debug!(ms, "waiting");
     tokio::time::sleep(Duration::from_millis(ms)).await;
     request.set_stage("finish");
     Json(json!({ "ms": ms }))
@@ -190,6 +193,7 @@ async fn chunks(Query(Chunks { chunks, ms }): Query<Chunks>) -> Body {
         if chunk > 1 {
             tokio::time::sleep(pause).await;
         }
+        tracing::debug!(chunk, chunks, "chunk made");
         Ok::<_, Infallible>(format!("chunk {chunk} of {chunks}\n"))
     });
     Body::from_stream(chunks)
@@ -206,6 +210,7 @@ async fn events() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
 
 /// The panic is a log record, an outcome and an error on the span; then it goes on, and closes the connection.
 async fn panics() {
+    tracing::debug!("about to panic");
     panic!("a visitor asked for a panic");
 }
 

@@ -149,9 +149,8 @@ impl Teller {
             }
         }
         if self.views.logs {
-            let last = console.last();
-            let (logs, beyond) = console.logs_after(self.log, self.logs_left);
-            self.log = last.max(logs.last().map_or(0, |log| log.number));
+            let (logs, beyond, last) = console.logs_after(self.log, self.logs_left);
+            self.log = last;
             self.logs_left -= logs.len().min(self.logs_left);
             if !logs.is_empty() {
                 // what cannot be written is not worth an end

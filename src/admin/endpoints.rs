@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{Endpoint, Window, console, page, probes, requests, resilience, settings};
 use crate::{
     diagnostics,
-    pipeline::{SignalReport, Take, openmetrics},
+    pipeline::{LogLines, SignalReport, Take, openmetrics},
     runtime,
     telemetry::Inner,
     timestamp,
@@ -162,6 +162,12 @@ async fn telemetry(State(window): State<Window>) -> Response {
     let mut body = serde_json::Map::new();
     for report in inner.pipeline.reports() {
         body.insert(report.signal.to_string(), signal(&report));
+    }
+    if let Some(logs) = body.get_mut("logs").and_then(Value::as_object_mut) {
+        let lines = inner.pipeline.log_lines().into_iter().map(|LogLines { sink, written, dropped, queued }| {
+            json!({ "sink": sink, "written": written, "dropped": dropped, "queued": queued })
+        });
+        logs.insert("lines".to_owned(), lines.collect());
     }
     axum::Json(body).into_response()
 }

@@ -372,7 +372,6 @@ fn signals(config: &Config, name: &str) -> Option<String> {
         "OTEL_EXPORTER_PROMETHEUS_HOST" => metrics.prometheus.0.clone(),
         "OTEL_EXPORTER_PROMETHEUS_PORT" => metrics.prometheus.1.to_string(),
         "RUST_LOG" => logs.filter.clone(),
-        "TRACEWELL_LOG_FORMAT" => logs.format.map_or_else(String::new, |format| format.to_string()),
         "TRACEWELL_SAMPLING_RULES" => {
             traces.sampling_rules.iter().map(SamplingRule::to_string).collect::<Vec<_>>().join(", ")
         }
@@ -383,7 +382,7 @@ fn signals(config: &Config, name: &str) -> Option<String> {
         // what limits fall back to is theirs where they have no value of their own
         "OTEL_ATTRIBUTE_COUNT_LIMIT" => config.attribute_limits.0.to_string(),
         "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT" => limit(config.attribute_limits.1),
-        _ => return None,
+        name => return logs.value(name),
     })
 }
 

@@ -12,6 +12,7 @@ mod explain;
 mod file;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
+mod logs;
 mod outputs;
 mod source;
 #[cfg(test)]
@@ -25,18 +26,20 @@ pub(crate) use self::{
     differences::differences,
     explain::{installed, reinstalled},
     file::stamp,
+    logs::levels,
     values::{Condition, ParentKind, matches},
 };
 pub use self::{
     explain::{Explanation, Origin, Setting, explain},
     file::FileUse,
+    logs::{LogFile, LogsConfig, OnFailure},
     outputs::{Aggregation, CardinalityLimits, InstrumentType, MetricOutput, Output, ViewConfig},
     source::Source,
     values::{
         AccessLog, AttributeValue, Component, ComponentKind, Compression, ConsoleLink, Detector, DropPolicy,
         Endpoint, ExemplarFilter, Exporter, Headers, HistogramAggregation, IpRange, LogFormat, LogLevel,
-        Mistake, ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Sampler,
-        SamplingRule, Secret, Signal, Temporality, Translation,
+        LogRotation, Mistake, ParentSamplers, Patterns, Preset, Propagator, Protocol, ProxyHeaders,
+        RemoteParent, Sampler, SamplingRule, Secret, Signal, Temporality, Translation,
     },
     vars::{Variable, table as variables},
 };
@@ -63,7 +66,7 @@ pub struct Config {
     pub traces: TracesConfig,
     /// Metrics.
     pub metrics: MetricsConfig,
-    /// Log records, over OTLP and on stdout.
+    /// Log records, over OTLP and as lines.
     pub logs: LogsConfig,
     /// The operator's endpoints.
     pub admin: AdminConfig,
@@ -298,28 +301,6 @@ impl PrometheusPage {
         self.target_info = false;
         self
     }
-}
-
-/// Log records, over OTLP and on stdout.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct LogsConfig {
-    /// `OTEL_LOGS_EXPORTER`; empty = `none`. Lines on stdout do not depend on it.
-    pub exporters: Vec<Exporter>,
-    /// The batch processor.
-    pub batch: Batch,
-    /// The OTLP exporter.
-    pub otlp: Otlp,
-    /// Further ways out.
-    pub more: Vec<Output>,
-    /// What one record may hold.
-    pub limits: LogLimits,
-    /// `RUST_LOG`; the directives as given, validated.
-    pub filter: String,
-    /// `TRACEWELL_LOG_FORMAT`; `None` = by whether stdout is a terminal.
-    pub format: Option<LogFormat>,
-    /// `TRACEWELL_ACCESS_LOG`.
-    pub access_log: AccessLog,
 }
 
 /// The operator's endpoints.

@@ -313,7 +313,7 @@ fn each_word_is_known_in_any_case_and_an_unknown_one_falls_back() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "none or gzip; using none"),
         ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd", "none or gzip; using none"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http", "grpc, http/protobuf or http/json; using http/protobuf"),
-        ("TRACEWELL_LOG_FORMAT", "xml", "json or pretty; ignored"),
+        ("TRACEWELL_LOG_FORMAT", "xml", "json, pretty, logfmt or ecs; ignored"),
         ("TRACEWELL_ACCESS_LOG", "on", "off, errors, slow or all; using off"),
         (
             "RUST_LOG",
@@ -841,7 +841,7 @@ fn a_planted_secret_is_shown_nowhere() {
     }
 }
 
-/// Settings that are plain text to be shown: names, attributes, a log filter.
+/// Settings that are plain text to be shown: names, attributes, a log filter, a path.
 const SHOWS_ITS_VALUE: &[&str] = &[
     "OTEL_SERVICE_NAME",
     "OTEL_RESOURCE_ATTRIBUTES",
@@ -849,6 +849,7 @@ const SHOWS_ITS_VALUE: &[&str] = &[
     "TRACEWELL_REDACT_NAMES",
     "TRACEWELL_REDACT_EXCEPT",
     "RUST_LOG",
+    "TRACEWELL_LOG_FILE",
 ];
 
 #[test]

@@ -178,8 +178,8 @@ impl Console {
         self.shared.store().changed_since(change, most)
     }
 
-    /// Log records since, the oldest first, `most` at most; and how many there are beyond.
-    pub(crate) fn logs_after(&self, after: u64, most: usize) -> (Vec<Arc<StoredLog>>, usize) {
+    /// Log records since, the oldest first, `most` at most; how many there are beyond, and the number to go on from.
+    pub(crate) fn logs_after(&self, after: u64, most: usize) -> (Vec<Arc<StoredLog>>, usize, u64) {
         self.shared.store().logs_after(after, most)
     }
 

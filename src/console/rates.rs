@@ -22,6 +22,9 @@ const ROUTES: usize = 256;
 /// Longest name of a route, in bytes.
 const NAME: usize = 256;
 
+/// What there are too many of, or what is too long.
+const OTHER: (Option<&str>, Option<&str>) = (None, Some("(other)"));
+
 type Route = (Option<String>, Option<String>);
 
 /// Requests over time.
@@ -30,7 +33,8 @@ pub(super) struct Rates {
     /// Durations kept of one step; of more, evenly spread ones.
     samples: usize,
     routes: Vec<Route>,
-    known: HashMap<Route, u16>,
+    /// By method and route, without one an empty text.
+    known: HashMap<Box<str>, HashMap<Box<str>, u16>>,
     steps: VecDeque<Step>,
 }
 
@@ -84,7 +88,8 @@ impl Rates {
         if at + WINDOW <= newest {
             return;
         }
-        let (key, most) = (self.route(route(span)), self.samples);
+        let (method, route) = route(span);
+        let (key, most) = (self.route(method.as_deref(), route.as_deref()), self.samples);
         let step = self.step(at);
         step.requests += 1;
         let failed = u64::from(is_error(span));
@@ -104,20 +109,21 @@ impl Rates {
         }
     }
 
-    fn route(&mut self, mut route: Route) -> u16 {
-        if let Some(known) = self.known.get(&route) {
+    /// The number of a method and a route.
+    fn route(&mut self, method: Option<&str>, route: Option<&str>) -> u16 {
+        let known = self.known.get(method.unwrap_or_default());
+        if let Some(known) = known.and_then(|known| known.get(route.unwrap_or_default())) {
             return *known;
         }
-        let is_long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > NAME);
-        if self.routes.len() >= ROUTES || is_long(&route.0) || is_long(&route.1) {
-            route = (None, Some("(other)".to_owned()));
-            if let Some(known) = self.known.get(&route) {
-                return *known;
-            }
+        let is_long = |text: Option<&str>| text.is_some_and(|text| text.len() > NAME);
+        let is_other = OTHER == (method, route);
+        if (self.routes.len() >= ROUTES || is_long(method) || is_long(route)) && !is_other {
+            return self.route(OTHER.0, OTHER.1);
         }
         let key = u16::try_from(self.routes.len()).unwrap_or(u16::MAX);
-        self.routes.push(route.clone());
-        self.known.insert(route, key);
+        self.routes.push((method.map(str::to_owned), route.map(str::to_owned)));
+        let known = self.known.entry(method.unwrap_or_default().into()).or_default();
+        known.insert(route.unwrap_or_default().into(), key);
         key
     }
 

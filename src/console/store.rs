@@ -6,7 +6,7 @@
 //! went are not kept: half a trace would pass for a whole one.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use opentelemetry::TraceId;
 use super::{
     gone::Gone,
     slowest::Slowest,
-    trace::{self, OVERHEAD, Rank, StoredLog, StoredSpan, Summary, Trace},
+    trace::{self, OVERHEAD, Rank, Standing, StoredLog, StoredSpan, Summary, Trace},
 };
 
 /// What a log record takes in tables beside itself.
@@ -93,37 +93,31 @@ impl Store {
 
     pub(super) fn add_span(&mut self, span: Arc<StoredSpan>, now: Instant, freed: &mut Freed) {
         let id = span.data.span_context.trace_id();
-        let too_large = |trace: &Trace| trace.span_bytes + span.size > self.bounds.bytes / 4;
-        if self.gone.contains(&id) {
-            self.fill.dropped_spans += 1;
-            return;
-        }
-        if let Some(trace) = self.traces.get_mut(&id) {
-            if too_large(trace) {
-                trace.spans_dropped += 1;
-                self.fill.dropped_spans += 1;
-                return;
-            }
-        } else if span.size > self.bounds.bytes / 4 {
-            self.fill.dropped_spans += 1;
-            return;
-        }
         self.last += 1;
-        let number = self.last;
-        let size = span.size;
-        let is_head = trace::standing(&span.data) > trace::Standing::Child;
-        let timed = is_head.then(|| (span.data.name.clone(), trace::duration(&span.data)));
-        let trace = self.trace(id, now);
-        trace.add(span);
-        if trace.number.is_none() {
-            trace.number = Some(number);
+        let (number, size, most) = (self.last, span.size, self.bounds.bytes / 4);
+        let added = Arc::clone(&span);
+        let mut is_first = false;
+        let is_kept = self.touch(id, size, now, |trace| {
+            if trace.span_bytes + size > most {
+                trace.spans_dropped += 1;
+                return false;
+            }
+            trace.add(added);
+            is_first = trace.number.is_none();
+            trace.number = trace.number.or(Some(number));
+            true
+        });
+        if !is_kept {
+            self.fill.dropped_spans += 1;
+            return self.make_room(freed);
+        }
+        self.fill.spans += 1;
+        if is_first {
             self.listed.insert(number, id);
             self.fill.traces += 1;
         }
-        self.fill.spans += 1;
-        self.grown(id, size, now);
-        if let Some((name, duration)) = timed {
-            self.rank_by_duration(id, &name, duration);
+        if trace::standing(&span.data) > Standing::Child {
+            self.rank_by_duration(id, &span.data.name, trace::duration(&span.data));
         }
         self.make_room(freed);
     }
@@ -133,59 +127,73 @@ impl Store {
         let number = self.last;
         log.number = number;
         log.size += LOG_OVERHEAD;
-        let size = log.size;
-        let is_error = log.is_error();
-        let id = log.trace_id().filter(|id| !self.gone.contains(id));
-        self.logs.insert(number, Arc::new(log));
-        self.fill.logs += 1;
-        match id {
-            Some(id) => {
-                let trace = self.trace(id, now);
+        let (size, is_error, most) = (log.size, log.is_error(), self.bounds.bytes / 8);
+        let mut is_long = false;
+        let has_trace = log.trace_id().is_some_and(|id| {
+            self.touch(id, size, now, |trace| {
                 trace.logs.push_back(number);
                 trace.log_bytes += size;
                 trace.error_logs += u32::from(is_error);
-                self.grown(id, size, now);
-                self.shorten(id, freed);
-            }
-            None => {
-                self.loose.push_back(number);
-                self.loose_bytes += size;
-                self.fill.bytes += size;
-            }
+                is_long = trace.log_bytes > most;
+                true
+            })
+        });
+        let id = log.trace_id();
+        self.logs.insert(number, Arc::new(log));
+        self.fill.logs += 1;
+        if !has_trace {
+            self.loose.push_back(number);
+            self.loose_bytes += size;
+            self.fill.bytes += size;
+        }
+        if let Some(id) = id.filter(|_| is_long) {
+            self.shorten(id, most, freed);
         }
         self.make_room(freed);
     }
 
-    fn trace(&mut self, id: TraceId, now: Instant) -> &mut Trace {
-        if !self.traces.contains_key(&id) {
-            self.queues[Rank::Ordinary as usize].insert(self.last, id);
-            self.ranked[Rank::Ordinary as usize] += 1;
-            self.rank_bytes[Rank::Ordinary as usize] += OVERHEAD;
-            self.fill.bytes += OVERHEAD;
+    /// Changes a trace, or begins it, unless it has gone; `change` says whether it has taken so many bytes.
+    fn touch(
+        &mut self,
+        id: TraceId,
+        size: usize,
+        now: Instant,
+        change: impl FnOnce(&mut Trace) -> bool,
+    ) -> bool {
+        let number = self.last;
+        let trace = match self.traces.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if self.gone.contains(&id) => return false,
+            Entry::Vacant(place) => {
+                self.queues[Rank::Ordinary as usize].insert(number, id);
+                self.ranked[Rank::Ordinary as usize] += 1;
+                self.rank_bytes[Rank::Ordinary as usize] += OVERHEAD;
+                self.fill.bytes += OVERHEAD;
+                place.insert(Trace::new(now))
+            }
+        };
+        if !change(trace) {
+            return false;
         }
-        self.traces.entry(id).or_insert_with(|| Trace::new(now))
-    }
-
-    /// Counts what a trace has got, and notes the change.
-    fn grown(&mut self, id: TraceId, size: usize, now: Instant) {
-        let Some(trace) = self.traces.get_mut(&id) else { return };
         trace.touched = now;
+        trace.changed = number;
         self.fill.bytes += size;
         self.rank_bytes[trace.rank as usize] += size;
-        trace.changed = self.last;
+        let (old, new) = (trace.rank, rank(trace));
         if self.changes.back().is_some_and(|(_, last)| *last == id) {
             self.changes.pop_back();
         } else if self.changes.len() >= CHANGES {
             self.changes.pop_front();
         }
-        self.changes.push_back((self.last, id));
-        let rank = rank(trace);
-        self.move_to(id, rank);
+        self.changes.push_back((number, id));
+        if old != new {
+            self.move_to(id, new);
+        }
+        true
     }
 
     /// A trace that never ends may log for ever: then the oldest of its records go.
-    fn shorten(&mut self, id: TraceId, freed: &mut Freed) {
-        let limit = self.bounds.bytes / 8;
+    fn shorten(&mut self, id: TraceId, limit: usize, freed: &mut Freed) {
         let Some(trace) = self.traces.get_mut(&id) else { return };
         while trace.log_bytes > limit && trace.logs.len() > 1 {
             let Some(log) = trace.logs.pop_front().and_then(|number| self.logs.remove(&number)) else {
@@ -357,11 +365,11 @@ impl Store {
         self.logs.range(..before).rev().take(most).map(|(_, log)| Arc::clone(log)).collect()
     }
 
-    /// Log records after this number, the oldest first, `most` at most; and how many there are beyond.
-    pub(super) fn logs_after(&self, after: u64, most: usize) -> (Vec<Arc<StoredLog>>, usize) {
+    /// Log records after this number, the oldest first, `most` at most; how many there are beyond, and the last number.
+    pub(super) fn logs_after(&self, after: u64, most: usize) -> (Vec<Arc<StoredLog>>, usize, u64) {
         let mut newer = self.logs.range(after + 1..).map(|(_, log)| log);
         let taken = newer.by_ref().take(most).map(Arc::clone).collect();
-        (taken, newer.count())
+        (taken, newer.count(), self.last)
     }
 }
 

@@ -15,7 +15,16 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanEvents, SpanLinks},
 };
 
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    metrics::v1::{
+        AggregationTemporality, Exemplar, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
+        metric::Data, number_data_point::Value as Number,
+    },
+};
+
 use super::{
+    history::History,
     size,
     store::{Bounds, Freed, Store},
     trace::{StoredLog, StoredSpan},
@@ -191,4 +200,64 @@ fn what_is_too_old_goes_failed_or_not() {
     store.expire(Instant::now() + Duration::from_secs(61), &mut freed);
     let fill = store.fill();
     assert_eq!((fill.traces, fill.logs, fill.bytes), (0, 0, 0), "and nothing is counted that is not there");
+}
+
+/// One reading of a counter: a value and the times of its exemplars per series.
+fn reading(series: &[(i64, &[u64])]) -> ExportMetricsServiceRequest {
+    let points = series.iter().enumerate().map(|(number, (value, exemplars))| NumberDataPoint {
+        attributes: vec![(&KeyValue::new("number", number as i64)).into()],
+        value: Some(Number::AsInt(*value)),
+        exemplars: exemplars
+            .iter()
+            .map(|at| Exemplar { time_unix_nano: *at, ..Exemplar::default() })
+            .collect(),
+        ..NumberDataPoint::default()
+    });
+    let sum = Sum {
+        data_points: points.collect(),
+        aggregation_temporality: AggregationTemporality::Cumulative as i32,
+        is_monotonic: true,
+    };
+    let metric = Metric { name: "logins".to_owned(), data: Some(Data::Sum(sum)), ..Metric::default() };
+    let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
+    let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
+    ExportMetricsServiceRequest { resource_metrics: vec![resource] }
+}
+
+/// Time, value and number of exemplars of every point that is shown.
+fn shown(history: &History, most: usize) -> Vec<(u64, i64, usize)> {
+    let excerpts = history.excerpts("logins", most);
+    let Some(Data::Sum(sum)) = excerpts[0].metric().data else { panic!("no sum") };
+    let point = |point: NumberDataPoint| match point.value {
+        Some(Number::AsInt(value)) => (point.time_unix_nano, value, point.exemplars.len()),
+        other => panic!("{other:?}"),
+    };
+    sum.data_points.into_iter().map(point).collect()
+}
+
+#[test]
+fn a_value_that_stands_still_is_kept_once_and_shown_at_each_reading() {
+    let mut history = History::new(MIB);
+    assert_eq!(history.add(&reading(&[(1, &[7]), (5, &[])]), 10), ["logins"]);
+    assert!(history.add(&reading(&[(1, &[7]), (5, &[])]), 20).is_empty(), "nothing has changed");
+    assert_eq!(history.points(), 2);
+    history.add(&reading(&[(2, &[7, 8]), (5, &[])]), 30);
+    let first = [(10, 1, 1), (20, 1, 0), (30, 2, 1)];
+    let second = [(10, 5, 0), (20, 5, 0), (30, 5, 0)];
+    assert_eq!(shown(&history, 10), [first, second].concat(), "an exemplar is there once");
+    assert_eq!(shown(&history, 1), [(30, 2, 1), (30, 5, 0)]);
+}
+
+#[test]
+fn readings_and_series_stay_within_their_bytes() {
+    let mut history = History::new(MIB);
+    let many: Vec<(i64, &[u64])> = (0..20_000).map(|number| (number, &[] as &[u64])).collect();
+    history.add(&reading(&many), 1);
+    assert!(history.bytes() <= MIB && history.series_dropped > 10_000, "{}", history.bytes());
+    for at in 2..2000 {
+        let values: Vec<(i64, &[u64])> = (0..50).map(|number| (number + at, &[] as &[u64])).collect();
+        history.add(&reading(&values), at as u64);
+        assert!(history.bytes() <= MIB, "{}", history.bytes());
+    }
+    assert_eq!(shown(&history, 1).first(), Some(&(1999, 1999, 0)), "the newest stay");
 }

@@ -1,6 +1,7 @@
 //! What is kept: a span, a log record, and the trace that holds them together.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     mem::size_of,
     sync::Arc,
@@ -76,10 +77,14 @@ pub(super) fn duration(span: &SpanData) -> Duration {
 }
 
 /// The method and route of a span for HTTP, else its name in the place of the route.
-pub(super) fn route(span: &SpanData) -> (Option<String>, Option<String>) {
-    let method = text(span, HTTP_REQUEST_METHOD);
-    let route = text(span, HTTP_ROUTE);
-    if method.is_none() && route.is_none() { (None, Some(span.name.to_string())) } else { (method, route) }
+pub(super) fn route(span: &SpanData) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
+    let method = attribute(span, HTTP_REQUEST_METHOD).map(Value::as_str);
+    let route = attribute(span, HTTP_ROUTE).map(Value::as_str);
+    if method.is_none() && route.is_none() {
+        (None, Some(Cow::Borrowed(&*span.name)))
+    } else {
+        (method, route)
+    }
 }
 
 /// How long something is kept when room is needed: the first goes first.

@@ -1,15 +1,12 @@
 //! An operation under way: the guard from which everything about its end is derived, once.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    time::{Instant, SystemTime},
-};
+use std::{borrow::Cow, fmt, time::SystemTime};
 
 use opentelemetry::{
     Context, KeyValue,
     trace::{SpanKind, Status, TraceContextExt as _},
 };
+use tokio::time::Instant;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 

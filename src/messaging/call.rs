@@ -1,12 +1,9 @@
 //! One operation of a broker's client: the guard from which everything about its end is derived, once.
 
-use std::{
-    fmt,
-    future::Future,
-    time::{Instant, SystemTime},
-};
+use std::{fmt, future::Future, time::SystemTime};
 
 use opentelemetry::{Context, KeyValue, trace::TraceContextExt as _};
+use tokio::time::Instant;
 
 use super::semconv::{Ending, Operation, Place};
 use crate::{

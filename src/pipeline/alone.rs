@@ -71,11 +71,13 @@ where
 
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &Id, context: Context<'_, S>) {
         self.filter.on_new_span(attributes, id, context.clone());
+        self.logs.on_new_span(attributes, id, context.clone());
         self.spans.on_new_span(attributes, id, context);
     }
 
     fn on_record(&self, id: &Id, values: &span::Record<'_>, context: Context<'_, S>) {
         self.filter.on_record(id, values, context.clone());
+        self.logs.on_record(id, values, context.clone());
         self.spans.on_record(id, values, context);
     }
 

@@ -36,7 +36,6 @@ mod wanted;
 mod watch;
 
 use std::{
-    io::IsTerminal as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,7 +64,7 @@ use self::{
     baggage::CopiedBaggage,
     exemplars::{ExemplarMeterProvider, ExemplarStore},
     exporter::ExporterThread,
-    logs::{LogLayer, ScopedRecord},
+    logs::{LogLayer, Parts, Rules, ScopedRecord},
     metrics::PointAccount,
     more::More,
     queue::Queue,
@@ -75,16 +74,16 @@ use self::{
     signal::SignalStatus,
     wanted::Wanted,
 };
-pub(crate) use self::{logs::Lines, metrics::MetricSource, views::Views, watch::Watch};
 pub use self::{
+    logs::LogLines,
     queue::{Account, Loss},
     signal::{SignalReport, SignalState},
     views::View,
 };
+pub(crate) use self::{metrics::MetricSource, views::Views, watch::Watch};
 use crate::{
     components::AddReader,
-    config::{Batch, Config, ExemplarFilter, Exporter, LogFormat, Otlp, Signal},
-    lines::LineWriter,
+    config::{Batch, Config, ExemplarFilter, Exporter, LogsConfig, Otlp, Signal},
     redaction::Redactor,
 };
 
@@ -107,7 +106,7 @@ pub(crate) struct Additions {
     pub(crate) redactor: Redactor,
     /// Metric readers.
     pub(crate) readers: Vec<AddReader>,
-    /// No line on stdout, whatever the configuration says.
+    /// No line on stdout and stderr, whatever the configuration says.
     pub(crate) silent: bool,
     /// Who sees every span and log record that is emitted, whether or not it is exported.
     pub(crate) watch: Option<Arc<dyn Watch>>,
@@ -125,17 +124,15 @@ pub(crate) struct Pipeline {
         expect(dead_code, reason = "read by the admin page and by captures only")
     )]
     pub(crate) scrape: MetricSource,
-    log_queue: Option<Arc<Queue<ScopedRecord>>>,
-    watch: Option<Arc<dyn Watch>>,
-    /// Log processors of the user's: records then take the SDK's way.
-    log_processors: bool,
     /// Span processors of the user's.
     pub(crate) span_processors: bool,
     /// Processors or readers of the user's for whatever signal.
     added: bool,
     /// The provider of readers of the user's, which end with it.
     added_readers: Option<SdkMeterProvider>,
-    lines: Option<Lines>,
+    /// The ways out of log records.
+    logs: Parts,
+    silent: bool,
     statuses: [Arc<SignalStatus>; 3],
     exporter: Option<ExporterThread>,
     disabled: bool,
@@ -145,8 +142,6 @@ pub(crate) struct Pipeline {
     pub(crate) sampler: SamplerSwitch,
     /// Requests' own spans are kept from tracing-opentelemetry.
     lean: bool,
-    log_scrub: Scrub,
-    baggage: CopiedBaggage,
 }
 
 fn with_processors(
@@ -173,6 +168,7 @@ impl Pipeline {
     ) -> Result<Self, Vec<String>> {
         let live = !config.disabled;
         let watch = additions.watch.take().filter(|_| live);
+        let rules = Rules::new(&config.logs, additions.silent).map_err(|problem| vec![problem])?;
         let sent = |exporters| live && is_sent(exporters);
         let span_queue = sent(&config.traces.exporters).then(|| new_queue::<SpanData>(&config.traces.batch));
         let log_queue = sent(&config.logs.exporters).then(|| new_queue::<ScopedRecord>(&config.logs.batch));
@@ -217,33 +213,39 @@ impl Pipeline {
             more,
         };
         let exporter = wanted.start()?;
-        let lines = (!additions.silent).then(|| lines(config.logs.format));
+        let records = if log_processors {
+            logs::Records::Provider
+        } else {
+            match (watch, log_queue) {
+                (Some(watch), queue) => logs::Records::Watched(watch, queue),
+                (None, Some(queue)) => logs::Records::Queue(queue),
+                (None, None) => logs::Records::None,
+            }
+        };
+        let (from, silent) = ((log_scrub, baggage), additions.silent);
+        let logs = Parts::new(&config.logs, &logger_provider, records, from, resource, silent);
         Ok(Self {
             tracer_provider,
             meter_provider,
             logger_provider,
             scrape: meters.pull,
-            log_queue,
-            watch,
-            log_processors,
             span_processors,
             added,
             added_readers: added_readers.then(|| meters.provider.clone()),
-            lines,
+            logs,
+            silent,
             statuses,
             exporter,
             disabled: config.disabled,
-            log_switch: LogSwitch::new(&config.logs.filter),
+            log_switch: LogSwitch::new(&config.logs.filter, rules),
             sampler,
             lean: config.requests.lean_spans,
-            log_scrub,
-            baggage,
         })
     }
 
     /// What must not be seen.
     pub(crate) fn redactor(&self) -> &Redactor {
-        &self.log_scrub.redactor
+        &self.logs.scrub().redactor
     }
 
     /// The tracer provider for whoever uses OpenTelemetry's API: its spans say that ids made here are random.
@@ -287,17 +289,21 @@ impl Pipeline {
     }
 
     fn log_layer(&self) -> LogLayer {
-        let records = if self.log_processors {
-            logs::Records::Provider
-        } else {
-            match (&self.watch, self.log_queue.clone()) {
-                (Some(watch), queue) => logs::Records::Watched(Arc::clone(watch), queue),
-                (None, Some(queue)) => logs::Records::Queue(queue),
-                (None, None) => logs::Records::None,
-            }
-        };
-        LogLayer::new(&self.logger_provider, records, self.lines.clone(), self.log_scrub.clone())
-            .with_baggage(self.baggage.clone())
+        LogLayer::new(self.logs.clone(), Arc::clone(&self.log_switch))
+    }
+
+    /// Replaces the filters beside `RUST_LOG`; sinks stay as they are.
+    ///
+    /// # Errors
+    /// The sentence that says which filter cannot be read.
+    pub(crate) fn set_log_rules(&self, config: &LogsConfig) -> Result<(), String> {
+        self.log_switch.set_rules(Rules::new(config, self.silent)?);
+        Ok(())
+    }
+
+    /// What became of the lines of each sink, by its name.
+    pub(crate) fn log_lines(&self) -> Vec<LogLines> {
+        self.logs.lines()
     }
 
     /// One consistent snapshot per signal, in the order traces, metrics, logs.
@@ -308,6 +314,9 @@ impl Pipeline {
 
     /// Sends everything that waits, until `deadline`; with `last` the pipeline ends. Cancel safe.
     pub(crate) async fn flush(&self, deadline: Instant, last: bool) {
+        if last {
+            self.logs.tell_counts();
+        }
         if let Some(exporter) = &self.exporter {
             exporter.flush(deadline, last).await;
         }
@@ -325,6 +334,9 @@ impl Pipeline {
 
     /// The same for a plain thread, which it blocks.
     pub(crate) fn flush_blocking(&self, deadline: Instant, last: bool) {
+        if last {
+            self.logs.tell_counts();
+        }
         if let Some(exporter) = &self.exporter {
             exporter.flush_blocking(deadline, last);
         }
@@ -354,25 +366,22 @@ impl Pipeline {
         ending.is_ok().then_some(ended)
     }
 
-    /// Waits until the lines given so far are on stdout and stderr, blocking its thread until `deadline` at most.
-    pub(crate) fn flush_lines_blocking(&self, deadline: Instant) {
-        if let Some(lines) = &self.lines {
-            lines.writer.flush(deadline);
-        }
+    /// Waits until the lines given so far are on stdout, on stderr and in files, blocking its thread until `deadline` at most.
+    /// What a file refuses at the `last` flush is lost.
+    pub(crate) fn flush_lines_blocking(&self, deadline: Instant, last: bool) {
+        self.logs.flush_lines(deadline, last);
         crate::diagnostics::flush(deadline);
     }
 
-    /// The same without blocking anybody.
+    /// The last flush of lines without blocking anybody.
     pub(crate) async fn flush_lines(&self, deadline: Instant) {
-        let lines = self.lines.as_ref().map(|lines| lines.writer.clone());
-        if lines.as_ref().is_none_or(LineWriter::is_idle) && crate::diagnostics::is_idle() {
+        if self.logs.is_idle() && crate::diagnostics::is_idle() {
             return;
         }
+        let logs = self.logs.clone();
         let (done, flushed) = tokio::sync::oneshot::channel();
         let waiting = std::thread::Builder::new().name("tracewell-lines".into()).spawn(move || {
-            if let Some(lines) = lines {
-                lines.flush(deadline);
-            }
+            logs.flush_lines(deadline, true);
             crate::diagnostics::flush(deadline);
             // whoever waited may have gone
             let _ = done.send(());
@@ -414,12 +423,6 @@ fn status<S: signal::AccountSource + 'static>(
         Some(account) => SignalStatus::new(endpoint, account),
         None => SignalStatus::new(None, Arc::new(PointAccount::default())),
     }
-}
-
-fn lines(format: Option<LogFormat>) -> Lines {
-    let terminal = std::io::stdout().is_terminal();
-    let format = format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
-    Lines { writer: LineWriter::stdout(), format, colour: terminal }
 }
 
 /// Runs code of the user's: a panic in it is said by the panic hook, and what it was called for goes on.

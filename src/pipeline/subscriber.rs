@@ -19,7 +19,7 @@ use tracing_subscriber::{
 };
 
 use super::{
-    logs::{LogLayer, is_transport},
+    logs::{LogLayer, Rules, is_transport},
     spans::{Spans, Unseeing, bridge},
     traces::SeededTracer,
 };
@@ -43,7 +43,8 @@ pub(super) fn layers<S>(
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    let own_filter = LogFilter::new(tracer.is_some().then_some(spans), Arc::clone(filter));
+    let seen = (tracer.is_some() || logs.sees_spans()).then_some(spans);
+    let own_filter = LogFilter::new(seen, Arc::clone(filter));
     let Some(tracer) = tracer else {
         return logs.with_filter(own_filter).boxed();
     };
@@ -68,7 +69,7 @@ impl SpanRule {
 /// Passes spans to the bridge and events to the log layer.
 #[derive(Debug)]
 pub(super) struct LogFilter {
-    /// `None` without a tracer.
+    /// `None` where nobody looks at spans.
     spans: Option<SpanRule>,
     events: Arc<LogSwitch>,
 }
@@ -80,14 +81,56 @@ pub(crate) struct LogSwitch {
     rule: ArcSwap<EventRule>,
     /// Whether the rule follows spans, for which it must be told about each of them.
     follows: AtomicBool,
+    /// Filters beside that one.
+    rules: ArcSwap<Rules>,
+    has_rules: AtomicBool,
 }
 
 impl LogSwitch {
     /// Directives of `EnvFilter`; those that cannot be read are left out.
-    pub(super) fn new(filter: &str) -> Arc<Self> {
+    pub(super) fn new(filter: &str, rules: Rules) -> Arc<Self> {
         let rule = EventRule::parse(filter);
         let follows = AtomicBool::new(rule.follows());
-        Arc::new(Self { rule: ArcSwap::from_pointee(rule), follows })
+        let has_rules = AtomicBool::new(!rules.is_empty());
+        let (rule, rules) = (ArcSwap::from_pointee(rule), ArcSwap::from_pointee(rules));
+        Arc::new(Self { rule, follows, rules, has_rules })
+    }
+
+    /// Replaces the filters beside the one of all.
+    pub(super) fn set_rules(&self, rules: Rules) {
+        if **self.rules.load() == rules {
+            return;
+        }
+        let has_rules = !rules.is_empty();
+        self.rules.store(Arc::new(rules));
+        self.has_rules.store(has_rules, Ordering::Relaxed);
+        tracing::callsite::rebuild_interest_cache();
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_rules(&self) -> bool {
+        self.has_rules.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn rules(&self) -> arc_swap::Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// Whether the one filter of all takes an event.
+    pub(super) fn wants<S>(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        always_heard(metadata)
+            || match &**self.rule.load() {
+                EventRule::Targets(targets) => targets.would_enable(metadata.target(), metadata.level()),
+                EventRule::Env(filter) => Filter::<S>::enabled(&**filter, metadata, context),
+            }
+    }
+
+    /// Whether a filter beside the one of all may want an event.
+    fn rules_want(&self, metadata: &Metadata<'_>) -> bool {
+        self.has_rules() && self.rules.load().want(metadata)
     }
 
     /// Replaces the rule. Directives about spans apply to spans that begin from now on.
@@ -109,9 +152,10 @@ impl LogSwitch {
         }
         match &**self.rule.load() {
             EventRule::Targets(targets) => {
-                Some(interest(targets.would_enable(metadata.target(), metadata.level())))
+                let wanted = targets.would_enable(metadata.target(), metadata.level());
+                Some(interest(wanted || self.rules_want(metadata)))
             }
-            EventRule::Env(_) => None,
+            EventRule::Env(_) => self.rules_want(metadata).then(Interest::always),
         }
     }
 
@@ -176,7 +220,7 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        if self.wants_span(metadata) || always_heard(metadata) {
+        if self.wants_span(metadata) || always_heard(metadata) || self.events.rules_want(metadata) {
             return true;
         }
         match &**self.events.rule.load() {
@@ -203,17 +247,14 @@ where
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        match &**self.events.rule.load() {
-            EventRule::Targets(targets) => {
-                let spans = self.spans.map_or(LevelFilter::OFF, |spans| spans.0);
-                // never below WARN: OpenTelemetry's warnings are always heard
-                Filter::<S>::max_level_hint(&**targets).map(|hint| hint.max(spans).max(LevelFilter::WARN))
-            }
-            EventRule::Env(filter) => {
-                let spans = self.spans.map_or(LevelFilter::OFF, |spans| spans.0);
-                Filter::<S>::max_level_hint(&**filter).map(|hint| hint.max(spans).max(LevelFilter::WARN))
-            }
-        }
+        let hint = match &**self.events.rule.load() {
+            EventRule::Targets(targets) => Filter::<S>::max_level_hint(&**targets),
+            EventRule::Env(filter) => Filter::<S>::max_level_hint(&**filter),
+        };
+        let spans = self.spans.map_or(LevelFilter::OFF, |spans| spans.0);
+        let rules = self.events.rules.load().max_level();
+        // never below WARN: OpenTelemetry's warnings are always heard
+        hint.map(|hint| hint.max(spans).max(rules).max(LevelFilter::WARN))
     }
 
     fn on_new_span(

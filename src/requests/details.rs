@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc as StdArc, time::Duration};
 use opentelemetry::KeyValue;
 use tokio::sync::Notify;
 
-use super::{lines::Lines, work::Work};
+use super::{held::Holder, lines::Lines, work::Work};
 
 /// Made with an entry's first stage or annotation.
 #[derive(Default)]
@@ -22,6 +22,7 @@ pub(super) struct Details {
     pub(super) attributes: Vec<KeyValue>,
     pub(super) lines: Lines,
     pub(super) work: Work,
+    pub(super) holder: Holder,
 }
 
 /// A stage an entry went into.

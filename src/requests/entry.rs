@@ -32,6 +32,10 @@ pub(super) const CANCEL_ASKED: u8 = 4;
 pub(super) const ENRICHED: u8 = 8;
 /// The service went down before it ended.
 pub(super) const INTERRUPTED: u8 = 16;
+/// Something is kept back with it.
+pub(super) const HOLDING: u8 = 32;
+/// Nothing is kept back any more: it fails.
+pub(super) const FAILING: u8 = 64;
 
 /// One entry. Kept small (a test has the number): ids are bytes, so that nothing is padded; a name is rare for requests.
 pub(super) struct Entry {

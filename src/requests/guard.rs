@@ -45,6 +45,7 @@ impl Guard {
     fn remove(&mut self, outcome: Outcome, details: EndDetails) {
         if !self.ended {
             self.ended = true;
+            self.entry.end_holding(outcome);
             self.entry.0.shard.remove(&self.entry.0, self.place, outcome, details);
         }
     }

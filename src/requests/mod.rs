@@ -45,6 +45,9 @@
 //! [`Registry::history`] has the last ten entries of each latency, by route and by name of tasks, and [`Registry::find`]
 //! one entry in full, with its last log lines where [`Registry::keep_log_lines`] asks for them: what `/debug/requests` shows.
 //!
+//! With `TRACEWELL_LOG_ON_FAILURE`, log events below the filter are kept with the entry and logged only if it fails:
+//! [`Current::fail_log`].
+//!
 //! # What hangs, and what must stop
 //!
 //! [`watch`] flags, logs and counts entries older than a threshold. [`Registry::cancel`] asks one entry to stop, if its
@@ -59,6 +62,7 @@ mod drain;
 mod entry;
 mod guard;
 mod handle;
+mod held;
 mod history;
 mod id;
 mod interrupted;
@@ -89,6 +93,7 @@ pub(crate) use self::subscriber::CarriedSubscribers;
 pub(crate) use self::{
     attributes::log_attributes,
     current::peek,
+    held::{Held, Holding},
     lines::{MAX_LINES, keeping_log_lines},
     work::Waiting,
 };

@@ -128,6 +128,7 @@ impl Inner {
         self.log_level.end();
         if !self.end.has_begun() {
             self.registry.end_spans();
+            self.registry.fail_logs();
         }
         self.reload.end();
         let now = Instant::now();
@@ -152,7 +153,7 @@ impl Inner {
         // after a shutdown whose future was dropped this waits for what is left of it
         self.pipeline.flush_blocking(begun.deadline, true);
         let report = self.finish_end(&begun);
-        self.pipeline.flush_lines_blocking(begun.deadline.max(Instant::now() + LINES));
+        self.pipeline.flush_lines_blocking(begun.deadline.max(Instant::now() + LINES), true);
         report
     }
 }
@@ -163,7 +164,7 @@ impl Drop for Telemetry {
         let report = self.inner().end_blocking();
         if first && !report.is_complete() {
             diagnostics::warn("shutdown", format_args!("{}", ShutdownError { report }));
-            self.inner().pipeline.flush_lines_blocking(Instant::now() + LINES);
+            self.inner().pipeline.flush_lines_blocking(Instant::now() + LINES, true);
         }
     }
 }

@@ -23,13 +23,17 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(name: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_with(name, &[], environment)
+    }
+
+    pub(crate) fn start_with(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut path = PathBuf::from(std::env::current_exe().unwrap().parent().unwrap());
         path.pop();
         path.push("examples");
         path.push(name);
         assert!(path.exists(), "{} is missing: cargo build --example {name}", path.display());
         let mut command = Command::new(path);
-        command.env_clear().envs(environment.iter().copied());
+        command.args(arguments).env_clear().envs(environment.iter().copied());
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -48,14 +52,19 @@ impl Program {
         self.said.lock().unwrap().join("\n")
     }
 
-    /// Status and body of a GET to `{what} listening on http://…`.
-    pub(crate) fn get(&self, what: &str, path: &str) -> (u16, String) {
+    /// The address of `{what}listening on http://…`.
+    pub(crate) fn address(&self, what: &str) -> String {
         let start = format!("{what}listening on http://");
         let address = wait_until(|| {
             let said = self.said.lock().unwrap();
             said.iter().find_map(|line| line.strip_prefix(&start).map(str::to_owned))
         });
-        let address = address.unwrap_or_else(|| panic!("no address: {}", self.said()));
+        address.unwrap_or_else(|| panic!("no address: {}", self.said()))
+    }
+
+    /// Status and body of a GET to `{what}listening on http://…`.
+    pub(crate) fn get(&self, what: &str, path: &str) -> (u16, String) {
+        let address = self.address(what);
         let mut stream = TcpStream::connect(&address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();

@@ -26,7 +26,10 @@ use tower::{Service, ServiceExt as _};
 use tracewell::{
     Telemetry,
     http::ServerLayer,
-    otel::sdk::trace::{SpanData, SpanProcessor},
+    otel::{
+        AddProcessors as _,
+        sdk::trace::{SpanData, SpanProcessor},
+    },
     requests::{Kind, Outcome, Registry, Totals},
     shutdown::{ServeError, Served},
     testing::{

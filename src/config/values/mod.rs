@@ -30,8 +30,8 @@ pub use self::{
     sampler::{ParentSamplers, Sampler},
     words::{
         AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
-        LogFormat, LogLevel, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Signal, Temporality,
-        Translation,
+        LogFormat, LogLevel, LogRotation, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Signal,
+        Temporality, Translation,
     },
 };
 

@@ -170,13 +170,30 @@ words! {
 }
 
 words! {
-    /// How log lines look on stdout.
+    /// How log lines look.
     #[non_exhaustive]
     LogFormat {
         /// One JSON object a line.
         Json = "json",
         /// For people.
         Pretty = "pretty",
+        /// `name=value` pairs.
+        Logfmt = "logfmt",
+        /// One JSON object a line, with the names of the Elastic Common Schema.
+        Ecs = "ecs",
+    }
+}
+
+words! {
+    /// When a file of log lines is rotated whatever its size (`TRACEWELL_LOG_FILE_ROTATION`).
+    #[non_exhaustive]
+    LogRotation {
+        /// By its size alone.
+        Never = "never",
+        /// At each full hour, UTC.
+        Hourly = "hourly",
+        /// At midnight, UTC.
+        Daily = "daily",
     }
 }
 

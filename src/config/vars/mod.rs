@@ -15,7 +15,10 @@ use self::{
         BSP_MAX_QUEUE_SIZE, BSP_SCHEDULE_DELAY, CHECKS_DISABLED, CONFIG_FILE, CONSOLE, CONSOLE_LINKS,
         CONSOLE_MAX_AGE, CONSOLE_MAX_BYTES, DRAIN, EVENT_ATTRIBUTE_COUNT_LIMIT, EXCEPTION_SIGNAL,
         HTTP_KNOWN_METHODS, HTTP_REQUEST_HEADERS, HTTP_RESPONSE_HEADERS, LEAN_SPANS,
-        LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_FORMAT, LOG_LEVEL, LOGRECORD_ATTRIBUTE_COUNT_LIMIT,
+        LINK_ATTRIBUTE_COUNT_LIMIT, LIVENESS_STALL, LOG_CODE, LOG_FILE, LOG_FILE_BACKUPS, LOG_FILE_FILTER,
+        LOG_FILE_FORMAT, LOG_FILE_MAX_BYTES, LOG_FILE_ROTATION, LOG_FORMAT, LOG_LEVEL, LOG_ON_FAILURE,
+        LOG_ON_FAILURE_BYTES, LOG_ON_FAILURE_TOTAL_BYTES, LOG_RATE, LOG_REPEATS, LOG_SAMPLED,
+        LOG_SPAN_FIELDS, LOG_STDERR, LOG_STDOUT, LOGRECORD_ATTRIBUTE_COUNT_LIMIT,
         LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT, LOGS_DROP, LOGS_EXPORTER, METRIC_ATTRIBUTES,
         METRIC_EXPORT_INTERVAL, METRIC_EXPORT_TIMEOUT, METRICS_EXEMPLAR_FILTER, METRICS_EXPORTER,
         METRICS_HISTOGRAM, METRICS_TEMPORALITY, PRESET, PRESTOP, PROMETHEUS_HOST, PROMETHEUS_PORT,
@@ -28,9 +31,9 @@ use self::{
     },
 };
 use super::{
-    AdminConfig, Batch, CardinalityLimits, Config, ConsoleConfig, HttpConfig, LogLimits, LogsConfig,
-    MetricsConfig, Mistake, PrometheusPage, RedactionConfig, ReloadConfig, RequestsConfig, ResourceConfig,
-    Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig, file,
+    AdminConfig, Batch, CardinalityLimits, Config, ConsoleConfig, HttpConfig, LogFile, LogLimits, LogsConfig,
+    MetricsConfig, Mistake, OnFailure, PrometheusPage, RedactionConfig, ReloadConfig, RequestsConfig,
+    ResourceConfig, Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig, file,
 };
 
 pub(super) use self::reader::Bad;
@@ -262,7 +265,33 @@ fn logs(r: &mut Reader<'_>) -> LogsConfig {
         filter: r.get(&RUST_LOG, parse::filter),
         format: r.optional(&LOG_FORMAT, parse::word),
         access_log: r.get(&ACCESS_LOG, parse::word),
+        stdout: r.optional(&LOG_STDOUT, parse::levels),
+        stderr: r.optional(&LOG_STDERR, parse::levels),
+        files: log_file(r).into_iter().collect(),
+        on_failure: OnFailure {
+            filter: r.optional(&LOG_ON_FAILURE, parse::levels),
+            bytes: r.get(&LOG_ON_FAILURE_BYTES, parse::size),
+            total_bytes: r.get(&LOG_ON_FAILURE_TOTAL_BYTES, parse::size),
+        },
+        sampled: r.optional(&LOG_SAMPLED, parse::levels),
+        span_fields: r.optional(&LOG_SPAN_FIELDS, parse::attribute_names).unwrap_or_default(),
+        code: r.get(&LOG_CODE, parse::boolean),
+        repeats: r.get(&LOG_REPEATS, parse::timeout),
+        rate: Some(r.get(&LOG_RATE, parse::count)).filter(|rate| *rate > 0),
     }
+}
+
+fn log_file(r: &mut Reader<'_>) -> Option<LogFile> {
+    // all of them are read: a mistake is one whether or not there is a file
+    let file = LogFile {
+        path: r.optional(&LOG_FILE, parse::text).unwrap_or_default().into(),
+        filter: r.optional(&LOG_FILE_FILTER, parse::levels),
+        format: r.get(&LOG_FILE_FORMAT, parse::word),
+        max_bytes: r.get(&LOG_FILE_MAX_BYTES, parse::bytes),
+        rotation: r.get(&LOG_FILE_ROTATION, parse::word),
+        backups: r.get(&LOG_FILE_BACKUPS, parse::backups),
+    };
+    Some(file).filter(|file| !file.path.as_os_str().is_empty())
 }
 
 fn admin(r: &mut Reader<'_>) -> AdminConfig {

@@ -86,6 +86,24 @@ pub(super) fn filter(text: &str) -> Parsed<String> {
     }
 }
 
+/// A filter of one place where lines go.
+pub(super) fn levels(text: &str) -> Parsed<String> {
+    match crate::config::levels(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(bad()),
+    }
+}
+
+/// `0` = never.
+pub(super) fn bytes(text: &str) -> Parsed<Option<u64>> {
+    let bytes: i64 = text.parse().map_err(|_| bad())?;
+    u64::try_from(bytes).map(|bytes| Some(bytes).filter(|bytes| *bytes > 0)).map_err(|_| bad())
+}
+
+pub(super) fn backups(text: &str) -> Parsed<u32> {
+    count(text).ok().filter(|backups| *backups <= 1000).ok_or_else(bad)
+}
+
 /// The sampler with its ratio still to be filled in.
 pub(super) fn sampler(text: &str) -> Parsed<Sampler> {
     let lower = text.to_ascii_lowercase();

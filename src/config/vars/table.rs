@@ -82,6 +82,7 @@ const DELAY: &str = "milliseconds, a whole number from 0 to 2147483647";
 const TIMEOUT: &str = "milliseconds, a whole number from 0 (= no limit) to 2147483647";
 const AGE: &str = "milliseconds, a whole number from 0 (= never) to 2147483647";
 const HEADER_NAMES: &str = "a list of names of HTTP headers";
+const LEVELS: &str = "levels by target such as info,my_crate=debug; or off";
 const EXPORTERS: &str = "a list of otlp, console; or none";
 
 macro_rules! table {
@@ -187,7 +188,28 @@ table! {
     REDACT_NAMES = var("TRACEWELL_REDACT_NAMES", "", "a list of names", "values of these names are hidden too, in everything that is sent or shown");
     REDACT_EXCEPT = var("TRACEWELL_REDACT_EXCEPT", "", "a list of names", "values of exactly these names are shown, although a word in them would hide them");
     STRICT = var("TRACEWELL_STRICT", "false", BOOL, "true: a mistake in the configuration is an error of init");
-    LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json or pretty", "how log lines look on stdout");
+    LOG_FORMAT = var("TRACEWELL_LOG_FORMAT", "(pretty on a terminal, else json)", "json, pretty, logfmt or ecs", "how log lines look on stdout and stderr");
+    LOG_STDOUT = var("TRACEWELL_LOG_STDOUT", "(as RUST_LOG)", LEVELS, "which log events are lines on stdout");
+    LOG_STDERR = var("TRACEWELL_LOG_STDERR", "", LEVELS, "which log events are lines on stderr");
+    LOG_FILE = var("TRACEWELL_LOG_FILE", "", "a path", "the file that log lines are written to, beside stdout");
+    LOG_FILE_FILTER = var("TRACEWELL_LOG_FILE_FILTER", "(as RUST_LOG)", LEVELS, "which log events are lines of the file");
+    LOG_FILE_FORMAT = var("TRACEWELL_LOG_FILE_FORMAT", "json", "json, pretty, logfmt or ecs", "how lines of the file look");
+    LOG_FILE_MAX_BYTES = var("TRACEWELL_LOG_FILE_MAX_BYTES", "104857600", "bytes, a whole number from 0 (= never) to 9223372036854775807",
+        "size from which on the file is rotated");
+    LOG_FILE_ROTATION = var("TRACEWELL_LOG_FILE_ROTATION", "never", "never, hourly or daily", "when the file is rotated whatever its size (UTC)");
+    LOG_FILE_BACKUPS = var("TRACEWELL_LOG_FILE_BACKUPS", "5", "a whole number from 0 to 1000", "rotated files that are kept: the path with .1, .2 and so on");
+    LOG_ON_FAILURE = var("TRACEWELL_LOG_ON_FAILURE", "", LEVELS,
+        "log events that are kept back with their request or task, and logged only if it fails or logs an error");
+    LOG_ON_FAILURE_BYTES = var("TRACEWELL_LOG_ON_FAILURE_BYTES", "65536", SIZE, "memory for what one request or task keeps back; the oldest go first");
+    LOG_ON_FAILURE_TOTAL_BYTES = var("TRACEWELL_LOG_ON_FAILURE_TOTAL_BYTES", "16777216", SIZE, "memory for what all of them keep back");
+    LOG_SAMPLED = var("TRACEWELL_LOG_SAMPLED", "", LEVELS, "log events that are logged inside of a sampled trace, beside those of RUST_LOG");
+    LOG_SPAN_FIELDS = var("TRACEWELL_LOG_SPAN_FIELDS", "", "a list of names of fields: letters, digits, \".\", \"-\" and \"_\"",
+        "fields of spans that log records inside of them carry; the nearest span's value counts");
+    LOG_CODE = var("TRACEWELL_LOG_CODE", "false", BOOL, "true: log records say where in the code they were made (code.file.path, code.line.number)");
+    LOG_REPEATS = var("TRACEWELL_LOG_REPEATS_MS", "0", "milliseconds, a whole number from 0 (= every record is logged) to 2147483647",
+        "for so long, further records that say the same are counted; then one record has their number");
+    LOG_RATE = var("TRACEWELL_LOG_RATE", "0", "a whole number from 0 (= no limit) to 2147483647",
+        "log records a second of one place in the code; what is beyond is counted");
     ACCESS_LOG = var("TRACEWELL_ACCESS_LOG", "off", "off, errors, slow or all", "which finished requests get a completion record");
     SAMPLING_RULES = var("TRACEWELL_SAMPLING_RULES", "",
         "a list of rules such as drop path=/health, keep header.x-debug, 10% route=/orders, 5/s method=GET",

@@ -22,7 +22,7 @@
 //! |---|---|
 //! | `execute`, `fetch_one`, `fetch_optional`, `fetch_all` | until the result is there, the wait for a connection included |
 //! | `fetch`, `fetch_many`, `execute_many` | until the last row, the first error, or the stream's drop |
-//! | `prepare` | as `PREPARE`, until the statement is there |
+//! | `prepare` | as `PREPARE` and the query's summary, until the statement is there |
 //! | [`Pool::begin`], `commit`, `rollback` | as `BEGIN`, `COMMIT`, `ROLLBACK`; for a transaction in a transaction as `SAVEPOINT` and so on |
 //! | a transaction dropped | nothing: `sqlx` rolls back whenever the connection is used next |
 //!

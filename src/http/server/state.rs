@@ -104,6 +104,9 @@ impl State {
             quietly(|| self.context.span().set_attributes(extras.of_response(response.headers())));
         }
         if status.is_server_error() {
+            if let Some(entry) = &self.entry {
+                entry.handle().fail_log();
+            }
             if let Some(cause) = response.extensions_mut().remove::<Cause>() {
                 quietly(|| self.log_cause(&cause));
             }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use opentelemetry::{
-    Array, KeyValue, Value,
+    Array, Key, KeyValue, Value,
     logs::{AnyValue, LogRecord as _},
 };
 use opentelemetry_sdk::logs::SdkLogRecord;
@@ -30,15 +30,22 @@ pub(super) struct Fields<'a> {
     scrub: &'a Scrub,
     kept: u32,
     dropped: u32,
+    /// What the conventions call the message of an exception (exceptions/exceptions-logs.md).
+    exception: Option<String>,
 }
+
+const EXCEPTION_MESSAGE: &str = "exception.message";
 
 impl<'a> Fields<'a> {
     pub(super) fn new(record: &'a mut SdkLogRecord, scrub: &'a Scrub) -> Self {
-        Self { record, scrub, kept: 0, dropped: 0 }
+        Self { record, scrub, kept: 0, dropped: 0, exception: None }
     }
 
     /// Says in the record what did not fit.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(mut self) {
+        if let Some(message) = self.exception.take() {
+            self.enrich(KeyValue::new(EXCEPTION_MESSAGE, message));
+        }
         if self.dropped > 0 {
             self.record.add_attribute(DROPPED, i64::from(self.dropped));
         }
@@ -54,6 +61,19 @@ impl<'a> Fields<'a> {
             self.kept += 1;
             let value = self.scrub.any_value(key.as_str(), any_value(value));
             self.record.add_attribute(key, value);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// An attribute of a span around the event, as it may be seen, unless there is one of that name.
+    pub(super) fn inherit(&mut self, key: &Key, value: &AnyValue) {
+        if self.record.attributes_iter().any(|(own, _)| own == key) {
+            return;
+        }
+        if self.kept < self.scrub.attributes {
+            self.kept += 1;
+            self.record.add_attribute(key.clone(), value.clone());
         } else {
             self.dropped += 1;
         }
@@ -141,6 +161,7 @@ impl Visit for Fields<'_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.exception = Some(bounded(formatted(|out| write!(out, "{value}"))));
         // one value a person can read; the causes are what distinguishes two errors of one kind
         let text = formatted(|out| {
             write!(out, "{value}")?;
@@ -161,7 +182,12 @@ impl Visit for Fields<'_> {
                 return self.record.set_body(message.into());
             }
         }
-        self.put_text(field, formatted(|out| write!(out, "{value:?}")));
+        let text = formatted(|out| write!(out, "{value:?}"));
+        // what `#[instrument(err)]` says
+        if field.name() == "error" && self.record.body().is_none() {
+            self.exception = Some(bounded(text.clone()));
+        }
+        self.put_text(field, text);
     }
 }
 

@@ -16,9 +16,12 @@ use serde_json::Value;
 use tracing::{Event, Subscriber, subscriber::with_default};
 use tracing_subscriber::{Layer, Registry, layer::Context, layer::SubscriberExt as _, registry::LookupSpan};
 
-use super::{LogLayer, Records, json, pretty};
+use super::{LogLayer, Parts, Records, Rules, ecs, json, logfmt, pretty};
 use crate::{
-    pipeline::scrub::{Blank, Scrub},
+    pipeline::{
+        scrub::{Blank, Scrub},
+        subscriber::LogSwitch,
+    },
     redaction::Redactor,
 };
 
@@ -65,7 +68,13 @@ impl std::error::Error for Raw<'_> {}
 fn by_event(fields: &[&[u8]]) {
     let field = |at: usize| fields.get(at).copied().unwrap_or_default();
     let provider = SdkLoggerProvider::builder().build();
-    let layer = LogLayer::new(&provider, Records::None, None, scrub());
+    let (config, _) =
+        crate::config::Config::resolve(&crate::config::Source::from_pairs::<String, String>([]));
+    let none = super::super::baggage::CopiedBaggage::default();
+    let resource = opentelemetry_sdk::Resource::builder_empty().build();
+    let parts = Parts::new(&config.logs, &provider, Records::None, (scrub(), none), &resource, true);
+    let switch = LogSwitch::new("info", Rules::default());
+    let layer = LogLayer::new(parts, switch);
     with_default(Registry::default().with(Checking(layer)), || {
         let (message, value) = (text(field(0)), text(field(1)));
         let number = field(2).iter().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
@@ -154,6 +163,16 @@ fn check(record: &SdkLogRecord) {
     assert_eq!(read["target"].as_str(), target);
     assert!(read["attributes"].is_object());
 
+    let mut ecs = String::new();
+    ecs::write_line(record, None, &ecs::Service::default(), &mut ecs);
+    assert!(ecs.ends_with('\n') && !ecs[..ecs.len() - 1].contains(breaks), "{ecs:?}");
+    let read: Value = serde_json::from_str(&ecs).expect("one JSON object");
+    assert!(read["message"].is_string() && read["labels"].is_object(), "{ecs}");
+
+    let mut logfmt = String::new();
+    logfmt::write_line(record, None, &mut logfmt);
+    assert!(logfmt.ends_with('\n') && !logfmt[..logfmt.len() - 1].contains(breaks), "{logfmt:?}");
+
     let mut shown = String::new();
     pretty::write_line(record, None, false, &mut shown);
     assert!(shown.ends_with('\n') && !shown[..shown.len() - 1].contains(char::is_control), "{shown:?}");
@@ -163,7 +182,7 @@ fn check(record: &SdkLogRecord) {
     assert_eq!(ExportLogsServiceRequest::decode(&*bytes).map(|again| again.encode_to_vec()), Ok(bytes));
     let sent = serde_json::to_string(&request).expect("JSON of it");
     assert!(serde_json::from_str::<Value>(&sent).is_ok(), "{sent}");
-    for seen in [&line, &shown, &sent] {
+    for seen in [&line, &ecs, &logfmt, &shown, &sent] {
         assert!(!seen.contains(PLANTED), "{seen}");
     }
 }

@@ -60,7 +60,7 @@ fn write_request(request: &Current, out: &mut String) {
 }
 
 /// A message is text whatever its type.
-fn write_text(value: &AnyValue, out: &mut String) {
+pub(super) fn write_text(value: &AnyValue, out: &mut String) {
     match value {
         AnyValue::String(text) => write_str(text.as_str(), out),
         other => {
@@ -71,7 +71,7 @@ fn write_text(value: &AnyValue, out: &mut String) {
     }
 }
 
-fn write_value(value: &AnyValue, out: &mut String) {
+pub(super) fn write_value(value: &AnyValue, out: &mut String) {
     match value {
         AnyValue::Int(value) => {
             let _ = write!(out, "{value}");
@@ -120,7 +120,7 @@ fn write_value(value: &AnyValue, out: &mut String) {
 }
 
 /// A JSON string (RFC 8259 section 7). Line and paragraph separators are escaped too: some readers split lines there.
-fn write_str(text: &str, out: &mut String) {
+pub(super) fn write_str(text: &str, out: &mut String) {
     out.push('"');
     let mut plain = 0;
     for (at, char) in text.char_indices() {

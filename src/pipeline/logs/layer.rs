@@ -1,80 +1,55 @@
 //! The `tracing` layer that turns events into log records.
 
 use std::{
-    cell::RefCell,
     fmt,
     sync::{Arc, OnceLock},
     time::SystemTime,
 };
 
 use opentelemetry::{
-    Context as OtelContext, InstrumentationScope,
-    logs::{LogRecord as _, Logger as _, LoggerProvider as _, Severity},
+    Context as OtelContext,
+    logs::{LogRecord as _, Logger as _, Severity},
     trace::{SpanContext, TraceContextExt as _},
 };
-use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider};
-use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher::WeakDispatch};
+use opentelemetry_sdk::logs::SdkLogRecord;
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher::WeakDispatch, span};
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{Lines, Records, brief, fields::Fields, json, pretty};
+use super::{Parts, brief, fields::Fields, held, outlets::Ways};
 use crate::{
-    config::LogFormat,
     diagnostics::Listener,
-    pipeline::{baggage::CopiedBaggage, scrub::Scrub},
-    requests, span_seed,
+    pipeline::subscriber::LogSwitch,
+    requests::{self, Holding},
+    span_seed,
 };
 
-/// Longest line buffer a thread keeps between two events.
-const KEEP: usize = 16 * 1024;
-
-thread_local! {
-    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
-}
+/// Of the conventions' code registry.
+pub(super) const CODE_FILE: &str = "code.file.path";
+pub(super) const CODE_LINE: &str = "code.line.number";
 
 /// Turns events into OTLP records and lines.
 pub(in crate::pipeline) struct LogLayer {
-    /// Makes empty records; the SDK has no other way.
-    logger: SdkLogger,
-    scope: Arc<InstrumentationScope>,
-    records: Records,
-    lines: Option<Lines>,
-    scrub: Scrub,
-    baggage: CopiedBaggage,
+    parts: Parts,
+    switch: Arc<LogSwitch>,
     /// For the context of a span that is named by an event but not entered.
     dispatch: OnceLock<WeakDispatch>,
 }
 
 impl fmt::Debug for LogLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogLayer").field("lines", &self.lines).finish_non_exhaustive()
+        f.debug_struct("LogLayer").field("outlets", &self.parts.outlets).finish_non_exhaustive()
     }
 }
 
 impl LogLayer {
-    pub(in crate::pipeline) fn new(
-        provider: &SdkLoggerProvider,
-        records: Records,
-        lines: Option<Lines>,
-        scrub: Scrub,
-    ) -> Self {
-        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .build();
-        Self {
-            logger: provider.logger_with_scope(scope.clone()),
-            scope: Arc::new(scope),
-            records,
-            lines,
-            scrub,
-            baggage: CopiedBaggage::default(),
-            dispatch: OnceLock::new(),
-        }
+    pub(in crate::pipeline) fn new(parts: Parts, switch: Arc<LogSwitch>) -> Self {
+        Self { parts, switch, dispatch: OnceLock::new() }
     }
 
-    pub(in crate::pipeline) fn with_baggage(mut self, baggage: CopiedBaggage) -> Self {
-        self.baggage = baggage;
-        self
+    /// Whether it looks at the fields of spans.
+    pub(in crate::pipeline) fn sees_spans(&self) -> bool {
+        !self.parts.span_fields.is_empty()
     }
 
     pub(super) fn record<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> SdkLogRecord
@@ -84,7 +59,7 @@ impl LogLayer {
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let now = SystemTime::now();
-        let mut record = self.logger.create_log_record();
+        let mut record = self.parts.outlets.logger.create_log_record();
         record.set_timestamp(now);
         record.set_observed_timestamp(now);
         record.set_severity_number(severity(*metadata.level()));
@@ -97,10 +72,16 @@ impl LogLayer {
         if let Some(name) = given_name(event.metadata()) {
             record.set_event_name(name);
         }
-        let mut fields = Fields::new(&mut record, &self.scrub);
+        let mut fields = Fields::new(&mut record, &self.parts.scrub);
         event.record(&mut fields);
+        if self.sees_spans() {
+            self.parts.span_fields.add(event, context, &mut fields);
+        }
         for attribute in requests::log_attributes() {
             fields.enrich(attribute);
+        }
+        if self.parts.code {
+            add_code(event.metadata(), metadata, &mut fields);
         }
         fields.finish();
         self.set_ids(event, context, &mut record);
@@ -112,57 +93,115 @@ impl LogLayer {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let mut set = |context: &OtelContext| {
+        self.with_context(event, context, |context| {
             let span = context.span();
             let span: &SpanContext = span.span_context();
             if span.is_valid() {
                 record.set_trace_context(span.trace_id(), span.span_id(), Some(span.trace_flags()));
             }
-            for member in self.baggage.of(context) {
+            for member in self.parts.baggage.of(context) {
                 // what the event says itself is nearer
                 if record.attributes_iter().any(|(key, _)| *key == member.key) {
                     continue;
                 }
-                let value = self.scrub.text(member.key.as_str(), member.value.as_str().into_owned());
+                let value = self.parts.scrub.text(member.key.as_str(), member.value.as_str().into_owned());
                 record.add_attribute(member.key, value);
             }
-        };
-        match event.parent() {
-            // the bridge keeps the current span active as OpenTelemetry's context
-            None => OtelContext::map_current(|current| set(current)),
-            Some(parent) => {
-                let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade) else { return };
-                // a span that the bridge does not see is transparent: its nearest ancestor that it sees stands for it
-                let Some(span) = context.span(parent) else { return };
-                let seen = span.scope().find_map(|span| {
-                    span_seed::context_of(&span.id(), &dispatch)
-                        .filter(|context| context.span().span_context().is_valid())
-                });
-                if let Some(seen) = seen {
-                    set(&seen);
+        });
+    }
+
+    /// Shows the OpenTelemetry context of an event, if it has one.
+    fn with_context<S, R>(
+        &self,
+        event: &Event<'_>,
+        context: &Context<'_, S>,
+        show: impl FnOnce(&OtelContext) -> R,
+    ) -> Option<R>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        // the bridge keeps the current span active as OpenTelemetry's context
+        let Some(parent) = event.parent() else { return Some(OtelContext::map_current(show)) };
+        let dispatch = self.dispatch.get().and_then(WeakDispatch::upgrade)?;
+        // a span that the bridge does not see is transparent: its nearest ancestor that it sees stands for it
+        let seen = context.span(parent)?.scope().find_map(|span| {
+            span_seed::context_of(&span.id(), &dispatch)
+                .filter(|context| context.span().span_context().is_valid())
+        });
+        seen.map(|seen| show(&seen))
+    }
+
+    fn is_sampled<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> bool
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let sampled = |context: &OtelContext| context.span().span_context().is_sampled();
+        self.with_context(event, context, sampled).unwrap_or(false)
+    }
+
+    /// An event where not everything goes every way.
+    fn on_judged_event<S>(&self, event: &Event<'_>, context: &Context<'_, S>)
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let rules = self.switch.rules();
+        let wanted = self.switch.wants(metadata, context)
+            || rules.want_sampled(metadata) && self.is_sampled(event, context);
+        let open = possible(metadata).without(self.parts.outlets.closed());
+        let common = rules.common().and_also(open);
+        let mut ways = rules.own(metadata).and_also(open);
+        if wanted {
+            ways = ways.and(common);
+        }
+        let entry = if rules.hold() { requests::peek() } else { None };
+        let mut hold = Ways::NONE;
+        if let Some(entry) = &entry {
+            if !wanted && rules.want_on_failure(metadata) {
+                match entry.holding() {
+                    Holding::Possible => hold = common.without(ways),
+                    Holding::Failing => ways = ways.and(common),
+                    Holding::Ended => {}
                 }
             }
+            if *metadata.level() == Level::ERROR && !ways.is_none() {
+                // what led to it comes before it
+                entry.fail_log();
+            }
+        }
+        let quiet = self.parts.quiet.as_ref();
+        if quiet.is_some_and(|quiet| !ways.is_none() && quiet.is_beyond_rate(metadata, ways)) {
+            ways = Ways::NONE;
+        }
+        let brief = wanted && requests::keeping_log_lines();
+        if ways.is_none() && hold.is_none() && !brief {
+            return;
+        }
+        let record = self.record(event, context);
+        if brief {
+            brief::keep(&record);
+        }
+        if let Some(entry) = entry.filter(|_| !hold.is_none()) {
+            held::hold(&entry, &self.parts.outlets, &self.parts.bounds, record.clone(), hold);
+        }
+        if ways.is_none() {
+            return;
+        }
+        let record = match quiet {
+            Some(quiet) => quiet.unless_repeated(metadata, record, ways),
+            None => Some(record),
+        };
+        if let Some(record) = record {
+            self.put(record, ways);
         }
     }
 
-    fn print(&self, lines: &Lines, record: &SdkLogRecord) {
-        let request = requests::current();
-        LINE.with(|line| {
-            // a value's Debug may log: its line then gets a buffer of its own
-            let mut own = String::new();
-            let mut shared = line.try_borrow_mut();
-            let line = match &mut shared {
-                Ok(line) => &mut **line,
-                Err(_) => &mut own,
-            };
-            line.clear();
-            match lines.format {
-                LogFormat::Pretty => pretty::write_line(record, request.as_ref(), lines.colour, line),
-                _ => json::write_line(record, request.as_ref(), line),
-            }
-            lines.writer.write(line.as_bytes());
-            line.shrink_to(KEEP);
-        });
+    #[inline]
+    fn put(&self, record: SdkLogRecord, ways: Ways) {
+        let outlets = &self.parts.outlets;
+        let request = if outlets.sinks.is_empty() { None } else { requests::current() };
+        outlets.put(record, ways, request.as_ref());
     }
 }
 
@@ -175,6 +214,20 @@ where
         let _ = self.dispatch.set(dispatch.downgrade());
     }
 
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
+        if self.sees_spans() {
+            let making = (&self.parts.outlets.logger, &self.parts.scrub);
+            self.parts.span_fields.take(id, &context, making, |visit| attributes.record(visit));
+        }
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
+        if self.sees_spans() {
+            let making = (&self.parts.outlets.logger, &self.parts.scrub);
+            self.parts.span_fields.take(id, &context, making, |visit| values.record(visit));
+        }
+    }
+
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if event.metadata().target().starts_with("opentelemetry") {
             // OpenTelemetry about itself never enters the pipelines it speaks about
@@ -183,30 +236,42 @@ where
             }
             return;
         }
-        if matches!(self.records, Records::None) && self.lines.is_none() && !requests::keeping_log_lines() {
+        let keeping = requests::keeping_log_lines();
+        if self.parts.outlets.is_closed() && !keeping {
             return;
+        }
+        if self.switch.has_rules() || self.parts.quiet.is_some() {
+            return self.on_judged_event(event, &context);
         }
         let record = self.record(event, &context);
-        if requests::keeping_log_lines() {
+        if keeping {
             brief::keep(&record);
         }
-        if let Some(lines) = &self.lines {
-            self.print(lines, &record);
-        }
-        if OtelContext::is_current_telemetry_suppressed() || is_transport(event.metadata().target()) {
-            return;
-        }
-        match &self.records {
-            Records::None => {}
-            Records::Queue(queue) => queue.push((record, Arc::clone(&self.scope))),
-            Records::Watched(watch, queue) => {
-                watch.record(&record, &self.scope);
-                if let Some(queue) = queue {
-                    queue.push((record, Arc::clone(&self.scope)));
-                }
-            }
-            Records::Provider => self.logger.emit(record),
-        }
+        self.put(record, possible(event.metadata()));
+    }
+}
+
+/// The ways that are open to an event: what is suppressed, and what exporters are made of, is not sent.
+fn possible(metadata: &Metadata<'_>) -> Ways {
+    if OtelContext::is_current_telemetry_suppressed() || is_transport(metadata.target()) {
+        Ways::ALL.without(Ways::RECORDS)
+    } else {
+        Ways::ALL
+    }
+}
+
+/// Where in the code the event is; the function's name is known to nobody.
+fn add_code(given: &'static Metadata<'static>, metadata: &Metadata<'_>, fields: &mut Fields<'_>) {
+    let file = match given.file() {
+        Some(file) if metadata.file() == Some(file) => Some(file.into()),
+        // a record of the `log` crate
+        _ => metadata.file().map(|file| opentelemetry::StringValue::from(file.to_owned())),
+    };
+    if let Some(file) = file {
+        fields.enrich(opentelemetry::KeyValue::new(CODE_FILE, file));
+    }
+    if let Some(line) = metadata.line() {
+        fields.enrich(opentelemetry::KeyValue::new(CODE_LINE, i64::from(line)));
     }
 }
 
@@ -230,7 +295,7 @@ fn given_name(metadata: &'static Metadata<'static>) -> Option<&'static str> {
     (!made_up && !from_log).then_some(name)
 }
 
-fn severity(level: Level) -> Severity {
+pub(super) fn severity(level: Level) -> Severity {
     match level {
         Level::TRACE => Severity::Trace,
         Level::DEBUG => Severity::Debug,

@@ -12,6 +12,7 @@ use super::{Capture, Inner, ids::SequentialIds, sink::Sink};
 use crate::{
     Builder, Telemetry,
     config::{Config, Sampler},
+    otel::AddProcessors as _,
     pipeline::View,
     requests::{self, Registry},
 };
