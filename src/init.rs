@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use tracing::Dispatch;
 use tracing_subscriber::{Layer as _, Registry as TracingRegistry, layer::SubscriberExt as _};
 
 use crate::{
@@ -162,12 +163,16 @@ static INSTALLED: Mutex<Option<&'static Location<'static>>> = Mutex::new(None);
 /// The subscriber first: it is the only one that can refuse.
 fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), InitError> {
     let inner = telemetry.inner();
-    // one on the other, not as a `Vec`, which would not tell them about their subscriber
-    let layers = added
-        .into_iter()
-        .fold(telemetry.layers::<TracingRegistry>(), |layers, added| layers.and_then(added).boxed());
-    let subscriber = TracingRegistry::default().with(layers);
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
+    let subscriber = if added.is_empty() {
+        inner.pipeline.subscriber()
+    } else {
+        // one on the other, not as a `Vec`, which would not tell them about their subscriber
+        let layers = added
+            .into_iter()
+            .fold(telemetry.layers::<TracingRegistry>(), |layers, added| layers.and_then(added).boxed());
+        Dispatch::new(TracingRegistry::default().with(layers))
+    };
+    tracing::dispatcher::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
     http::configure(telemetry.http_settings());

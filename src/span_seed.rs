@@ -3,13 +3,40 @@
 use std::{borrow::Cow, cell::Cell, fmt, time::SystemTime};
 
 use opentelemetry::{
-    KeyValue,
+    Context, KeyValue,
     trace::{Link, SpanBuilder, SpanKind},
 };
+use tracing::{Dispatch, Id};
+use tracing_subscriber::{Registry, registry::LookupSpan as _};
 
 thread_local! {
     static SEED: Cell<Option<SpanSeed>> = const { Cell::new(None) };
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
+    static STARTED: Cell<Option<Context>> = const { Cell::new(None) };
+}
+
+/// The context of a span that tracing-opentelemetry knows nothing of; kept with the span.
+#[derive(Debug)]
+pub(crate) struct Own(pub(crate) Context);
+
+/// The context of a span, as far as the pipeline's layers made one for it.
+pub(crate) fn context_of(id: &Id, dispatch: &Dispatch) -> Option<Context> {
+    let own = dispatch.downcast_ref::<Registry>().and_then(|registry| {
+        let span = registry.span(id)?;
+        let extensions = span.extensions();
+        extensions.get::<Own>().map(|own| own.0.clone())
+    });
+    own.or_else(|| tracing_opentelemetry::get_otel_context(id, dispatch))
+}
+
+/// Hands the context of the span being started on this thread to whoever starts it.
+pub(crate) fn started(context: Context) {
+    STARTED.set(Some(context));
+}
+
+/// The context of the span that was started last on this thread, if the pipeline made it without tracing-opentelemetry.
+pub(crate) fn take_started() -> Option<Context> {
+    STARTED.take()
 }
 
 /// Whether the span being entered, exited or closed on this thread has its OpenTelemetry context attached by its owner:
@@ -90,7 +117,7 @@ impl SpanSeed {
         struct Cleared;
         impl Drop for Cleared {
             fn drop(&mut self) {
-                drop(SpanSeed::take());
+                drop((SpanSeed::take(), take_started()));
             }
         }
         SEED.set(Some(self));
@@ -101,6 +128,16 @@ impl SpanSeed {
     /// The seed of the span being started, once.
     pub(crate) fn take() -> Option<Self> {
         SEED.take()
+    }
+
+    /// The same, if it is that of a request's own span.
+    pub(crate) fn take_request() -> Option<Self> {
+        let seed = SEED.take()?;
+        if seed.kind == SpanKind::Server {
+            return Some(seed);
+        }
+        SEED.set(Some(seed));
+        None
     }
 
     /// Makes the span what the seed says.

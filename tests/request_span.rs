@@ -186,6 +186,42 @@ fn it_is_current_in_the_call_in_polls_and_in_the_body_and_other_layers_see_it_en
     }
 }
 
+/// A route of axum's does nothing when it is called, and is not entered for that.
+#[test]
+fn behind_a_router_it_is_current_in_layers_extractors_handlers_and_in_the_body() {
+    struct Extracted;
+    impl<S: Sync> axum::extract::FromRequestParts<S> for Extracted {
+        type Rejection = Infallible;
+        async fn from_request_parts(_: &mut http::request::Parts, _: &S) -> Result<Self, Infallible> {
+            assert_current("the extractor");
+            Ok(Self)
+        }
+    }
+    let observed = Observed::start(&[]);
+    let handler = |_: Extracted| async {
+        assert_current("the handler");
+        Response::new(axum::body::Body::new(Looking(vec!["b", "a"])))
+    };
+    let app = axum::Router::new().route("/shop", axum::routing::get(handler)).layer(
+        tower::util::MapRequestLayer::new(|request: axum::extract::Request| {
+            assert_current("a layer's call");
+            request
+        }),
+    );
+    let app = app.layer(observed.telemetry.server_layer());
+    let request = Request::get("/shop").body(axum::body::Body::empty()).unwrap();
+    observed.runtime.block_on(async {
+        let response = app.oneshot(request).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    });
+    assert!(!Context::current().span().span_context().is_valid(), "nothing is left behind");
+    let [new, entered, exited, closed] = observed.watched.of(REQUEST);
+    assert_eq!((new, entered, exited, closed), (1, exited, entered, 1));
+    let (spans, logs, _) = observed.end();
+    let span = named(&spans, "GET /shop");
+    assert!(logs.iter().all(|log| log.span_id() == span.span_id()));
+}
+
 #[test]
 fn the_extension_trait_finds_it() {
     let observed = Observed::start(&[]);

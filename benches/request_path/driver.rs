@@ -13,6 +13,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use crate::{
     Failure,
     service::{self, Flags, Running, Stack},
+    sockets,
 };
 
 /// Adds one atomic to each allocation, and nothing else: cheap enough to stay in while instructions are counted.
@@ -51,16 +52,36 @@ pub(crate) const fn row(what: &'static str, stack: &'static Stack, flags: Flags)
     Row { what, stack, flags }
 }
 
+impl Row {
+    pub(crate) fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// The command line that does something with it, but for numbers and endpoints.
+    pub(crate) fn words(&self, command: &'static str) -> impl Iterator<Item = &'static str> {
+        [command, self.stack.name, "0"].into_iter().chain(self.flags.words())
+    }
+}
+
 /// Does what the command line says.
 pub(crate) fn run(rows: &[Row]) -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let command = words.first().map_or("", String::as_str);
     match command {
-        "count" | "alloc" | "time" | "check" | "export" => {}
+        "count" | "alloc" | "time" | "check" | "export" | "serve" => {}
         "points" => {
             return service::points(words.get(1).ok_or("the number is missing")?.parse()?, endpoint(&words));
         }
         "exporting" => return exporting(rows),
+        "sockets" => {
+            let otelcol =
+                words.get(1).ok_or("the Collector's program is missing: -- sockets path/to/otelcol")?;
+            let usual = |row: &&Row| {
+                row.flags
+                    == Flags { lean: row.flags.lean, unsampled: row.flags.unsampled, ..service::DEFAULT }
+            };
+            return sockets::compare(&rows.iter().filter(usual).collect::<Vec<_>>(), otelcol);
+        }
         "compare" => return compare(rows),
         "record" => return record(rows),
         // as other harnesses do: only `cargo bench` says `--bench`
@@ -75,6 +96,7 @@ pub(crate) fn run(rows: &[Row]) -> Result<(), Failure> {
     let flags = words[3..].iter().filter(|word| !word.starts_with("http")).cloned().collect::<Vec<_>>();
     let flags = Flags::of(&flags)?;
     match command {
+        "serve" => sockets::serve(stack.stack, flags, endpoint(&words)),
         "count" => count(&Running::start(stack.stack, flags, None)?, flags, requests),
         "alloc" => alloc(stack.stack, flags, requests),
         "export" => {
@@ -83,7 +105,12 @@ pub(crate) fn run(rows: &[Row]) -> Result<(), Failure> {
             running.end().map(drop)
         }
         "time" => time(stack.stack, flags, requests),
-        _ => service::check(stack.stack, flags, requests),
+        _ => {
+            let recorded = service::check(stack.stack, flags, requests)?;
+            let exemplars = u8::from(recorded.exemplars);
+            tell(format_args!("{} {} {exemplars} {}", recorded.spans, recorded.durations, recorded.logs));
+            Ok(())
+        }
     }
 }
 
@@ -93,13 +120,13 @@ fn endpoint(words: &[String]) -> Option<&str> {
 }
 
 /// Prints a line.
-fn say(line: fmt::Arguments<'_>) {
+pub(crate) fn say(line: fmt::Arguments<'_>) {
     // whoever reads this may have gone
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Prints figures for [`figures`]: to stderr, since stdout may be what is measured.
-fn tell(figures: fmt::Arguments<'_>) {
+pub(crate) fn tell(figures: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "figures: {figures}");
 }
 
@@ -246,7 +273,7 @@ fn table(rows: &[Row]) -> Result<(), Failure> {
         .map(|(name, _)| *name)
         .filter(|name| rows.iter().any(|row| row.stack.name == *name))
         .collect();
-    let mut head = "| per request | records | instructions | over bare |".to_owned();
+    let mut head = "| per request | recorded of ten | instructions | over bare |".to_owned();
     let mut line = "|---|---|---:|---:|".to_owned();
     for (name, title) in COMPARED {
         if others.contains(&name) {
@@ -262,15 +289,15 @@ fn table(rows: &[Row]) -> Result<(), Failure> {
         let bare = bare_of(row, rows).unwrap_or(at);
         let over = |cost: Cost| cost.over(costs[bare]).instructions;
         let ratio = |name: &str| {
-            // the peers have no exemplars and no lines to turn off
-            let flags = Flags { no_exemplars: false, stdout: false, ..row.flags };
+            // the peers have no exemplars, no lines and nothing else to turn off
+            let flags = Flags { no_exemplars: false, stdout: false, lean: false, ..row.flags };
             let other = rows.iter().position(|other| other.stack.name == name && other.flags == flags)?;
             Some(over(cost)? / over(costs[other])?)
         };
         let mut text = format!(
             "| {} | {} | {} | {} |",
             row.what,
-            records(row),
+            records(row)?,
             number(cost.instructions, 0),
             number(over(cost), 0)
         );
@@ -293,18 +320,21 @@ fn table(rows: &[Row]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The signals of a row, by their initials.
-fn records(row: &Row) -> String {
-    let records = row.stack.records;
-    let sampled = !row.flags.unsampled;
+/// What reached the exporters of a row after ten requests.
+fn records(row: &Row) -> Result<String, Failure> {
+    let recorded = figures_of("check", row, 10)?;
+    let [spans, durations, exemplars, logs] = recorded[..] else { return Err("a number is missing".into()) };
     let words = [
-        (records.spans && sampled, "span"),
-        (records.durations, "metrics"),
-        (records.exemplars && sampled && !row.flags.no_exemplars, "exemplars"),
-        (records.logs && !row.flags.no_log, "log"),
+        (spans, "spans"),
+        (durations, if exemplars > 0.0 { "durations with exemplars" } else { "durations" }),
+        (logs, "logs"),
     ];
-    let words: Vec<_> = words.into_iter().filter_map(|(is, word)| is.then_some(word)).collect();
-    if words.is_empty() { "–".to_owned() } else { words.join(", ") }
+    let words: Vec<_> = words
+        .iter()
+        .filter(|(count, _)| *count > 0.0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    Ok(if words.is_empty() { "–".to_owned() } else { words.join(", ") })
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {
@@ -335,19 +365,20 @@ fn times(rows: &[Row]) -> Result<Vec<f64>, Failure> {
     Ok(best)
 }
 
-/// Instructions of a whole process.
+/// Instructions of the thread that serves, while it does: what a linked crate does before `main` may take its time.
 fn instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
-    collected(&child(callgrind(row.flags)?, "count", row, requests)?)
+    let mut command = Command::new("valgrind");
+    command.arg("--toggle-collect=*::service::Running::drive");
+    collected(&child(callgrind(command)?, "count", row, requests)?)
 }
 
-fn callgrind(flags: Flags) -> Result<Command, Failure> {
-    let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    if flags.console {
-        // of the thread that serves alone: what the store's thread does is behind a queue, and comes when it comes
-        command.arg("--toggle-collect=*Running::drive*");
-    }
-    command.arg(std::env::current_exe()?);
+/// Instructions of a whole process.
+fn all_instructions(row: &Row, requests: u64) -> Result<u64, Failure> {
+    collected(&child(callgrind(Command::new("valgrind"))?, "count", row, requests)?)
+}
+
+fn callgrind(mut command: Command) -> Result<Command, Failure> {
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe()?);
     Ok(command)
 }
 
@@ -372,18 +403,18 @@ fn exporting(rows: &[Row]) -> Result<(), Failure> {
     };
     let exported = |row: &Row| {
         let sent = per_item(&|requests| {
-            let mut command = callgrind(service::DEFAULT)?;
+            let mut command = callgrind(Command::new("valgrind"))?;
             let words = ["export", row.stack.name, &requests.to_string()].map(str::to_owned);
             command.args(words).args(row.flags.words()).arg(collector.endpoint());
             collected(&output(command, row.what)?)
         })?;
-        Ok::<_, Failure>(sent - per_item(&|requests| instructions(row, requests))?)
+        Ok::<_, Failure>(sent - per_item(&|requests| all_instructions(row, requests))?)
     };
     let span = exported(own(true)?)?;
     let log = exported(own(false)?)? - span;
     let points = |endpoint: Option<String>| {
         per_item(&|series| {
-            let mut command = callgrind(service::DEFAULT)?;
+            let mut command = callgrind(Command::new("valgrind"))?;
             command.args(["points", &series.to_string()]).args(&endpoint);
             collected(&output(command, "points")?)
         })
@@ -398,7 +429,11 @@ fn exporting(rows: &[Row]) -> Result<(), Failure> {
 
 /// What a run of one row told.
 fn figures(what: &str, row: &Row) -> Result<Vec<f64>, Failure> {
-    let said = child(Command::new(std::env::current_exe()?), what, row, MORE - FEWER)?;
+    figures_of(what, row, MORE - FEWER)
+}
+
+fn figures_of(what: &str, row: &Row, requests: u64) -> Result<Vec<f64>, Failure> {
+    let said = child(Command::new(std::env::current_exe()?), what, row, requests)?;
     let told = said.lines().find_map(|line| line.strip_prefix("figures: ")).ok_or("no figures")?;
     Ok(told.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
 }
@@ -406,6 +441,9 @@ fn figures(what: &str, row: &Row) -> Result<Vec<f64>, Failure> {
 /// Runs one row; what it printed to stderr.
 fn child(mut command: Command, what: &str, row: &Row, requests: u64) -> Result<String, Failure> {
     command.args([what, row.stack.name, &requests.to_string()]).args(row.flags.words());
+    if row.stack.by_environment {
+        command.envs(service::environment("http://127.0.0.1:9"));
+    }
     output(command, row.what)
 }
 

@@ -5,6 +5,7 @@
 //! cargo bench --bench request_path -- compare             fails where it is over 5 % more than recorded.txt says
 //! cargo bench --bench request_path -- record              writes recorded.txt, when a change of the cost is intended
 //! cargo bench --bench request_path -- exporting           what it costs to export a span, a log record and a point
+//! cargo bench --bench request_path -- sockets <otelcol>   throughput and latencies with a real Collector behind
 //! cargo bench --bench request_path -- --test              each row with ten requests, and whether it recorded them
 //! cargo bench --bench request_path -- count <stack> <requests> [flags]     for `valgrind --tool=callgrind`
 //! cargo bench --bench request_path -- alloc <stack> <requests> [flags]     allocations and bytes
@@ -23,6 +24,7 @@
 
 mod driver;
 mod service;
+mod sockets;
 
 use self::{
     driver::{Row, row},
@@ -35,7 +37,9 @@ const PARENT: Flags = Flags { parent: true, ..DEFAULT };
 
 const ROUTES: Flags = Flags { routes: true, ..DEFAULT };
 
-const ROWS: [Row; 13] = [
+const LEAN: Flags = Flags { lean: true, ..DEFAULT };
+
+const ROWS: [Row; 16] = [
     row("bare axum", &BARE, DEFAULT),
     row("bare axum, remote parent", &BARE, PARENT),
     row("bare axum, 10,000 routes", &BARE, ROUTES),
@@ -49,6 +53,9 @@ const ROWS: [Row; 13] = [
         &TRACEWELL,
         Flags { unsampled: true, no_log: true, ..DEFAULT },
     ),
+    row("**tracewell**, lean", &TRACEWELL, LEAN),
+    row("**tracewell**, lean, remote parent", &TRACEWELL, Flags { parent: true, ..LEAN }),
+    row("**tracewell**, lean, unsampled", &TRACEWELL, Flags { unsampled: true, ..LEAN }),
     row("**tracewell**, 10,000 routes", &TRACEWELL, ROUTES),
     row("**tracewell**, 100,000 active requests", &TRACEWELL, Flags { active: true, ..DEFAULT }),
     row("**tracewell**, the console's store", &TRACEWELL, Flags { console: true, ..DEFAULT }),

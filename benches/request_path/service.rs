@@ -34,12 +34,16 @@ pub(crate) struct Flags {
     pub(crate) no_exemplars: bool,
     /// Log records are written to stdout as well.
     pub(crate) stdout: bool,
+    /// Requests' own spans are kept from tracing-opentelemetry.
+    pub(crate) lean: bool,
     /// The router has ten thousand routes, and requests of all of them came before.
     pub(crate) routes: bool,
     /// A hundred thousand other requests are active.
     pub(crate) active: bool,
     /// The collector has been away for so long that the queues are full.
     pub(crate) full: bool,
+    /// Everything is exported meanwhile, with the usual delays and queues.
+    pub(crate) live: bool,
     /// The console's store keeps everything.
     pub(crate) console: bool,
     /// Another thread has a scoped `tracing` dispatcher: every dispatch in the process then takes the longer way.
@@ -52,9 +56,11 @@ pub(crate) const DEFAULT: Flags = Flags {
     unsampled: false,
     no_exemplars: false,
     stdout: false,
+    lean: false,
     routes: false,
     active: false,
     full: false,
+    live: false,
     console: false,
     scoped: false,
 };
@@ -76,9 +82,11 @@ impl Flags {
                 "--unsampled" => flags.unsampled = true,
                 "--no-exemplars" => flags.no_exemplars = true,
                 "--stdout" => flags.stdout = true,
+                "--lean" => flags.lean = true,
                 "--routes" => flags.routes = true,
                 "--active" => flags.active = true,
                 "--full" => flags.full = true,
+                "--live" => flags.live = true,
                 "--console" => flags.console = true,
                 "--scoped" => flags.scoped = true,
                 other => return Err(format!("unknown flag {other:?}").into()),
@@ -94,9 +102,11 @@ impl Flags {
             (self.unsampled, "--unsampled"),
             (self.no_exemplars, "--no-exemplars"),
             (self.stdout, "--stdout"),
+            (self.lean, "--lean"),
             (self.routes, "--routes"),
             (self.active, "--active"),
             (self.full, "--full"),
+            (self.live, "--live"),
             (self.console, "--console"),
             (self.scoped, "--scoped"),
         ];
@@ -110,6 +120,8 @@ pub(crate) struct Stack {
     pub(crate) name: &'static str,
     /// What it records.
     pub(crate) records: Records,
+    /// Its queues, delays and endpoint come from the environment of the process.
+    pub(crate) by_environment: bool,
     /// Puts it around the service. What it records is kept by what is returned, and exported, to the collector at this
     /// endpoint if to any, when that is ended.
     pub(crate) start: fn(Router, Flags, Option<&str>) -> Result<Started, Failure>,
@@ -146,6 +158,7 @@ pub(crate) struct Recorded {
 pub(crate) const BARE: Stack = Stack {
     name: "bare",
     records: Records { spans: false, logs: false, durations: false, exemplars: false },
+    by_environment: false,
     start: |app, _, _| Ok(Started { app, end: Box::new(|| Ok(Some(Recorded::default()))) }),
 };
 
@@ -156,6 +169,7 @@ pub(crate) const ALL: Records = Records { spans: true, logs: true, durations: tr
 pub(crate) const TRACEWELL: Stack = Stack {
     name: "tracewell",
     records: ALL,
+    by_environment: false,
     start: |app, flags, endpoint| {
         on_tracewell(flags, endpoint, || Ok(app.layer(tracewell::http::ServerLayer::new())))
     },
@@ -173,26 +187,30 @@ pub(crate) fn on_tracewell(
         (false, true) => "16384",
         (false, false) => "4096",
     };
+    let chosen = [
+        ("OTEL_SERVICE_NAME", "request-path"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.unwrap_or("http://127.0.0.1:9")),
+        ("OTEL_TRACES_SAMPLER", if flags.unsampled { "always_off" } else { "parentbased_always_on" }),
+        ("TRACEWELL_CONSOLE", if flags.console { "true" } else { "false" }),
+        // full before the first request that counts: what comes then takes the place of something
+        ("TRACEWELL_CONSOLE_MAX_BYTES", "3145728"),
+    ];
+    let later = [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", room),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", room),
+        ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", room),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", room),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "3600000"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "3600000"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "600000"),
+        ("OTEL_BLRP_EXPORT_TIMEOUT", "600000"),
+    ];
     let mut telemetry = Telemetry::builder()
-        .with_env([
-            ("OTEL_SERVICE_NAME", "request-path"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.unwrap_or("http://127.0.0.1:9")),
-            ("OTEL_TRACES_SAMPLER", if flags.unsampled { "always_off" } else { "parentbased_always_on" }),
-            ("OTEL_BSP_MAX_QUEUE_SIZE", room),
-            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", room),
-            ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
-            ("OTEL_BLRP_MAX_QUEUE_SIZE", room),
-            ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", room),
-            ("OTEL_BLRP_SCHEDULE_DELAY", "3600000"),
-            ("OTEL_METRIC_EXPORT_INTERVAL", "3600000"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
-            ("OTEL_BSP_EXPORT_TIMEOUT", "600000"),
-            ("OTEL_BLRP_EXPORT_TIMEOUT", "600000"),
-            ("TRACEWELL_CONSOLE", if flags.console { "true" } else { "false" }),
-            // full before the first request that counts: what comes then takes the place of something
-            ("TRACEWELL_CONSOLE_MAX_BYTES", "3145728"),
-        ])
-        .with_stdout(flags.stdout);
+        .with_env(chosen.into_iter().chain(later.into_iter().filter(|_| !flags.live)))
+        .with_stdout(flags.stdout)
+        .with_lean_spans(flags.lean);
     if flags.no_exemplars {
         telemetry = telemetry.with_exemplar_filter(ExemplarFilter::AlwaysOff);
     }
@@ -285,6 +303,11 @@ impl Running {
         })
     }
 
+    /// The service.
+    pub(crate) fn app(&self) -> Router {
+        self.app.clone()
+    }
+
     /// Exports everything.
     pub(crate) fn end(self) -> Result<Option<Recorded>, Failure> {
         ManuallyDrop::into_inner(self.end)()
@@ -310,16 +333,42 @@ impl Running {
     }
 }
 
+/// For stacks that are set up by it: the same room and delays as the others have.
+pub(crate) fn environment(endpoint: &str) -> [(&'static str, String); 10] {
+    let (room, later) = ("4096", "3600000");
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", room),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", room),
+        ("OTEL_BSP_SCHEDULE_DELAY", later),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", room),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", room),
+        ("OTEL_BLRP_SCHEDULE_DELAY", later),
+        ("OTEL_METRIC_EXPORT_INTERVAL", later),
+        ("RUST_LOG", "info"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+}
+
 /// Serves `requests` and compares what was exported with what should have been.
-pub(crate) fn check(stack: &Stack, flags: Flags, requests: u64) -> Result<(), Failure> {
+pub(crate) fn check(stack: &Stack, flags: Flags, requests: u64) -> Result<Recorded, Failure> {
     let collector = Collector::start();
     if flags.full {
-        return Ok(()); // it is there to lose what comes
+        return Ok(Recorded::default()); // it is there to lose what comes
     }
-    let running = Running::start(stack, flags, Some(&collector.endpoint()))?;
-    running.drive(requests)?;
+    let recorded = if stack.by_environment {
+        // an environment is given to a process
+        let mut exporting = std::process::Command::new(std::env::current_exe()?);
+        exporting.args(["export", stack.name, &requests.to_string()]).args(flags.words());
+        let exported = exporting.envs(environment(&collector.endpoint())).output()?;
+        exported.status.success().then(|| received(&collector)).ok_or("it did not export")?
+    } else {
+        let running = Running::start(stack, flags, Some(&collector.endpoint()))?;
+        running.drive(requests)?;
+        running.end()?.unwrap_or_else(|| received(&collector))
+    };
     let requests = requests + if flags.routes { ROUTES } else { 0 };
-    let recorded = running.end()?.unwrap_or_else(|| received(&collector));
     let records = stack.records;
     let expected = Recorded {
         spans: if records.spans && !flags.unsampled { requests } else { 0 },
@@ -330,7 +379,7 @@ pub(crate) fn check(stack: &Stack, flags: Flags, requests: u64) -> Result<(), Fa
     if recorded != expected {
         return Err(format!("{recorded:?}, not {expected:?}").into());
     }
-    Ok(())
+    Ok(recorded)
 }
 
 async fn user(Path(id): Path<u64>) -> &'static str {

@@ -407,6 +407,7 @@ fn own(config: &Config, name: &str) -> String {
         "TRACEWELL_STUCK_TASKS_MS" => timeout(config.requests.stuck_tasks),
         "TRACEWELL_REQUEST_LOG_LINES" => config.requests.log_lines.to_string(),
         "TRACEWELL_METRIC_ATTRIBUTES" => config.requests.metric_attributes.join(","),
+        "TRACEWELL_LEAN_SPANS" => config.requests.lean_spans.to_string(),
         "TRACEWELL_ADMIN_CANCEL" => admin.cancel.to_string(),
         "TRACEWELL_PRESET" => config.preset.to_string(),
         "TRACEWELL_CONFIG_RELOAD_MS" => timeout(config.reload.every),

@@ -381,6 +381,8 @@ pub struct RequestsConfig {
     pub log_lines: usize,
     /// `TRACEWELL_METRIC_ATTRIBUTES`.
     pub metric_attributes: Vec<String>,
+    /// `TRACEWELL_LEAN_SPANS`: requests' own spans are out of `OpenTelemetrySpanExt`'s reach, and cost less.
+    pub lean_spans: bool,
 }
 
 /// When the configuration is read again while the service runs.

@@ -119,6 +119,7 @@ fn own(config: &Config) -> Settings {
         ("TRACEWELL_STUCK_TASKS_MS", millis(config.requests.stuck_tasks)),
         ("TRACEWELL_REQUEST_LOG_LINES", json!(config.requests.log_lines)),
         ("TRACEWELL_METRIC_ATTRIBUTES", words(&config.requests.metric_attributes)),
+        ("TRACEWELL_LEAN_SPANS", json!(config.requests.lean_spans)),
         ("OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS", words(&config.http.request_headers)),
         ("OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_RESPONSE_HEADERS", words(&config.http.response_headers)),
         ("TRACEWELL_SHUTDOWN_MS", millis(Some(shutdown.flush))),

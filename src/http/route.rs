@@ -70,6 +70,20 @@ pub(super) fn template(extensions: &http::Extensions) -> Option<&str> {
     extensions.get::<axum::extract::MatchedPath>().map(axum::extract::MatchedPath::as_str)
 }
 
+/// Whether calling a service of this type runs nothing of the user's: one of axum's routes only puts the request into its
+/// future, and begins when that is polled. Known by the type's name, since a layer's service may borrow; not to know it
+/// costs an entering of the span.
+#[cfg(feature = "axum")]
+pub(super) fn begins_when_polled<S>() -> bool {
+    std::any::type_name::<S>() == std::any::type_name::<axum::routing::Route>()
+}
+
+/// Of no type is that known.
+#[cfg(not(feature = "axum"))]
+pub(super) fn begins_when_polled<S>() -> bool {
+    false
+}
+
 /// Without a router that says so there is no route; the raw path is never one.
 #[cfg(not(feature = "axum"))]
 pub(super) fn template(_: &http::Extensions) -> Option<&str> {

@@ -4,6 +4,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -213,6 +214,11 @@ pub(super) fn error_type(status: Option<StatusCode>, ending: Ending) -> Option<C
     }
 }
 
+/// A request's path, as far as it is kept.
+pub(super) fn path(uri: &Uri) -> Arc<str> {
+    texts::path(clip(uri.path(), MAX_TEXT))
+}
+
 /// Attributes of a server span at its start, when samplers look at them.
 pub(super) fn start<B>(
     request: &http::Request<B>,
@@ -220,16 +226,17 @@ pub(super) fn start<B>(
     scheme: Scheme,
     route: Option<&'static str>,
     peer: Option<SocketAddr>,
+    path: Arc<str>,
 ) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(16);
     attributes.push(KeyValue::new(METHOD, method.name()));
     if method.name() == OTHER {
         attributes.push(KeyValue::new(METHOD_ORIGINAL, clip(request.method().as_str(), MAX_TEXT).to_owned()));
     }
-    attributes.push(KeyValue::new(PATH, clip(request.uri().path(), MAX_TEXT).to_owned()));
+    attributes.push(KeyValue::new(PATH, path));
     attributes.push(KeyValue::new(SCHEME, scheme.as_str()));
     if let Some(query) = request.uri().query() {
-        attributes.push(KeyValue::new(QUERY, redact_query(clip(query, MAX_TEXT)).into_owned()));
+        attributes.push(KeyValue::new(QUERY, texts::path(&redact_query(clip(query, MAX_TEXT)))));
     }
     if let Some(route) = route {
         attributes.push(KeyValue::new(ROUTE, route));
@@ -414,7 +421,7 @@ mod tests {
 
     fn started(request: &http::Request<()>) -> Vec<KeyValue> {
         let method = Methods::default().find(request.method());
-        start(request, method, Scheme::of(request.uri()), None, None)
+        start(request, method, Scheme::of(request.uri()), None, None, path(request.uri()))
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Texts that come again with request after request, shared instead of copied.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, sync::Arc, thread::LocalKey};
 
 use opentelemetry::StringValue;
 
-/// Texts kept per thread.
+/// Texts of each kind kept per thread.
 const SLOTS: usize = 16;
 /// Longest text that is kept, in bytes.
 const MAX: usize = 256;
 
+type Texts = RefCell<[Option<Arc<str>>; SLOTS]>;
+
 thread_local! {
-    static TEXTS: RefCell<[Option<Arc<str>>; SLOTS]> = const { RefCell::new([const { None }; SLOTS]) };
+    static FEW: Texts = const { RefCell::new([const { None }; SLOTS]) };
+    // apart from the others, which many different ones would drive away
+    static PATHS: Texts = const { RefCell::new([const { None }; SLOTS]) };
 }
 
 /// The text as a value: of one that came lately, without a copy.
@@ -18,10 +22,19 @@ thread_local! {
 /// For what few clients send again and again (a host's name, a client's address and program). Each text has one place
 /// where it can be, and gives way to the next one there.
 pub(crate) fn shared(text: &str) -> StringValue {
+    of(&FEW, text).into()
+}
+
+/// The same for paths and queries: what is asked for again and again costs no copy, and all the others one.
+pub(super) fn path(text: &str) -> Arc<str> {
+    of(&PATHS, text)
+}
+
+fn of(texts: &'static LocalKey<Texts>, text: &str) -> Arc<str> {
     if text.len() > MAX {
-        return text.to_owned().into();
+        return Arc::from(text);
     }
-    let shared = TEXTS.try_with(|texts| {
+    let shared = texts.try_with(|texts| {
         let mut texts = texts.try_borrow_mut().ok()?;
         let place = texts.get_mut(place(text.as_bytes()))?;
         match place {
@@ -29,11 +42,8 @@ pub(crate) fn shared(text: &str) -> StringValue {
             _ => Some(Arc::clone(place.insert(Arc::from(text)))),
         }
     });
-    match shared {
-        Ok(Some(shared)) => shared.into(),
-        // a thread on its way out keeps nothing
-        _ => text.to_owned().into(),
-    }
+    // a thread on its way out keeps nothing
+    shared.ok().flatten().unwrap_or_else(|| Arc::from(text))
 }
 
 /// The length and a few bytes spread hosts, addresses and programs well enough.

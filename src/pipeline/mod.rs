@@ -8,6 +8,7 @@
 //!            └─► exemplars
 //! ```
 
+mod alone;
 mod baggage;
 mod exemplars;
 mod exporter;
@@ -49,10 +50,10 @@ use opentelemetry_sdk::{
     Resource,
     logs::{LogProcessor, SdkLoggerProvider},
     metrics::SdkMeterProvider,
-    trace::{SdkTracerProvider, SpanData, SpanProcessor, TracerProviderBuilder},
+    trace::{SdkTracer, SdkTracerProvider, SpanData, SpanProcessor, TracerProviderBuilder},
 };
-use tracing::{Subscriber, level_filters::LevelFilter};
-use tracing_subscriber::{Layer, registry::LookupSpan};
+use tracing::{Dispatch, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{Layer, layer::SubscriberExt as _, registry::LookupSpan};
 
 #[cfg(any(feature = "admin", feature = "testing"))]
 pub(crate) use self::exemplars::Take;
@@ -139,6 +140,8 @@ pub(crate) struct Pipeline {
     pub(crate) log_switch: Arc<LogSwitch>,
     /// Which traces are kept.
     pub(crate) sampler: SamplerSwitch,
+    /// Requests' own spans are kept from tracing-opentelemetry.
+    lean: bool,
 }
 
 fn with_processors(
@@ -236,6 +239,7 @@ impl Pipeline {
             disabled: config.disabled,
             log_switch: LogSwitch::new(&config.logs.filter, rules),
             sampler,
+            lean: config.requests.lean_spans,
         })
     }
 
@@ -264,9 +268,28 @@ impl Pipeline {
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let tracer = (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope()));
-        let layer = LogLayer::new(self.logs.clone(), Arc::clone(&self.log_switch));
-        subscriber::layers(tracer, layer, &self.log_switch, LevelFilter::INFO, self.sampler.in_use())
+        let (filter, sampler) = (&self.log_switch, self.sampler.in_use());
+        subscriber::layers(self.tracer(), self.log_layer(), filter, LevelFilter::INFO, sampler, self.lean)
+    }
+
+    /// A subscriber with these layers and no others.
+    pub(crate) fn subscriber(&self) -> Dispatch {
+        let (filter, sampler) = (&self.log_switch, self.sampler.in_use());
+        match self.tracer() {
+            Some(tracer) => {
+                let (logs, spans) = (self.log_layer(), LevelFilter::INFO);
+                Dispatch::new(alone::subscriber(tracer, logs, filter, spans, sampler, self.lean))
+            }
+            None => Dispatch::new(tracing_subscriber::Registry::default().with(self.layers())),
+        }
+    }
+
+    fn tracer(&self) -> Option<SdkTracer> {
+        (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope()))
+    }
+
+    fn log_layer(&self) -> LogLayer {
+        LogLayer::new(self.logs.clone(), Arc::clone(&self.log_switch))
     }
 
     /// Replaces the filters beside `RUST_LOG`; sinks stay as they are.

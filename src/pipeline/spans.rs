@@ -6,11 +6,20 @@
 //! with the span, so that for callers they are one. A single one could not be left out when a span is entered: `tracing`
 //! finds a layer through the layers around it only with unsafe code.
 
-use std::{cell::Cell, fmt, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use opentelemetry::{Context as OtelContext, trace::TraceContextExt as _};
-use opentelemetry_sdk::trace::SdkTracer;
-use tracing::{Id, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest};
+use opentelemetry::{
+    Context as OtelContext, ContextGuard,
+    trace::{TraceContextExt as _, Tracer as _},
+};
+use tracing::{
+    Dispatch, Id, Metadata, Subscriber, dispatcher::WeakDispatch, level_filters::LevelFilter, span,
+    subscriber::Interest,
+};
 use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::{
     Layer,
@@ -19,17 +28,20 @@ use tracing_subscriber::{
 };
 
 use super::{subscriber::LogSwitch, traces::SeededTracer};
-use crate::{sampling::SamplerInUse, span_seed};
+use crate::{
+    sampling::SamplerInUse,
+    span_seed::{self, Own, SpanSeed},
+};
 
 type Bridge<S> = OpenTelemetryLayer<S, SeededTracer>;
 
 /// A layer of tracing-opentelemetry as this crate has it.
-pub(super) fn bridge<S>(tracer: SdkTracer) -> Bridge<S>
+pub(super) fn bridge<S>(tracer: SeededTracer) -> Bridge<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     tracing_opentelemetry::layer()
-        .with_tracer(SeededTracer::new(tracer))
+        .with_tracer(tracer)
         // what these record is in the log record or in the conventions' attributes, and each costs every span
         .with_location(false)
         .with_threads(false)
@@ -45,11 +57,16 @@ pub(super) struct Spans<S> {
     bridge: Bridge<S>,
     /// Where a span is recorded only if its parent is, nothing is formatted for one that is not.
     sampler: SamplerInUse,
+    /// Makes the spans of requests, where these are none of the bridge's.
+    lean: Option<SeededTracer>,
+    /// For links between spans of the bridge's and others.
+    dispatch: OnceLock<WeakDispatch>,
 }
 
 impl<S> Spans<S> {
-    pub(super) fn new(bridge: Bridge<S>, sampler: SamplerInUse) -> Self {
-        Self { bridge, sampler }
+    /// With `lean`, requests' own spans are made by this tracer and kept from the bridge.
+    pub(super) fn new(bridge: Bridge<S>, sampler: SamplerInUse, lean: Option<SeededTracer>) -> Self {
+        Self { bridge, sampler, lean, dispatch: OnceLock::new() }
     }
 
     /// Whether nobody will see the fields of a span that starts now. It has a context all the same, to be passed on.
@@ -64,6 +81,34 @@ impl<S> Spans<S> {
                     && !span.is_recording()
                     && self.sampler.follows_parent(parent.is_remote())
             })
+    }
+}
+
+impl<S> Spans<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    /// Starts a request's own span without the bridge; `false` when it is none.
+    fn start_lean(&self, id: &Id, context: &Context<'_, S>) -> bool {
+        let Some(tracer) = &self.lean else { return false };
+        let Some(seed) = SpanSeed::take_request() else { return false };
+        let parent = OtelContext::current();
+        let mut builder = tracer.span_builder("");
+        seed.plant(&mut builder);
+        let own = parent.with_span(tracer.build_with_context(builder, &parent));
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().replace(Own(own.clone()));
+        }
+        span_seed::started(own);
+        true
+    }
+
+    /// The context of a span that is none of the bridge's.
+    fn own(&self, id: &Id, context: &Context<'_, S>) -> Option<OtelContext> {
+        self.lean.as_ref()?;
+        let span = context.span(id)?;
+        let extensions = span.extensions();
+        extensions.get::<Own>().map(|own| own.0.clone())
     }
 }
 
@@ -84,10 +129,19 @@ where
             }
             return;
         }
+        if self.start_lean(id, &context) {
+            return;
+        }
         if self.is_unseen(attributes) {
             let metadata = attributes.metadata();
             let no_values = metadata.fields().value_set(&[]);
             return self.bridge.on_new_span(&span::Attributes::new(metadata, &no_values), id, context);
+        }
+        // the bridge does not find a request's span by its id, but its context
+        if let Some(parent) = attributes.parent().and_then(|parent| self.own(parent, &context)) {
+            let _parent = parent.attach();
+            let attributes = span::Attributes::new(attributes.metadata(), attributes.values());
+            return self.bridge.on_new_span(&attributes, id, context);
         }
         self.bridge.on_new_span(attributes, id, context);
     }
@@ -99,21 +153,34 @@ where
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
-        if !has_slipped(id, &context) {
-            self.bridge.on_follows_from(id, follows, context);
+        if has_slipped(id, &context) {
+            return;
+        }
+        if self.own(id, &context).is_none() && self.own(follows, &context).is_none() {
+            return self.bridge.on_follows_from(id, follows, context);
+        }
+        let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade) else { return };
+        let of = |id: &Id| span_seed::context_of(id, &dispatch);
+        if let (Some(own), Some(follows)) = (of(id), of(follows)) {
+            own.span().add_link(follows.span().span_context().clone(), Vec::new());
         }
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        if !span_seed::is_attached() {
-            self.bridge.on_enter(id, context);
+        if span_seed::is_attached() {
+            return;
+        }
+        match self.own(id, &context) {
+            Some(own) => keep_attached(id, own.attach()),
+            None => self.bridge.on_enter(id, context),
         }
     }
 
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        if !span_seed::is_attached() {
-            self.bridge.on_exit(id, context);
+        if span_seed::is_attached() || self.lean.is_some() && detach(id) {
+            return;
         }
+        self.bridge.on_exit(id, context);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
@@ -122,6 +189,31 @@ where
             self.bridge.on_close(id, context);
         }
     }
+
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        // a layer serves one subscriber; the first registration is it
+        let _ = self.dispatch.set(dispatch.downgrade());
+    }
+}
+
+thread_local! {
+    /// Contexts of requests whose spans were entered by somebody else than their owner.
+    static ENTERED: RefCell<Vec<(u64, ContextGuard)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn keep_attached(id: &Id, guard: ContextGuard) {
+    // a thread on its way out attaches nothing
+    let _ = ENTERED.try_with(|entered| entered.borrow_mut().push((id.into_u64(), guard)));
+}
+
+/// Whether the span was entered that way; its context is no longer attached then.
+fn detach(id: &Id) -> bool {
+    let guard = ENTERED.try_with(|entered| {
+        let mut entered = entered.borrow_mut();
+        let at = entered.iter().rposition(|(own, _)| *own == id.into_u64())?;
+        Some(entered.remove(at))
+    });
+    matches!(guard, Ok(Some(_)))
 }
 
 thread_local! {
@@ -140,10 +232,21 @@ where
     context.span(id).is_some_and(|span| span.extensions().get::<Slipped>().is_some())
 }
 
-/// Lets no span pass. Events pass as far as they pass the log layer's filter, so that both agree about each call site and
-/// `tracing` need not ask each time; without its span, an event is nothing to the layer behind.
+/// Lets no span pass. Beside the log layer's filter, events pass as far as they pass that, so that both agree about each
+/// call site and `tracing` need not ask each time; without its span, an event is nothing to the layer behind.
 #[derive(Debug)]
-pub(super) struct Unseeing(pub(super) Arc<LogSwitch>);
+pub(super) struct Unseeing(Option<Arc<LogSwitch>>);
+
+impl Unseeing {
+    pub(super) fn beside(filter: Arc<LogSwitch>) -> Self {
+        Self(Some(filter))
+    }
+
+    /// The only filter of its kind: then asking costs less than handing events on.
+    pub(super) fn alone() -> Self {
+        Self(None)
+    }
+}
 
 impl<S> Filter<S> for Unseeing
 where
@@ -154,7 +257,7 @@ where
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        self.0.event_interest(metadata).unwrap_or_else(Interest::never)
+        self.0.as_ref().and_then(|filter| filter.event_interest(metadata)).unwrap_or_else(Interest::never)
     }
 
     /// `tracing-subscriber` forgets what a filter said of a span when another span or an event is made before the span

@@ -21,6 +21,7 @@ use tracing_subscriber::{
 use super::{
     logs::{LogLayer, Rules, is_transport},
     spans::{Spans, Unseeing, bridge},
+    traces::SeededTracer,
 };
 use crate::{diagnostics::Listener, sampling::SamplerInUse};
 
@@ -37,19 +38,20 @@ pub(super) fn layers<S>(
     filter: &Arc<LogSwitch>,
     spans: LevelFilter,
     sampler: SamplerInUse,
+    lean: bool,
 ) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    let spans = SpanRule(spans);
-    let traced = (tracer.is_some() || logs.sees_spans()).then_some(spans);
-    let filter_of = |events| LogFilter { spans: traced, events };
+    let seen = (tracer.is_some() || logs.sees_spans()).then_some(spans);
+    let own_filter = LogFilter::new(seen, Arc::clone(filter));
     let Some(tracer) = tracer else {
-        return logs.with_filter(filter_of(Arc::clone(filter))).boxed();
+        return logs.with_filter(own_filter).boxed();
     };
-    let found = bridge(tracer.clone()).with_filter(Unseeing(Arc::clone(filter)));
-    let working =
-        logs.and_then(Spans::new(bridge(tracer), sampler)).with_filter(filter_of(Arc::clone(filter)));
+    let tracer = SeededTracer::new(tracer);
+    let found = bridge(tracer.clone()).with_filter(Unseeing::beside(Arc::clone(filter)));
+    let spans = Spans::new(bridge(tracer.clone()), sampler, lean.then_some(tracer));
+    let working = logs.and_then(spans).with_filter(own_filter);
     // outermost is the one that decides about levels: over a plain registry no other layer is asked
     found.and_then(working).boxed()
 }
@@ -66,7 +68,7 @@ impl SpanRule {
 
 /// Passes spans to the bridge and events to the log layer.
 #[derive(Debug)]
-struct LogFilter {
+pub(super) struct LogFilter {
     /// `None` where nobody looks at spans.
     spans: Option<SpanRule>,
     events: Arc<LogSwitch>,
@@ -198,6 +200,16 @@ fn always_heard(metadata: &Metadata<'_>) -> bool {
 }
 
 impl LogFilter {
+    /// For spans up to a level, if there is a tracer for them, and the events of the switch's rule.
+    pub(super) fn new(spans: Option<LevelFilter>, events: Arc<LogSwitch>) -> Self {
+        Self { spans: spans.map(SpanRule), events }
+    }
+
+    /// Whether what it says of an event depends on more than its call site.
+    pub(super) fn follows(&self) -> bool {
+        self.events.follows.load(Ordering::Relaxed)
+    }
+
     fn wants_span(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_span() && self.spans.is_some_and(|spans| spans.wants(metadata))
     }

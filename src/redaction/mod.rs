@@ -111,6 +111,49 @@ impl Rules {
         }
         self.names && names::is_secret(name) && !self.harmless.iter().any(|h| name.eq_ignore_ascii_case(h))
     }
+
+    /// See [`Redactor::value`].
+    fn value<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
+        if !self.on || value.is_empty() {
+            return Cow::Borrowed(value);
+        }
+        if self.is_secret_name(name) { Cow::Borrowed(REDACTED) } else { self.text(value) }
+    }
+
+    /// See [`Redactor::text`].
+    fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.on { scan::scan(text, self) } else { Cow::Borrowed(text) }
+    }
+
+    /// See [`Redactor::query`].
+    fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
+        if !self.on {
+            return Cow::Borrowed(query);
+        }
+        let secret = |pair: &str| {
+            pair.split_once('=').is_some_and(|(key, value)| {
+                !value.is_empty() && (SECRET_PARAMETERS.contains(&key) || self.is_secret_name(key))
+            })
+        };
+        if !query.split('&').any(secret) {
+            return self.text(query);
+        }
+        let mut shown = String::with_capacity(query.len());
+        for (index, pair) in query.split('&').enumerate() {
+            if index > 0 {
+                shown.push('&');
+            }
+            match pair.split_once('=') {
+                Some((key, _)) if secret(pair) => {
+                    shown.push_str(key);
+                    shown.push('=');
+                    shown.push_str(REDACTED);
+                }
+                _ => shown.push_str(&self.text(pair)),
+            }
+        }
+        Cow::Owned(shown)
+    }
 }
 
 impl fmt::Debug for Redactor {
@@ -233,48 +276,19 @@ impl Redactor {
     /// What may be seen of a value with a name: an attribute, a field, a header, a variable.
     #[must_use]
     pub fn value<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
-        if !self.rules().on || value.is_empty() {
-            return Cow::Borrowed(value);
-        }
-        if self.rules().is_secret_name(name) { Cow::Borrowed(REDACTED) } else { self.text(value) }
+        self.rules().value(name, value)
     }
 
     /// What may be seen of a text without a name, such as a message: shapes, and the values of secret names that are
     /// written in it (`password=…`, `"token": "…"`, `secret: Some("…")`, `x-api-key: …`).
     #[must_use]
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let rules = self.rules();
-        if rules.on { scan::scan(text, &rules) } else { Cow::Borrowed(text) }
+        self.rules().text(text)
     }
 
     /// What may be seen of a URL's query: the conventions' seven parameters, secret names, shapes.
     #[must_use]
     pub fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
-        if !self.rules().on {
-            return Cow::Borrowed(query);
-        }
-        let secret = |pair: &str| {
-            pair.split_once('=').is_some_and(|(key, value)| {
-                !value.is_empty() && (SECRET_PARAMETERS.contains(&key) || self.rules().is_secret_name(key))
-            })
-        };
-        if !query.split('&').any(secret) {
-            return self.text(query);
-        }
-        let mut shown = String::with_capacity(query.len());
-        for (index, pair) in query.split('&').enumerate() {
-            if index > 0 {
-                shown.push('&');
-            }
-            match pair.split_once('=') {
-                Some((key, _)) if secret(pair) => {
-                    shown.push_str(key);
-                    shown.push('=');
-                    shown.push_str(REDACTED);
-                }
-                _ => shown.push_str(&self.text(pair)),
-            }
-        }
-        Cow::Owned(shown)
+        self.rules().query(query)
     }
 }

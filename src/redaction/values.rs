@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
 };
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{REDACTED, Redactor};
+use super::{REDACTED, Redactor, Rules};
 
 impl Redactor {
     /// [`value`](Self::value) for a text that is owned: moved when it may be seen.
@@ -32,7 +32,31 @@ impl Redactor {
 
     /// Everything a span says.
     pub(crate) fn span(&self, span: &mut SpanData) {
-        if !self.rules().on {
+        self.rules().span(span);
+    }
+
+    /// One attribute. Truth values are never hidden: they say whether there is a secret.
+    pub(crate) fn attribute(&self, attribute: &mut KeyValue) {
+        self.rules().attribute(attribute);
+    }
+
+    /// A log record's attribute; its body has no name.
+    pub(crate) fn any_value(&self, name: &str, value: AnyValue) -> AnyValue {
+        self.rules().any_value(name, value)
+    }
+
+    /// Attributes of points and exemplars.
+    ///
+    /// A hidden value of a point gets a mark of the value, of this process alone: two series must not become one.
+    pub(crate) fn metrics(&self, request: &mut ExportMetricsServiceRequest) {
+        self.rules().metrics(request);
+    }
+}
+
+/// The same for whoever has the rules already: finding them costs more than most values do.
+impl Rules {
+    fn span(&self, span: &mut SpanData) {
+        if !self.on {
             return;
         }
         if let Cow::Owned(seen) = self.text(&span.name) {
@@ -52,12 +76,11 @@ impl Redactor {
         }
     }
 
-    /// One attribute. Truth values are never hidden: they say whether there is a secret.
-    pub(crate) fn attribute(&self, attribute: &mut KeyValue) {
-        if !self.rules().on || matches!(attribute.value, Value::Bool(_)) {
+    fn attribute(&self, attribute: &mut KeyValue) {
+        if !self.on || matches!(attribute.value, Value::Bool(_)) {
             return;
         }
-        if self.rules().is_secret_name(attribute.key.as_str()) {
+        if self.is_secret_name(attribute.key.as_str()) {
             attribute.value = REDACTED.into();
             return;
         }
@@ -78,12 +101,11 @@ impl Redactor {
         }
     }
 
-    /// A log record's attribute; its body has no name.
-    pub(crate) fn any_value(&self, name: &str, value: AnyValue) -> AnyValue {
-        if !self.rules().on || matches!(value, AnyValue::Boolean(_)) {
+    fn any_value(&self, name: &str, value: AnyValue) -> AnyValue {
+        if !self.on || matches!(value, AnyValue::Boolean(_)) {
             return value;
         }
-        if !name.is_empty() && self.rules().is_secret_name(name) {
+        if !name.is_empty() && self.is_secret_name(name) {
             return AnyValue::from(REDACTED);
         }
         match value {
@@ -106,11 +128,8 @@ impl Redactor {
         }
     }
 
-    /// Attributes of points and exemplars.
-    ///
-    /// A hidden value of a point gets a mark of the value, of this process alone: two series must not become one.
-    pub(crate) fn metrics(&self, request: &mut ExportMetricsServiceRequest) {
-        if !self.rules().on {
+    fn metrics(&self, request: &mut ExportMetricsServiceRequest) {
+        if !self.on {
             return;
         }
         let scopes = request.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics);
@@ -149,7 +168,7 @@ impl Redactor {
     fn point(&self, attributes: &mut [ProtoKeyValue]) {
         for ProtoKeyValue { key, value, .. } in attributes {
             let Some(ProtoValue { value: Some(value) }) = value else { continue };
-            let secret = !matches!(value, Proto::BoolValue(_)) && self.rules().is_secret_name(key);
+            let secret = !matches!(value, Proto::BoolValue(_)) && self.is_secret_name(key);
             match value {
                 _ if secret => {
                     *value = Proto::StringValue(format!("{REDACTED}-{:08x}", mark(&format!("{value:?}"))))

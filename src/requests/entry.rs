@@ -10,7 +10,7 @@ use super::{
     details::Details,
     shard::Shard,
     sync::{Arc, AtomicU8, AtomicU32, Mutex, Ordering, lock, thread_local},
-    text::{cut, cut_box},
+    text::{cut, cut_shared},
 };
 
 /// The longest path that is kept, in bytes.
@@ -50,7 +50,7 @@ pub(super) struct Entry {
     span_id: [u8; 8],
     method: Cow<'static, str>,
     rare: Option<Box<Rare>>,
-    pub(super) path: Box<str>,
+    pub(super) path: Option<StdArc<str>>,
     state: Mutex<Mutable>,
     tasks: AtomicU32,
     pub(super) kind: Kind,
@@ -85,7 +85,7 @@ impl Entry {
             span_id: new.span_id.to_bytes(),
             method: cut(new.method, MAX_NAME),
             rare: rare(new.name, new.parent_id),
-            path: cut_box(new.path, MAX_PATH),
+            path: cut_shared(new.path, MAX_PATH),
             state: Mutex::new(Mutable { route: new.route, details: None }),
             tasks: AtomicU32::new(0),
             kind: new.kind,
@@ -125,7 +125,7 @@ impl Entry {
         (self.trace_id, self.span_id) = (new.trace_id.to_bytes(), new.span_id.to_bytes());
         self.method = cut(new.method, MAX_NAME);
         self.rare = rare(new.name, new.parent_id);
-        self.path = cut_box(new.path, MAX_PATH);
+        self.path = cut_shared(new.path, MAX_PATH);
         self.state = Mutex::new(Mutable { route: new.route, details: None });
         self.tasks = AtomicU32::new(0);
         (self.kind, self.sampled) = (new.kind, new.sampled);

@@ -80,7 +80,7 @@ impl Current {
     /// The path as the client sent it, without the query.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.0.path
+        self.0.path.as_deref().unwrap_or_default()
     }
 
     /// When the entry started, by the wall clock.

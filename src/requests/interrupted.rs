@@ -42,7 +42,7 @@ fn end_span(entry: &Entry, dispatch: &Dispatch) {
     // a span that is gone would be a panic further on; held, it stays
     let Some(registry) = dispatch.downcast_ref::<tracing_subscriber::Registry>() else { return };
     let Some(_held) = registry.span_data(&id) else { return };
-    let Some(context) = tracing_opentelemetry::get_otel_context(&id, dispatch) else { return };
+    let Some(context) = crate::span_seed::context_of(&id, dispatch) else { return };
     let span = context.span();
     // another subscriber may have a span of this number
     if span.span_context().span_id() != entry.span_id() || !span.is_recording() {

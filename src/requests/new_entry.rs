@@ -52,8 +52,8 @@ pub struct NewEntry {
     pub method: Cow<'static, str>,
     /// The matched route (`/users/{id}`), if it is known already.
     pub route: Option<Arc<str>>,
-    /// The path as the client sent it, without the query. At most 2048 bytes are kept.
-    pub path: Box<str>,
+    /// The path as the client sent it, without the query; `None` = none. At most 2048 bytes are kept.
+    pub path: Option<Arc<str>>,
     /// The trace; invalid = none.
     pub trace_id: TraceId,
     /// The span of this entry; invalid = none.
@@ -92,7 +92,7 @@ impl NewEntry {
             name,
             method,
             route: None,
-            path: Box::default(),
+            path: None,
             trace_id: TraceId::INVALID,
             span_id: SpanId::INVALID,
             sampled: false,
@@ -128,8 +128,8 @@ impl NewEntry {
     /// Sets the path; without the query, which may hold secrets.
     #[must_use]
     #[inline]
-    pub fn with_path(mut self, path: impl Into<Box<str>>) -> Self {
-        self.path = path.into();
+    pub fn with_path(mut self, path: impl Into<Arc<str>>) -> Self {
+        self.path = Some(path.into());
         self
     }
 

@@ -200,7 +200,7 @@ impl ActiveEntry {
             name: entry.name(route.as_deref()),
             method: entry.method().cloned(),
             route,
-            path: entry.path.clone().into_string(),
+            path: entry.path.as_deref().unwrap_or_default().to_owned(),
             trace_id: Some(entry.trace_id()).filter(|id| *id != TraceId::INVALID),
             span_id: Some(entry.span_id()).filter(|id| *id != SpanId::INVALID),
             sampled: entry.sampled,

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fmt::{self, Write as _},
+    sync::Arc,
 };
 
 /// The length of the longest start of `text` that has at most `max` bytes and ends between two characters.
@@ -32,6 +33,13 @@ fn cut_long(text: Cow<'static, str>, max: usize) -> Cow<'static, str> {
 #[inline]
 pub(super) fn cut_box(text: Box<str>, max: usize) -> Box<str> {
     if text.len() <= max { text } else { text[..boundary(&text, max)].into() }
+}
+
+/// Cuts a shared text that is longer than `max` bytes.
+#[inline]
+pub(super) fn cut_shared(text: Option<Arc<str>>, max: usize) -> Option<Arc<str>> {
+    let text = text?;
+    Some(if text.len() <= max { text } else { text[..boundary(&text, max)].into() })
 }
 
 /// Formats `value` and keeps its first `max` bytes; never holds more than these.

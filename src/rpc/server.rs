@@ -281,6 +281,6 @@ where
             Some((received, entry)) => RequestBody::observed(body, received, entry),
             None => RequestBody::unobserved(body),
         });
-        ResponseFuture::begun(exchange, || inner.call(request))
+        ResponseFuture::begun(exchange, true, || inner.call(request))
     }
 }

@@ -16,12 +16,14 @@ mod driver;
 mod sdk;
 #[path = "../../request_path/service.rs"]
 mod service;
+#[path = "../../request_path/sockets.rs"]
+mod sockets;
 mod stacks;
 
 use self::{
     driver::{Row, row},
     service::{BARE, DEFAULT, Flags, TRACEWELL},
-    stacks::{AXUM_TRACING, FASTRACE, HAND_WIRED, TOWER, TOWER_ON_TRACEWELL},
+    stacks::{AXUM_TRACING, FASTRACE, HAND_WIRED, INIT_TRACING, TOWER, TOWER_ON_TRACEWELL},
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -30,7 +32,9 @@ const PARENT: Flags = Flags { parent: true, ..DEFAULT };
 const NO_LOG: Flags = Flags { no_log: true, ..DEFAULT };
 const UNSAMPLED: Flags = Flags { unsampled: true, ..DEFAULT };
 
-const ROWS: [Row; 26] = [
+const LEAN: Flags = Flags { lean: true, ..DEFAULT };
+
+const ROWS: [Row; 36] = [
     row("bare axum", &BARE, DEFAULT),
     row("hand-wired: TraceLayer, bridge, histogram, appender", &HAND_WIRED, DEFAULT),
     row("axum-tracing-opentelemetry, appender", &AXUM_TRACING, DEFAULT),
@@ -38,7 +42,9 @@ const ROWS: [Row; 26] = [
     row("opentelemetry-instrumentation-tower on tracewell¹", &TOWER_ON_TRACEWELL, DEFAULT),
     row("fastrace-axum, fastrace-opentelemetry, appender", &FASTRACE, DEFAULT),
     row("**tracewell**", &TRACEWELL, DEFAULT),
+    row("**tracewell**, lean", &TRACEWELL, LEAN),
     row("**tracewell**, exemplars off", &TRACEWELL, Flags { no_exemplars: true, ..DEFAULT }),
+    row("init-tracing-opentelemetry, JSON lines on stdout", &INIT_TRACING, DEFAULT),
     row("**tracewell**, JSON lines on stdout", &TRACEWELL, Flags { stdout: true, ..DEFAULT }),
     row("bare axum, remote parent", &BARE, PARENT),
     row("hand-wired, remote parent", &HAND_WIRED, PARENT),
@@ -47,16 +53,28 @@ const ROWS: [Row; 26] = [
     row("instrumentation-tower on tracewell¹, remote parent", &TOWER_ON_TRACEWELL, PARENT),
     row("fastrace-axum, remote parent", &FASTRACE, PARENT),
     row("**tracewell**, remote parent", &TRACEWELL, PARENT),
+    row("**tracewell**, lean, remote parent", &TRACEWELL, Flags { parent: true, ..LEAN }),
     row("hand-wired, no log record", &HAND_WIRED, NO_LOG),
     row("axum-tracing-opentelemetry, no log record", &AXUM_TRACING, NO_LOG),
     row("instrumentation-tower, no log record", &TOWER, NO_LOG),
     row("instrumentation-tower on tracewell¹, no log record", &TOWER_ON_TRACEWELL, NO_LOG),
     row("fastrace-axum, no log record", &FASTRACE, NO_LOG),
     row("**tracewell**, no log record", &TRACEWELL, NO_LOG),
+    row("**tracewell**, lean, no log record", &TRACEWELL, Flags { no_log: true, ..LEAN }),
     row("hand-wired, unsampled", &HAND_WIRED, UNSAMPLED),
+    row("axum-tracing-opentelemetry, unsampled", &AXUM_TRACING, UNSAMPLED),
     row("instrumentation-tower, unsampled", &TOWER, UNSAMPLED),
     row("instrumentation-tower on tracewell¹, unsampled", &TOWER_ON_TRACEWELL, UNSAMPLED),
     row("**tracewell**, unsampled", &TRACEWELL, UNSAMPLED),
+    row("**tracewell**, lean, unsampled", &TRACEWELL, Flags { unsampled: true, ..LEAN }),
+    row("hand-wired, unsampled, no log record", &HAND_WIRED, Flags { unsampled: true, ..NO_LOG }),
+    row("instrumentation-tower, unsampled, no log record", &TOWER, Flags { unsampled: true, ..NO_LOG }),
+    row(
+        "instrumentation-tower on tracewell¹, unsampled, no log record",
+        &TOWER_ON_TRACEWELL,
+        Flags { unsampled: true, ..NO_LOG },
+    ),
+    row("**tracewell**, unsampled, no log record", &TRACEWELL, Flags { unsampled: true, ..NO_LOG }),
 ];
 
 fn main() -> Result<(), Failure> {

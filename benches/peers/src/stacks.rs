@@ -9,6 +9,7 @@ use axum::{
     response::Response,
 };
 use axum_tracing_opentelemetry::middleware::OtelAxumLayer;
+use init_tracing_opentelemetry::TracingConfig;
 use opentelemetry::{InstrumentationScope, KeyValue, global, metrics::Histogram};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_instrumentation_tower::http::{
@@ -32,6 +33,7 @@ const NO_METRICS: Records = Records { durations: false, ..NO_EXEMPLARS };
 pub(crate) const HAND_WIRED: Stack = Stack {
     name: "hand-wired",
     records: NO_EXEMPLARS,
+    by_environment: false,
     start: |app, flags, _| {
         let providers = Providers::install(flags, "info", true)?;
         Ok(Started { app: hand_wired(app), end: Box::new(|| providers.recorded()) })
@@ -42,9 +44,28 @@ pub(crate) const HAND_WIRED: Stack = Stack {
 pub(crate) const AXUM_TRACING: Stack = Stack {
     name: "axum-tracing",
     records: NO_METRICS,
+    by_environment: false,
     start: |app, flags, _| {
         let providers = Providers::install(flags, "info,otel::tracing=trace", true)?;
         Ok(Started { app: app.layer(OtelAxumLayer::default()), end: Box::new(|| providers.recorded()) })
+    },
+};
+
+/// init-tracing-opentelemetry's production set-up with its middleware: spans and logs, and each line on stdout as JSON.
+pub(crate) const INIT_TRACING: Stack = Stack {
+    name: "init-tracing",
+    records: NO_METRICS,
+    by_environment: true,
+    start: |app, flags, _| {
+        if flags.unsampled {
+            return Err("it has no sampler to choose".into());
+        }
+        let guard = TracingConfig::production().with_logs(true).with_metrics(false).init_subscriber()?;
+        let end = move || {
+            drop(guard);
+            Ok(None)
+        };
+        Ok(Started { app: app.layer(OtelAxumLayer::default()), end: Box::new(end) })
     },
 };
 
@@ -52,6 +73,7 @@ pub(crate) const AXUM_TRACING: Stack = Stack {
 pub(crate) const TOWER: Stack = Stack {
     name: "tower",
     records: NO_EXEMPLARS,
+    by_environment: false,
     start: |app, flags, _| {
         let providers = Providers::install(flags, "info", false)?;
         Ok(Started { app: app.layer(tower_instrumentation()?), end: Box::new(|| providers.recorded()) })
@@ -63,6 +85,7 @@ pub(crate) const TOWER: Stack = Stack {
 pub(crate) const TOWER_ON_TRACEWELL: Stack = Stack {
     name: "tower-on-tracewell",
     records: service::ALL,
+    by_environment: false,
     start: |app, flags, endpoint| {
         service::on_tracewell(flags, endpoint, || Ok(app.layer(tower_instrumentation()?)))
     },
@@ -73,6 +96,7 @@ pub(crate) const TOWER_ON_TRACEWELL: Stack = Stack {
 pub(crate) const FASTRACE: Stack = Stack {
     name: "fastrace",
     records: NO_METRICS,
+    by_environment: false,
     start: |app, flags, _| {
         let providers = Providers::install(flags, "info", false)?;
         let reporter = fastrace_opentelemetry::OpenTelemetryReporter::new(

@@ -232,6 +232,8 @@ table! {
         "last log lines kept of each request and task, for /debug/requests").presets("20", None);
     METRIC_ATTRIBUTES = var("TRACEWELL_METRIC_ATTRIBUTES", "", "a list of names of attributes: letters, digits, \".\", \"-\" and \"_\"",
         "attributes given to a request or task that its metrics have too; each of their values is a series");
+    LEAN_SPANS = var("TRACEWELL_LEAN_SPANS", "false", BOOL,
+        "true: requests cost less, and OpenTelemetrySpanExt finds nothing at a request's own span");
     LIVENESS_STALL = var("TRACEWELL_LIVENESS_STALL_MS", "60000", "milliseconds, a whole number from 0 (= never) to 2147483647",
         "age of the runtime's heartbeat that makes /health answer 503");
     TRUSTED_PROXIES = var("TRACEWELL_TRUSTED_PROXIES", "", "a list of IP addresses and ranges such as 10.0.0.0/8",

@@ -54,10 +54,11 @@ impl<F> ResponseFuture<F> {
         Self { inner: Some(inner), exchange: None }
     }
 
-    /// The exchange has begun; `call` calls the service, which may do its work, or panic, before it returns its future.
-    pub(crate) fn begun(mut exchange: Exchange, call: impl FnOnce() -> F) -> Self {
+    /// The exchange has begun; `call` calls the service. If anything of the user's `runs` there, it may do its work, or
+    /// panic, before it returns its future.
+    pub(crate) fn begun(mut exchange: Exchange, runs: bool, call: impl FnOnce() -> F) -> Self {
         let inner = {
-            let _entered = exchange.enter();
+            let _entered = if runs { exchange.enter() } else { None };
             catch_unwind(AssertUnwindSafe(call))
         };
         match inner {

@@ -1,12 +1,15 @@
 //! The server side: layer, service, future and body, and the one exchange that moves along them.
 
 mod body;
+mod call;
 mod connection;
 mod exchange;
 mod extras;
 mod future;
 mod layer;
 mod service;
+mod start;
+mod state;
 
 pub use self::{
     body::ResponseBody,
@@ -16,6 +19,6 @@ pub use self::{
     service::ServerService,
 };
 pub(crate) use self::{
-    exchange::call::begin_call,
+    call::begin_call,
     layer::{Settings, Shared, configure},
 };

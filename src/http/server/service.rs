@@ -10,17 +10,20 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{body::ResponseBody, exchange::Exchange, future::ResponseFuture, layer::Shared};
+use crate::http::route;
 
 /// A service whose requests are observed; made by [`ServerLayer`](super::ServerLayer).
 #[derive(Debug, Clone)]
 pub struct ServerService<S> {
     inner: S,
     shared: Arc<Shared>,
+    /// Nothing of the user's runs when `inner` is called.
+    begins_when_polled: bool,
 }
 
 impl<S> ServerService<S> {
     pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
-        Self { inner, shared }
+        Self { inner, shared, begins_when_polled: route::begins_when_polled::<S>() }
     }
 }
 
@@ -45,6 +48,6 @@ where
         let begun = catch_unwind(AssertUnwindSafe(|| Exchange::begin(self.shared.resolved(), &request)));
         // a panic in a sampler or a layer of the user's is said by the panic hook; the request is served without
         let Ok(exchange) = begun else { return ResponseFuture::unobserved(self.inner.call(request)) };
-        ResponseFuture::begun(exchange, || self.inner.call(request))
+        ResponseFuture::begun(exchange, !self.begins_when_polled, || self.inner.call(request))
     }
 }

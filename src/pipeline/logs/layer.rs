@@ -21,6 +21,7 @@ use crate::{
     diagnostics::Listener,
     pipeline::subscriber::LogSwitch,
     requests::{self, Holding},
+    span_seed,
 };
 
 /// Of the conventions' code registry.
@@ -124,7 +125,7 @@ impl LogLayer {
         let dispatch = self.dispatch.get().and_then(WeakDispatch::upgrade)?;
         // a span that the bridge does not see is transparent: its nearest ancestor that it sees stands for it
         let seen = context.span(parent)?.scope().find_map(|span| {
-            tracing_opentelemetry::get_otel_context(&span.id(), &dispatch)
+            span_seed::context_of(&span.id(), &dispatch)
                 .filter(|context| context.span().span_context().is_valid())
         });
         seen.map(|seen| show(&seen))

@@ -8,12 +8,16 @@ use opentelemetry::{
     trace::{SpanKind, TraceContextExt as _},
 };
 
-use super::{End, Exchange, facts, new_entry, quietly, start_span, tracing_id};
+use super::{
+    exchange::{End, Exchange},
+    layer::Resolved,
+    start::{facts, new_entry, start_span, tracing_id},
+    state::{Next, State, quietly},
+};
 use crate::{
     http::{
         semconv::{self, Ending},
         semconv_forwarded::scheme_used,
-        server::{body::ResponseBody, layer::Resolved},
     },
     requests::{self, Current, EndDetails, Kind},
     rpc::{Served, Serving},
@@ -26,10 +30,10 @@ pub(crate) fn begin_call<B>(
     serving: &Arc<Serving>,
     request: &Request<B>,
 ) -> Exchange {
-    Exchange::begin_call(shared, serving, request)
+    Exchange::of(State::begin_call(shared, serving, request))
 }
 
-impl Exchange {
+impl State {
     fn begin_call<B>(shared: &Arc<Resolved>, serving: &Arc<Serving>, request: &Request<B>) -> Self {
         let started = (tokio::time::Instant::now(), std::time::SystemTime::now());
         let method = shared.settings.methods.find(request.method());
@@ -55,7 +59,7 @@ impl Exchange {
         let sent = if outer.is_some() { &none } else { request.headers() };
         let (span, context, foreign) = start_span(seed, make, (attributes, facts), shared, sent);
         let entry = outer.is_none().then(|| {
-            let mut new = new_entry(request, method, &context, started);
+            let mut new = new_entry(method, semconv::path(request.uri()), &context, started);
             (new.tracing_id, new.cancellable) =
                 (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
             new.name = called.span_name();
@@ -93,31 +97,12 @@ impl Exchange {
         }
     }
 
-    /// What makes this exchange a call, if it is one.
-    pub(crate) fn served(&self) -> Option<&Served> {
-        self.call.as_deref()
-    }
-
-    /// The body makes the client wait for its next frame.
-    pub(in crate::http::server) fn waits(&mut self) {
-        if let Some(call) = &mut self.call {
-            call.waits();
-        }
-    }
-
     /// The headers are there: a call ends here when no body follows. What its body announces is no measure: trailers follow.
-    pub(super) fn answer_call<B: http_body::Body>(
-        mut self,
-        response: Response<B>,
-    ) -> Response<ResponseBody<B>> {
+    pub(super) fn answer_call<B: http_body::Body>(&mut self, response: &Response<B>) -> Next {
         if let Some(call) = &mut self.call {
             quietly(|| call.headers(response.status(), response.headers(), &self.context));
         }
-        if response.body().is_end_stream() {
-            self.end(End::Delivered);
-            return response.map(ResponseBody::unobserved);
-        }
-        response.map(|body| ResponseBody::observed(body, self))
+        if response.body().is_end_stream() { Next::Nothing } else { Next::Body }
     }
 
     /// As of every exchange: each part on its own.
@@ -172,5 +157,5 @@ fn is_entry_of<B>(entry: &Current, request: &Request<B>) -> bool {
     entry.kind() == Kind::Request
         && entry.is_active()
         && entry.method() == Some(request.method().as_str())
-        && entry.path() == semconv::clip(request.uri().path(), 1024)
+        && entry.path() == &*semconv::path(request.uri())
 }
