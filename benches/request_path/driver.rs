@@ -240,7 +240,8 @@ fn compare(rows: &[Row]) -> Result<(), Failure> {
         };
         for (what, now, then) in [
             ("instructions", cost.instructions, instructions.parse::<f64>()?),
-            ("allocations", Some(cost.allocations), allocations.parse()?),
+            // those of the store's thread are among them, as far as it has come
+            ("allocations", (!row.flags.console).then_some(cost.allocations), allocations.parse()?),
         ] {
             let Some(now) = now else { continue };
             let line = format!("{}: {now:.0} {what}, {then:.0} recorded", row.what);
