@@ -4,7 +4,7 @@
 //! |---|---|
 //! | ERROR | a person must act: nothing works until they do |
 //! | WARN | something was lost or is not as configured |
-//! | INFO | a state changed back to normal |
+//! | INFO | a state changed back to normal, or what a choice came to |
 
 use std::{
     collections::HashMap,

@@ -28,6 +28,7 @@
 //! | [`redaction`] | what must not be seen, wherever it is sent or shown |
 //! | `pipeline` | configuration and resource become providers, layers, queues and an exporter |
 //! | [`http`] | a request comes in, a call goes out |
+//! | [`rpc`] | the same for gRPC |
 //! | [`requests`] | who is in flight |
 //! | [`tasks`] | work in the background |
 //! | [`db`] | a database is asked |
@@ -50,6 +51,7 @@
 //! |---|---|
 //! | `otlp-http` | OTLP over HTTP: http/protobuf and http/json; the health check of an HTTP target |
 //! | `otlp-grpc` | OTLP over gRPC |
+//! | `grpc` | `rpc::HealthService` for `tonic`: `grpc.health.v1` |
 //! | `axum` | route names from axum, [`Telemetry::serve`] |
 //! | `admin` | the operator's HTTP endpoints |
 //! | `reqwest` | `http::ClientMiddleware` and `resilience::PolicyMiddleware` for `reqwest` |
@@ -61,7 +63,7 @@
 //! # What we say ourselves
 //!
 //! On stderr, rate-limited, never through the pipelines: ERROR when a person must act, WARN when something was lost or is
-//! not as configured, INFO when a state is back to normal. Secrets are never shown.
+//! not as configured, INFO when a state is back to normal, and once where a sampler was chosen. Secrets are never shown.
 //!
 //! # Stability
 //!
@@ -83,6 +85,7 @@ mod pipeline;
 
 // (4) a request comes in, a call goes out
 pub mod http;
+pub mod rpc;
 
 // (5) who is in flight
 pub mod requests;
@@ -171,6 +174,7 @@ pub mod guide {
     //! | [`logs`] | layouts, files, what is kept of a failed request |
     //! | [`correlation`] | where trace ids come from, and where they get lost |
     //! | [`cancellation`] | the ways that work ends, and what is cleaned up then |
+    //! | [`grpc`] | tonic servers and clients, health, deadlines |
     //! | [`databases`] | spans and durations of statements, sqlx, any other client |
     //! | [`messages`] | producers, consumers, redelivery |
     //! | [`console`] | the page at `/`, and the JSON behind it |
@@ -207,6 +211,9 @@ pub mod guide {
 
     #[doc = include_str!("docs/cancellation.md")]
     pub mod cancellation {}
+
+    #[doc = include_str!("docs/grpc.md")]
+    pub mod grpc {}
 
     #[cfg(feature = "sqlx")]
     #[doc = include_str!("docs/databases.md")]

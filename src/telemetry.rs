@@ -324,6 +324,18 @@ impl Telemetry {
         )
     }
 
+    /// The same for calls of gRPC.
+    #[must_use]
+    pub fn rpc_server_layer(&self) -> crate::rpc::ServerLayer {
+        crate::rpc::ServerLayer::over(self.server_layer())
+    }
+
+    /// [`client_layer`](Self::client_layer) for calls of gRPC.
+    #[must_use]
+    pub fn rpc_client_layer(&self) -> crate::rpc::ClientLayer {
+        crate::rpc::ClientLayer::over(self.client_layer())
+    }
+
     /// A client layer that records into this telemetry, whether or not it is the installed one.
     #[must_use]
     pub fn client_layer(&self) -> ClientLayer {

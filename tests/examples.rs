@@ -432,3 +432,28 @@ fn config_file_is_right_and_describes_what_is_sent() {
         assert_eq!(exemplar.span_id(), span.span_id());
     }
 }
+
+#[test]
+fn grpc_has_both_sides_of_every_call_and_of_a_watch_that_was_left() {
+    let mut example = Example::start("grpc");
+    example.stderr.wait_for(|line| line == "the calls are made");
+    let ended = example.stop().successful();
+    let order = ended.span("order");
+    let calls = ended.spans("shop.Stock/Reserve");
+    let side = |kind: SpanKind| calls.iter().filter(|span| span.span.kind == kind as i32).collect::<Vec<_>>();
+    let (called, served) = (side(SpanKind::Client), side(SpanKind::Server));
+    assert_eq!((called.len(), served.len()), (2, 2), "{calls:?}");
+    for call in &called {
+        assert_eq!((call.trace_id(), call.parent_span_id()), (order.trace_id(), order.span_id()));
+        assert!(served.iter().any(|span| span.parent_span_id() == call.span_id()), "{calls:?}");
+    }
+    let code = |span: &SpanRecord| span.attribute("rpc.response.status_code");
+    let codes = |spans: &[&SpanRecord]| spans.iter().filter_map(|span| code(span)).collect::<Vec<_>>();
+    assert!(codes(&called).contains(&"FAILED_PRECONDITION".to_owned()), "{called:?}");
+    let left = ended.spans("shop.Stock/Watch");
+    assert!(left.iter().all(|span| code(span).as_deref() == Some("CANCELLED")), "{left:?}");
+    let reserved = ended.log("reserved");
+    assert!(served.iter().any(|span| span.span_id() == reserved.span_id()));
+    let exemplars = ended.collector.exemplars("rpc.server.call.duration");
+    assert!(exemplars.iter().any(|exemplar| exemplar.trace_id() == order.trace_id()), "{exemplars:?}");
+}

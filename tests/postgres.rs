@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::{
-    Executor as _, Row as _,
+    Connection as _, Executor as _, PgConnection, Row as _,
     postgres::{PgPoolOptions, Postgres as Driver},
 };
 use tracewell::{
@@ -31,6 +31,8 @@ use self::common::{
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How many queries sleep in the server.
+const AT_WORK: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
 
 /// A server, a pool of its connections, and what is observed of them.
 struct Shop {
@@ -310,8 +312,7 @@ fn a_server_killed_in_the_middle_leaves_errors_and_nothing_else() {
         };
         let stream = tokio::spawn(shop.tasks.run("stream", stream));
         // both have reached the server
-        let at_work = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-        while sqlx::query_scalar::<_, i64>(at_work).fetch_one(shop.pool.inner()).await.unwrap() < 2 {}
+        while sqlx::query_scalar::<_, i64>(AT_WORK).fetch_one(shop.pool.inner()).await.unwrap() < 2 {}
         shop.server.kill();
         let lost = |result: Result<_, sqlx::Error>| matches!(result.unwrap_err(), sqlx::Error::Io(_));
         assert!(lost(query.await.unwrap()) && lost(stream.await.unwrap()));
@@ -330,6 +331,16 @@ fn a_server_killed_in_the_middle_leaves_errors_and_nothing_else() {
         reports(&telemetry, Status::Pass).await;
         shop.assert_settled();
     });
+}
+
+/// Waits until a query that takes its time has reached the server.
+fn wait_for_query(url: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let asking = async {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        while sqlx::query_scalar::<_, i64>(AT_WORK).fetch_one(&mut connection).await.unwrap() < 1 {}
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, asking).await }).unwrap();
 }
 
 #[test]
@@ -359,6 +370,7 @@ fn the_example_tells_a_request_by_its_queries_and_outlives_its_database() {
         let active = || program.get("admin ", "/debug/requests?format=json").1;
         let waits = || active().contains("\"stage\":\"waiting for postgresql\"").then_some(());
         assert!(wait_until(waits).is_some(), "{}", active());
+        wait_for_query(&server.url());
         server.kill();
         assert_eq!(sleeping.join().unwrap(), 500);
     });

@@ -241,9 +241,26 @@ impl Health {
         entries
     }
 
+    /// Whether a check has this name and may run.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn has_check(&self, name: &str) -> bool {
+        self.wanted(None, &[]).iter().any(|entry| entry.name == name)
+    }
+
+    /// Asks the checks of these names, as [`report`](Self::report) does.
+    #[cfg(feature = "grpc")]
+    pub(crate) async fn ask_by_name(&self, names: &[String]) -> Report {
+        let mut wanted = self.wanted(None, &[]);
+        wanted.retain(|entry| names.contains(&entry.name));
+        self.ask_all(wanted).await
+    }
+
     pub(crate) async fn ask(&self, group: Option<&str>, exclude: &[String]) -> Report {
+        self.ask_all(self.wanted(group, exclude)).await
+    }
+
+    async fn ask_all(&self, wanted: Vec<Arc<Entry>>) -> Report {
         let deadline = tokio::time::Instant::now() + LONGEST;
-        let wanted = self.wanted(group, exclude);
         let service = self.runtime();
         // all are begun before one is waited for
         let asked: Vec<_> =

@@ -56,9 +56,13 @@ pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendC
 pub use self::handler::{Failure, NotObserved};
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
 pub(crate) use self::{
+    client::{Call, Shared as ClientShared},
     metrics::instruments_made,
-    semconv::{METHOD, PATH, ROUTE},
-    semconv_extra::REQUEST_HEADER,
-    server::Settings,
-    server::configure,
+    semconv::{
+        Ending as ServerEnding, METHOD, PATH, ROUTE, SECONDS, address_text, clip, server as server_asked,
+    },
+    semconv_client::{Ending as ClientEnding, Target, failure},
+    semconv_extra::{Captured, REQUEST_HEADER, captured, header_attributes},
+    server::{Settings, Shared as ServerShared, begin_call, configure},
+    texts::shared as shared_text,
 };

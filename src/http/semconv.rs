@@ -32,7 +32,7 @@ pub(super) const RESPONSE_SIZE: &str = "http.server.response.body.size";
 /// Not of the conventions: they have no name for it.
 pub(super) const FIRST_BYTE: &str = "tracewell.http.server.time_to_first_byte";
 /// Bucket boundaries of both times (http/http-metrics.md), in seconds.
-pub(super) const SECONDS: [f64; 14] =
+pub(crate) const SECONDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 /// Bucket boundaries of sizes, in bytes: powers of four from 64 B to 64 MiB; the conventions advise none.
 pub(super) const BYTES: [f64; 11] = [
@@ -147,7 +147,7 @@ impl Scheme {
 
 /// How a request ended, as attributes tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// As the status code says.
     Answered,
     /// With an error of the inner service, by its type's name.
@@ -264,7 +264,7 @@ pub(super) fn start<B>(
 }
 
 /// An address as text. IPv4 without the formatting machinery, which would cost more than all other attributes together.
-pub(super) fn address_text(address: IpAddr) -> StringValue {
+pub(crate) fn address_text(address: IpAddr) -> StringValue {
     let IpAddr::V4(address) = address else { return texts::shared(&address.to_string()) };
     let (mut text, mut length) = ([0; "255.255.255.255".len()], 0);
     let mut put = |byte| {
@@ -347,7 +347,7 @@ pub(super) fn log_access(
 }
 
 /// Whose name the client asked for: `:authority`, else `Host`.
-fn server<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(&'a str, Option<u16>)> {
+pub(crate) fn server<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(&'a str, Option<u16>)> {
     let host = match uri.authority() {
         Some(authority) => authority.as_str().rsplit('@').next()?,
         None => headers.get(header::HOST)?.to_str().ok()?,
@@ -400,7 +400,7 @@ fn may_name_secrets(query: &str) -> bool {
 }
 
 /// The text's beginning, cut at a character.
-pub(super) fn clip(text: &str, max: usize) -> &str {
+pub(crate) fn clip(text: &str, max: usize) -> &str {
     if text.len() <= max {
         return text;
     }

@@ -29,7 +29,7 @@ const MAX_CHAIN: usize = 16;
 
 /// How a call ended, as attributes tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// As the status code says.
     Answered,
     /// With an error, before or after the headers.
@@ -42,13 +42,13 @@ pub(super) enum Ending {
 
 /// Who is called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Target {
+pub(crate) struct Target {
     pub(super) host: Arc<str>,
     pub(super) port: Option<u16>,
 }
 
 impl Target {
-    pub(super) fn of(uri: &Uri) -> Self {
+    pub(crate) fn of(uri: &Uri) -> Self {
         let port = uri.port_u16().or_else(|| match uri.scheme_str() {
             Some("http" | "ws") => Some(80),
             Some("https" | "wss") => Some(443),
@@ -57,8 +57,18 @@ impl Target {
         Self { host: uri.host().unwrap_or("").into(), port }
     }
 
+    pub(crate) fn is_known(&self) -> bool {
+        !self.host.is_empty()
+    }
+
+    /// `server.address` and `server.port`, as far as they are known.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = KeyValue> + use<> {
+        let host = self.is_known().then(|| KeyValue::new(ADDRESS, Arc::clone(&self.host)));
+        host.into_iter().chain(self.port.map(|port| KeyValue::new(PORT, i64::from(port))))
+    }
+
     /// With the port where that is not the usual one.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self.port {
             Some(80 | 443) | None => self.host.as_ref().to_owned(),
             Some(port) => format!("{}:{port}", self.host),
@@ -80,7 +90,7 @@ pub(super) fn start(
     if method.name() == "_OTHER" {
         attributes.push(KeyValue::new(METHOD_ORIGINAL, clip(sent.as_str(), 64).to_owned()));
     }
-    attributes.extend(server(target));
+    attributes.extend(target.attributes());
     attributes.push(KeyValue::new(FULL, full_url(uri)));
     if let Some(template) = template {
         attributes.push(KeyValue::new(TEMPLATE, template));
@@ -100,7 +110,7 @@ pub(super) fn point(
 ) -> Vec<KeyValue> {
     let mut attributes = Vec::with_capacity(8);
     attributes.push(KeyValue::new(METHOD, method.name()));
-    attributes.extend(server(target));
+    attributes.extend(target.attributes());
     if let Some(template) = template {
         attributes.push(KeyValue::new(TEMPLATE, template));
     }
@@ -147,11 +157,6 @@ pub(super) fn error_type(status: Option<StatusCode>, ending: Ending) -> Option<C
     failed.map(|status| status.as_str().to_owned().into())
 }
 
-fn server(target: &Target) -> impl Iterator<Item = KeyValue> {
-    let host = (!target.host.is_empty()).then(|| KeyValue::new(ADDRESS, Arc::clone(&target.host)));
-    host.into_iter().chain(target.port.map(|port| KeyValue::new(PORT, i64::from(port))))
-}
-
 /// The URL without credentials, and without the values of secret parameters (http/http-spans.md note 10).
 pub(super) fn full_url(uri: &Uri) -> String {
     let mut url = String::with_capacity(64);
@@ -183,7 +188,7 @@ pub(super) fn full_url(uri: &Uri) -> String {
 /// `dns`, `connect`, `tls`, `timeout` or `reset`; `None` for what is none of these.
 ///
 /// The whole chain is looked at, since clients wrap: the most specific kind wins, not the outermost.
-pub(super) fn failure(error: &(dyn Error + 'static)) -> Option<&'static str> {
+pub(crate) fn failure(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut best: Option<Kind> = None;
     let mut link = Some(error);
     for _ in 0..MAX_CHAIN {
@@ -255,6 +260,7 @@ fn kind(error: &(dyn Error + 'static)) -> Option<Kind> {
         "request timed out",
         "deadline has elapsed",
         "no answer within",
+        "Timeout expired",
     ]) {
         Some(Kind::Timeout)
     } else if starts(&[

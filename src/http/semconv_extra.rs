@@ -13,7 +13,7 @@ const MAX_VALUES: usize = 32;
 const MAX_VALUE: usize = 1024;
 
 /// Headers that are to become attributes, each with its key.
-pub(super) type Captured = Vec<(HeaderName, Key)>;
+pub(crate) type Captured = Vec<(HeaderName, Key)>;
 
 /// The headers of requests with these names; what is no name of a header was refused before.
 /// What a captured header's attribute begins with.
@@ -28,13 +28,14 @@ pub(super) fn response_headers(names: &[String]) -> Captured {
     captured("http.response.header.", names)
 }
 
-fn captured(prefix: &str, names: &[String]) -> Captured {
+/// Headers that are to become attributes with this prefix.
+pub(crate) fn captured(prefix: &str, names: &[String]) -> Captured {
     let names = names.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
     names.map(|name| (name.clone(), Key::new(format!("{prefix}{name}")))).collect()
 }
 
 /// The attributes of the headers that are there: arrays, because a header may come more than once.
-pub(super) fn header_attributes(
+pub(crate) fn header_attributes(
     wanted: &Captured,
     headers: &HeaderMap,
     redactor: &Redactor,

@@ -21,7 +21,7 @@ thread_local! {
 ///
 /// For what few clients send again and again (a host's name, a client's address and program). Each text has one place
 /// where it can be, and gives way to the next one there.
-pub(super) fn shared(text: &str) -> StringValue {
+pub(crate) fn shared(text: &str) -> StringValue {
     of(&FEW, text).into()
 }
 

@@ -156,6 +156,34 @@ fn with_processors(
     added.into_iter().fold(builder, |builder, added| builder.with_span_processor(Added(added)))
 }
 
+fn tracers(
+    config: &Config,
+    resource: &Resource,
+    additions: &mut Additions,
+    baggage: &CopiedBaggage,
+    queues: Vec<watch::Watched<SpanData>>,
+) -> (SdkTracerProvider, SamplerSwitch) {
+    let sampler = SamplerSwitch::new(&config.traces.effective_sampler());
+    let processors = std::mem::take(&mut additions.span_processors);
+    let ids = additions.ids.take();
+    let processed = |builder| with_processors(baggage.added_to(builder), processors, ids);
+    (traces::provider(&config.traces, resource, sampler.clone(), queues, processed), sampler)
+}
+
+/// The way of records into what is sent.
+fn records(
+    processors: bool,
+    watch: Option<Arc<dyn Watch>>,
+    queue: Option<Arc<Queue<ScopedRecord>>>,
+) -> logs::Records {
+    match (watch, queue) {
+        _ if processors => logs::Records::Provider,
+        (Some(watch), queue) => logs::Records::Watched(watch, queue),
+        (None, Some(queue)) => logs::Records::Queue(queue),
+        (None, None) => logs::Records::None,
+    }
+}
+
 impl Pipeline {
     /// Builds providers and starts the exporter's thread; touches no global.
     ///
@@ -187,13 +215,9 @@ impl Pipeline {
         let added = log_processors || added_readers || span_processors;
         let baggage = CopiedBaggage::new(&config.http.baggage_attributes);
         let more = More::new(config, meters.more);
-        let sampler = SamplerSwitch::new(&config.traces.effective_sampler());
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
-        let processors = std::mem::take(&mut additions.span_processors);
-        let ids = additions.ids.take();
-        let processed = |builder| with_processors(baggage.added_to(builder), processors, ids);
         let queues = watch::beside(queues, watch.clone());
-        let tracer_provider = traces::provider(&config.traces, resource, sampler.clone(), queues, processed);
+        let (tracer_provider, sampler) = tracers(config, resource, &mut additions, &baggage, queues);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
@@ -213,15 +237,7 @@ impl Pipeline {
             more,
         };
         let exporter = wanted.start()?;
-        let records = if log_processors {
-            logs::Records::Provider
-        } else {
-            match (watch, log_queue) {
-                (Some(watch), queue) => logs::Records::Watched(watch, queue),
-                (None, Some(queue)) => logs::Records::Queue(queue),
-                (None, None) => logs::Records::None,
-            }
-        };
+        let records = records(log_processors, watch, log_queue);
         let (from, silent) = ((log_scrub, baggage), additions.silent);
         let logs = Parts::new(&config.logs, &logger_provider, records, from, resource, silent);
         Ok(Self {

@@ -208,6 +208,18 @@ impl Capture {
         self.inner.telemetry.server_layer()
     }
 
+    /// The same for calls of gRPC.
+    #[must_use]
+    pub fn rpc_server_layer(&self) -> crate::rpc::ServerLayer {
+        self.inner.telemetry.rpc_server_layer()
+    }
+
+    /// [`client_layer`](Self::client_layer) for calls of gRPC.
+    #[must_use]
+    pub fn rpc_client_layer(&self) -> crate::rpc::ClientLayer {
+        self.inner.telemetry.rpc_client_layer()
+    }
+
     /// A client layer that records into this capture.
     #[must_use]
     pub fn client_layer(&self) -> ClientLayer {

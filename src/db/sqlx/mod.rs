@@ -1,4 +1,4 @@
-//! [`sqlx`](::sqlx) 0.8, observed: put [`Pool`] where `sqlx::Pool` was, and every query has its span, its duration and its
+//! [`sqlx`] 0.8, observed: put [`Pool`] where `sqlx::Pool` was, and every query has its span, its duration and its
 //! stage.
 //!
 //! ```no_run

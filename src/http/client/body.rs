@@ -61,6 +61,9 @@ where
                 None
             }
             Some(Ok(frame)) => {
+                if let Some(call) = this.call.as_mut() {
+                    call.passed(&frame);
+                }
                 // readers need not ask for more after the frame that says it is the last
                 if frame.is_trailers() || this.inner.is_end_stream() {
                     if let Some(call) = this.call.take() {

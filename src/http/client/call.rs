@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, error::Error, fmt, net::SocketAddr, sync::Arc, time::SystemTime};
 
+use bytes::Buf;
 use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode, Uri, Version};
+use http_body::Frame;
 use opentelemetry::{
     Context as OtelContext, KeyValue,
     baggage::BaggageExt as _,
@@ -20,11 +22,12 @@ use crate::{
         semconv_client::{self, Ending, Target},
     },
     requests::{self, Waiting},
+    rpc::Made,
     span_seed::SpanSeed,
 };
 
 /// A call that is under way. Dropped, it ends as cancelled or aborted.
-pub(super) struct Call {
+pub(crate) struct Call {
     shared: Arc<Shared>,
     span: Span,
     context: OtelContext,
@@ -37,6 +40,8 @@ pub(super) struct Call {
     peer: Option<SocketAddr>,
     waiting: Option<Waiting>,
     ended: bool,
+    /// Of a call of gRPC: what takes the place of HTTP's conventions.
+    made: Option<Box<Made>>,
 }
 
 impl fmt::Debug for Call {
@@ -66,10 +71,10 @@ impl<'a> Asked<'a> {
 }
 
 /// The context that travels with a request, if it may.
-pub(super) struct Sent(Option<OtelContext>);
+pub(crate) struct Sent(Option<OtelContext>);
 
 impl Sent {
-    pub(super) fn write(&self, shared: &Shared, headers: &mut HeaderMap) {
+    pub(crate) fn write(&self, shared: &Shared, headers: &mut HeaderMap) {
         if let Some(context) = &self.0 {
             shared.propagator(|propagator| {
                 propagator.inject_context(context, &mut HeaderInjector(headers));
@@ -115,23 +120,73 @@ impl Call {
             peer: None,
             waiting,
             ended: false,
+            made: None,
         };
         (call, sent)
     }
 
-    pub(super) fn enter(&self) -> tracing::span::Entered<'_> {
+    /// The same for a call of gRPC.
+    pub(crate) fn begin_rpc(
+        shared: &Arc<Shared>,
+        made: Made,
+        method: &HttpMethod,
+        (uri, attributes): (&Uri, Vec<KeyValue>),
+    ) -> (Self, Sent) {
+        let (started, started_at) = (Instant::now(), SystemTime::now());
+        let method = shared.resolved().settings.methods.find(method);
+        let target = made.target().clone();
+        let outer = OtelContext::current();
+        let (name, kind) = (made.span_name(), SpanKind::Client);
+        let seed = SpanSeed { name, kind, start_time: started_at, attributes, links: Vec::new() };
+        let (span, context) = seed.around(|| {
+            let span = tracing::info_span!(target: "tracewell::rpc", "gRPC call out");
+            // starts the span now: its ids travel with the call
+            let context = span.context();
+            (span, context)
+        });
+        let sent = Sent(shared.trusts(uri).then(|| sent_context(&outer, &context)));
+        let waiting = requests::current().map(|entry| entry.wait_for(format!("calling {}", made.shown())));
+        let call = Self {
+            shared: Arc::clone(shared),
+            span,
+            context,
+            started,
+            started_at,
+            method,
+            target,
+            template: None,
+            answer: None,
+            peer: None,
+            waiting,
+            ended: false,
+            made: Some(Box::new(made)),
+        };
+        (call, sent)
+    }
+
+    pub(crate) fn enter(&self) -> tracing::span::Entered<'_> {
         self.span.enter()
     }
 
     /// The headers are there: the call ends here when nothing follows, and moves into the body otherwise.
     pub(super) fn answered<B: http_body::Body>(mut self, response: Response<B>) -> Response<CallBody<B>> {
         self.answer = Some((response.status(), response.version()));
+        if let Some(made) = &mut self.made {
+            made.headers(response.headers(), &self.context);
+        }
         self.peer = peer(response.extensions());
         if response.status().is_informational() || response.body().is_end_stream() {
             self.delivered();
             return response.map(CallBody::unobserved);
         }
         response.map(|body| CallBody::observed(body, self))
+    }
+
+    /// A frame was read.
+    pub(super) fn passed<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let Some(made) = &mut self.made {
+            made.frame(frame, &self.context);
+        }
     }
 
     /// Everything was read.
@@ -142,6 +197,9 @@ impl Call {
     /// The call or its body failed; `name` is the error's type, for what is of no known kind.
     pub(super) fn failed(mut self, error: &(dyn Error + 'static), name: &'static str) {
         let kind = semconv_client::failure(error).unwrap_or(name);
+        if let Some(made) = &mut self.made {
+            made.failed(error);
+        }
         self.end(Ending::Failed(kind));
     }
 
@@ -153,6 +211,13 @@ impl Call {
         let duration = self.started.elapsed();
         self.waiting = None;
         let _current = self.context.clone().attach();
+        if let Some(made) = self.made.take() {
+            let status = self.answer.map(|(status, _)| status);
+            let mut peer = Vec::new();
+            semconv_client::peer(self.peer, &mut peer);
+            self.context.span().set_attributes(peer);
+            return made.end(ending, status, &self.context, (self.started_at, duration));
+        }
         let Self { method, template, answer, .. } = *self;
         let point = Point { method, target: &self.target, template, answer, ending };
         self.shared.resolved().instruments.record(&point, duration);

@@ -25,11 +25,11 @@ pin_project! {
 }
 
 impl<F> CallFuture<F> {
-    pub(super) fn observed(inner: F, call: Call) -> Self {
+    pub(crate) fn observed(inner: F, call: Call) -> Self {
         Self { inner, call: Some(call) }
     }
 
-    pub(super) fn unobserved(inner: F) -> Self {
+    pub(crate) fn unobserved(inner: F) -> Self {
         Self { inner, call: None }
     }
 }

@@ -103,7 +103,7 @@ impl ClientLayer {
         self
     }
 
-    pub(super) fn shared(&self) -> Arc<Shared> {
+    pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::new(Shared { options: self.options.clone(), resolved: OnceLock::new() })
     }
 }
@@ -123,24 +123,33 @@ impl<S> Layer<S> for ClientLayer {
 }
 
 /// What all clones of a service share; what comes from globals is resolved by the first call, after `init`.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     options: Options,
     resolved: OnceLock<Resolved>,
 }
 
 /// Where calls are recorded, and what the operator chose for HTTP.
-pub(super) struct Resolved {
+pub(crate) struct Resolved {
     pub(super) instruments: Instruments,
     pub(super) settings: Arc<Settings>,
 }
 
 impl Shared {
+    /// Makes instruments with the layer's meter provider, or the global one.
+    pub(crate) fn with_meters<T>(&self, make: impl FnOnce(&dyn MeterProvider) -> T) -> T {
+        match &self.options.meters {
+            Some(meters) => make(&**meters),
+            None => make(&*opentelemetry::global::meter_provider()),
+        }
+    }
+
+    pub(crate) fn redactor(&self) -> crate::redaction::Redactor {
+        self.resolved().settings.redactor().clone()
+    }
+
     pub(super) fn resolved(&self) -> &Resolved {
         self.resolved.get_or_init(|| Resolved {
-            instruments: match &self.options.meters {
-                Some(meters) => Instruments::new(&**meters),
-                None => Instruments::new(&*opentelemetry::global::meter_provider()),
-            },
+            instruments: self.with_meters(|meters| Instruments::new(meters)),
             settings: self.options.settings.clone().unwrap_or_else(Settings::global),
         })
     }

@@ -18,6 +18,6 @@ pub use self::{
     service::ClientService,
 };
 pub(crate) use self::{
-    call::{given_up, giving_up_on},
-    layer::BoxError,
+    call::{Call, given_up, giving_up_on},
+    layer::{BoxError, Shared},
 };

@@ -6,7 +6,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -94,6 +93,10 @@ where
             catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll_frame(cx)))
         };
         let frame = match polled {
+            Ok(Poll::Pending) => {
+                exchange.waits();
+                return Poll::Pending;
+            }
             Ok(poll) => ready!(poll).map(|frame| frame.map_err(Into::<BoxError>::into)),
             Err(panic) => {
                 if let Some(exchange) = this.exchange.take() {
@@ -105,7 +108,7 @@ where
         let ended = match &frame {
             None => true,
             Some(Ok(frame)) => {
-                exchange.sent(frame.data_ref().map_or(0, |data| data.remaining() as u64));
+                exchange.passed(frame);
                 // a server does not ask for a frame after the one that says it is the last, nor past the length it announced
                 frame.is_trailers() || inner.is_end_stream() || exchange.is_complete()
             }

@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, fmt, sync::Arc, task::Context};
 
+use bytes::Buf;
 use http::{Request, Response};
+use http_body::Frame;
 
 use super::{
     body::ResponseBody,
@@ -10,6 +12,7 @@ use super::{
     layer::Resolved,
     state::{Entered, Next, State},
 };
+use crate::rpc::Served;
 
 /// How an exchange can end.
 #[derive(Clone, Copy)]
@@ -29,7 +32,7 @@ pub(super) enum End<'a> {
 /// A request that is being served. Dropped, it ends as [`End::Left`].
 ///
 /// What is known of it stays in one place while the guard is moved on, and its memory goes on to the thread's next request.
-pub(super) struct Exchange(Memory);
+pub(crate) struct Exchange(Memory);
 
 /// `None` once it has ended.
 type Memory = Option<Box<Option<State>>>;
@@ -42,14 +45,23 @@ thread_local! {
 impl Exchange {
     /// Starts span, gauge and entry.
     pub(super) fn begin<B>(shared: &Arc<Resolved>, request: &Request<B>) -> Self {
+        Self::of(State::begin(shared, request))
+    }
+
+    pub(super) fn of(state: State) -> Self {
         // a thread on its way out keeps nothing
         let mut memory = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
-        *memory = Some(State::begin(shared, request));
+        *memory = Some(state);
         Self(Some(memory))
     }
 
     fn state(&mut self) -> Option<&mut State> {
         self.0.as_deref_mut()?.as_mut()
+    }
+
+    /// What makes this exchange a call of gRPC, if it is one.
+    pub(crate) fn served(&self) -> Option<&Served> {
+        self.0.as_deref()?.as_ref()?.call.as_deref()
     }
 
     /// Makes span and entry current, for a poll.
@@ -79,9 +91,17 @@ impl Exchange {
         response.map(ResponseBody::unobserved)
     }
 
-    pub(super) fn sent(&mut self, bytes: u64) {
+    /// A frame is handed over.
+    pub(super) fn passed<D: Buf>(&mut self, frame: &Frame<D>) {
         if let Some(state) = self.state() {
-            state.sent(bytes);
+            state.passed(frame);
+        }
+    }
+
+    /// The body makes the client wait for its next frame.
+    pub(super) fn waits(&mut self) {
+        if let Some(call) = self.state().and_then(|state| state.call.as_mut()) {
+            call.waits();
         }
     }
 

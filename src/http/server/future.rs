@@ -50,12 +50,24 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn observed(inner: F, exchange: Exchange) -> Self {
-        Self { inner: Some(inner), exchange: Some(exchange) }
+    pub(crate) fn unobserved(inner: F) -> Self {
+        Self { inner: Some(inner), exchange: None }
     }
 
-    pub(super) fn unobserved(inner: F) -> Self {
-        Self { inner: Some(inner), exchange: None }
+    /// The exchange has begun; `call` calls the service. If anything of the user's `runs` there, it may do its work, or
+    /// panic, before it returns its future.
+    pub(crate) fn begun(mut exchange: Exchange, runs: bool, call: impl FnOnce() -> F) -> Self {
+        let inner = {
+            let _entered = if runs { exchange.enter() } else { None };
+            catch_unwind(AssertUnwindSafe(call))
+        };
+        match inner {
+            Ok(inner) => Self { inner: Some(inner), exchange: Some(exchange) },
+            Err(panic) => {
+                exchange.end(End::Panicked);
+                resume_unwind(panic)
+            }
+        }
     }
 }
 

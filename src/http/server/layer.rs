@@ -203,6 +203,10 @@ impl ServerLayer {
     pub(crate) fn with_settings(self, settings: Settings) -> Self {
         self.change(|options| options.settings = Some(Arc::new(settings)))
     }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
 }
 
 impl<S> Layer<S> for ServerLayer {
@@ -214,14 +218,14 @@ impl<S> Layer<S> for ServerLayer {
 }
 
 /// What all clones of a service share; what comes from globals is resolved by the first request, after `init`.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub(super) options: Options,
     resolved: OnceLock<Arc<Resolved>>,
 }
 
 /// Where requests are recorded.
 #[derive(Debug)]
-pub(super) struct Resolved {
+pub(crate) struct Resolved {
     pub(super) instruments: Instruments,
     pub(super) registry: Registry,
     pub(super) settings: Arc<Settings>,
@@ -240,13 +244,28 @@ impl Resolved {
 }
 
 impl Shared {
-    pub(super) fn resolved(&self) -> &Arc<Resolved> {
+    /// Whether a request is to pass unseen.
+    pub(crate) fn lets_pass<B>(&self, request: &http::Request<B>) -> bool {
+        let unobserved = self.options.unobserved.as_ref();
+        unobserved.is_some_and(|unobserved| unobserved(request.method(), request.uri()))
+    }
+
+    /// Makes instruments with the layer's meter provider, or the global one.
+    pub(crate) fn with_meters<T>(&self, make: impl FnOnce(&dyn MeterProvider) -> T) -> T {
+        match &self.options.meters {
+            Some(meters) => make(&**meters),
+            None => make(&*opentelemetry::global::meter_provider()),
+        }
+    }
+
+    pub(crate) fn redactor(&self) -> Redactor {
+        self.resolved().settings.redactor.clone()
+    }
+
+    pub(crate) fn resolved(&self) -> &Arc<Resolved> {
         self.resolved.get_or_init(|| {
             let options = &self.options;
-            let instruments = match &options.meters {
-                Some(meters) => Instruments::new(&**meters),
-                None => Instruments::new(&*opentelemetry::global::meter_provider()),
-            };
+            let instruments = self.with_meters(|meters| Instruments::new(meters));
             let registry = options.registry.clone().unwrap_or_else(|| Registry::global().clone());
             let settings = options.chosen(options.settings.clone().unwrap_or_else(Settings::global));
             let propagator = options.propagator.clone();
@@ -315,6 +334,10 @@ impl Settings {
     /// The sampler in use, if one is known.
     pub(super) fn sampler(&self) -> Option<impl Deref<Target = Arc<Known>>> {
         self.sampler.as_ref().map(SamplerInUse::get)
+    }
+
+    pub(in crate::http) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     pub(in crate::http) fn global() -> Arc<Self> {

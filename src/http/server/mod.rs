@@ -1,6 +1,7 @@
 //! The server side: layer, service, future and body, and the one exchange that moves along them.
 
 mod body;
+mod call;
 mod connection;
 mod exchange;
 mod extras;
@@ -10,11 +11,14 @@ mod service;
 mod start;
 mod state;
 
-pub(crate) use self::layer::{Settings, configure};
 pub use self::{
     body::ResponseBody,
     connection::ConnectionScope,
     future::ResponseFuture,
     layer::{Peer, ServerLayer},
     service::ServerService,
+};
+pub(crate) use self::{
+    call::begin_call,
+    layer::{Settings, Shared, configure},
 };

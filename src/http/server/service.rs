@@ -1,7 +1,7 @@
 //! The service: begins an exchange and hands it to the future.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -9,12 +9,7 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{
-    body::ResponseBody,
-    exchange::{End, Exchange},
-    future::ResponseFuture,
-    layer::Shared,
-};
+use super::{body::ResponseBody, exchange::Exchange, future::ResponseFuture, layer::Shared};
 use crate::http::route;
 
 /// A service whose requests are observed; made by [`ServerLayer`](super::ServerLayer).
@@ -47,24 +42,12 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let unobserved = self.shared.options.unobserved.as_ref();
-        if unobserved.is_some_and(|unobserved| unobserved(request.method(), request.uri())) {
+        if self.shared.lets_pass(&request) {
             return ResponseFuture::unobserved(self.inner.call(request));
         }
         let begun = catch_unwind(AssertUnwindSafe(|| Exchange::begin(self.shared.resolved(), &request)));
         // a panic in a sampler or a layer of the user's is said by the panic hook; the request is served without
-        let Ok(mut exchange) = begun else { return ResponseFuture::unobserved(self.inner.call(request)) };
-        // a handler may do its work, or panic, before it returns its future
-        let inner = {
-            let _entered = if self.begins_when_polled { None } else { exchange.enter() };
-            catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
-        };
-        match inner {
-            Ok(inner) => ResponseFuture::observed(inner, exchange),
-            Err(panic) => {
-                exchange.end(End::Panicked);
-                resume_unwind(panic)
-            }
-        }
+        let Ok(exchange) = begun else { return ResponseFuture::unobserved(self.inner.call(request)) };
+        ResponseFuture::begun(exchange, !self.begins_when_polled, || self.inner.call(request))
     }
 }

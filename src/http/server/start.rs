@@ -43,9 +43,7 @@ impl State {
             let template = route.map(|route| route.template);
             let mut attributes = semconv::start(request, method, scheme, template, peer, Arc::clone(&path));
             attributes.extend(unremembered.as_deref().map(semconv::unremembered_route));
-            if let Some(origin) = &origin {
-                origin.apply(&mut attributes);
-            }
+            origin.iter().for_each(|origin| origin.apply(&mut attributes));
             if let Some(extras) = extras {
                 attributes.extend(extras.of_request(request.headers()));
             }
@@ -54,7 +52,8 @@ impl State {
         let kind = SpanKind::Server;
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
         let facts = |headers: &[String]| facts(request, template, headers);
-        let (span, context, foreign) = start_span(seed, attributes, facts, shared, request.headers());
+        let (span, context, foreign) =
+            start_span(seed, new_span, (attributes, facts), shared, request.headers());
         let mut new = new_entry(method, path, (&span, &context), (started, started_at));
         new.cancellable = extras.is_some_and(|extras| extras.cancellable);
         shared.instruments.add_active(method, scheme, 1);
@@ -68,6 +67,7 @@ impl State {
             shared: Arc::clone(shared),
             scope: requests::Scope::new(Some(entry.handle().clone())),
             entry: Some(entry),
+            ended: false,
             span,
             context,
             started,
@@ -86,6 +86,7 @@ impl State {
             announced: None,
             recorded: None,
             foreign,
+            call: None,
         }
     }
 }
@@ -119,13 +120,18 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span.
+fn new_span() -> Span {
+    tracing::info_span!(target: "tracewell::http", "HTTP request")
+}
+
+/// The request's span, continuing the caller's trace, and its context; `true` when no layer made it a span. `make` makes
+/// the span that the seed is for.
 ///
 /// Where the span will hardly be recorded, its attributes are made only if it is recorded after all.
-fn start_span(
+pub(super) fn start_span(
     seed: impl FnOnce(Vec<KeyValue>, Vec<Link>) -> SpanSeed,
-    attributes: impl Fn() -> Vec<KeyValue>,
-    facts: impl FnOnce(&[String]) -> Facts,
+    make: impl FnOnce() -> Span,
+    (attributes, facts): (impl Fn() -> Vec<KeyValue>, impl FnOnce(&[String]) -> Facts),
     shared: &Resolved,
     headers: &http::HeaderMap,
 ) -> (Span, OtelContext, bool) {
@@ -149,7 +155,7 @@ fn start_span(
     drop(sampler);
     let seed = seed(if expected { attributes() } else { Vec::new() }, links);
     let start = || {
-        let span = tracing::info_span!(target: "tracewell::http", "HTTP request");
+        let span = make();
         // starts the span now: its ids are needed before it is entered
         let context = span_seed::take_started().unwrap_or_else(|| span.context());
         (span, context)
@@ -168,7 +174,7 @@ fn start_span(
 }
 
 /// What rules of sampling look at.
-fn facts<B>(request: &Request<B>, route: Option<&str>, names: &[String]) -> Facts {
+pub(super) fn facts<B>(request: &Request<B>, route: Option<&str>, names: &[String]) -> Facts {
     let values = |name: &String| {
         let values = request.headers().get_all(name.as_str()).into_iter();
         let name = name.clone();
@@ -182,7 +188,7 @@ fn facts<B>(request: &Request<B>, route: Option<&str>, names: &[String]) -> Fact
     }
 }
 
-fn new_entry(
+pub(super) fn new_entry(
     method: Method,
     path: Arc<str>,
     (own, context): (&Span, &OtelContext),
@@ -208,7 +214,7 @@ fn span_name(method: Method, route: Option<&'static Route>, unremembered: Option
 }
 
 /// 0 = none.
-fn tracing_id(span: &Span) -> u64 {
+pub(super) fn tracing_id(span: &Span) -> u64 {
     span.id().map_or(0, |id| id.into_u64())
 }
 

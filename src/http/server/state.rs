@@ -8,7 +8,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Buf;
 use http::{Response, StatusCode, Version, header};
+use http_body::Frame;
 use opentelemetry::{
     Context as OtelContext, KeyValue,
     trace::{Status, TraceContextExt as _},
@@ -26,14 +28,17 @@ use crate::{
         semconv_extra,
     },
     requests::{self, EndDetails, Outcome, STREAMING},
-    resilience, span_seed,
+    resilience,
+    rpc::Served,
+    span_seed,
 };
 
 /// A request that is being served.
 pub(super) struct State {
     pub(super) shared: Arc<Resolved>,
-    /// `None` once the exchange has ended.
+    /// `None` once the exchange has ended, and where the entry is another exchange's.
     pub(super) entry: Option<requests::Guard>,
+    pub(super) ended: bool,
     /// The entry once more, to be made current without a clone per poll.
     pub(super) scope: requests::Scope,
     pub(super) span: Span,
@@ -61,6 +66,8 @@ pub(super) struct State {
     pub(super) foreign: bool,
     /// Where an operator may cancel requests.
     pub(super) cancelled: Option<CancelSignal>,
+    /// Of a call of gRPC: what takes the place of HTTP's conventions.
+    pub(super) call: Option<Box<Served>>,
 }
 
 /// What comes after the headers.
@@ -100,6 +107,9 @@ impl State {
         let status = response.status();
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
+        if self.call.is_some() {
+            return self.answer_call(response);
+        }
         if let Some(extras) = &self.shared.extras {
             quietly(|| self.context.span().set_attributes(extras.of_response(response.headers())));
         }
@@ -152,7 +162,12 @@ impl State {
         }
     }
 
-    pub(super) fn sent(&mut self, bytes: u64) {
+    /// A frame is handed over.
+    pub(super) fn passed<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let Some(call) = &mut self.call {
+            quietly(|| call.frame(frame, &self.context));
+        }
+        let bytes = frame.data_ref().map_or(0, |data| data.remaining() as u64);
         self.sent = self.sent.saturating_add(bytes);
     }
 
@@ -174,12 +189,15 @@ impl State {
 
     /// Every part on its own, so that a panic in one (a processor or layer of the user's) costs no other.
     pub(super) fn finish(&mut self, end: End<'_>) {
-        if self.entry.is_none() {
+        if std::mem::replace(&mut self.ended, true) {
             return;
         }
         let ending = self.ending(end);
         // one reading of the clock for the span, the histogram and the access log
         let duration = self.started.elapsed();
+        if self.call.is_some() {
+            return self.finish_call(end, ending, duration);
+        }
         let streamed = self.recorded;
         if streamed.is_none() {
             let size = self.status.map(|_| self.sent);
@@ -239,7 +257,7 @@ impl State {
     }
 
     /// What the program gave the request for its metrics, if anything.
-    fn own_attributes(&self) -> Option<Vec<KeyValue>> {
+    pub(super) fn own_attributes(&self) -> Option<Vec<KeyValue>> {
         let (extras, entry) = (self.shared.extras.as_deref()?, self.entry.as_ref()?);
         Some(extras.of_metrics(entry.handle())).filter(|own| !own.is_empty())
     }
@@ -314,7 +332,7 @@ impl State {
 }
 
 /// Telemetry about a request is not worth a panic in it: whatever was called has had its say in the panic hook.
-fn quietly(record: impl FnOnce()) {
+pub(super) fn quietly(record: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(record));
 }
 

@@ -84,11 +84,11 @@ struct HeldRecords {
 
 impl HeldRecords {
     /// Adds a record; what has no place is handed out.
-    fn add(&mut self, kept: Box<Kept>, outlets: &Arc<Outlets>) -> Vec<Box<Kept>> {
-        let mut gone = Vec::new();
+    fn add(&mut self, kept: Box<Kept>, outlets: &Arc<Outlets>) -> VecDeque<Box<Kept>> {
+        let mut gone = VecDeque::new();
         // another pipeline's record is not ours to give out
         if !Arc::ptr_eq(&self.outlets, outlets) {
-            gone.push(kept);
+            gone.push_back(kept);
             return gone;
         }
         // the last ones tell most
@@ -97,14 +97,14 @@ impl HeldRecords {
             self.bytes -= oldest.bytes;
             self.bounds.give_back(oldest.bytes);
             self.not_kept += 1;
-            gone.push(oldest);
+            gone.push_back(oldest);
         }
         if self.bytes + kept.bytes <= self.bounds.each && self.bounds.take(kept.bytes) {
             self.bytes += kept.bytes;
             self.records.push_back(kept);
         } else {
             self.not_kept += 1;
-            gone.push(kept);
+            gone.push_back(kept);
         }
         gone
     }
