@@ -36,24 +36,14 @@ impl State {
         let template = route::template(request.extensions());
         let route = template.and_then(route::remembered);
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
-        let request_size = announced_length(request.headers());
-
         let path = semconv::path(request.uri());
         let name = span_name(method, route, unremembered.as_deref());
         let extras = shared.extras.as_deref();
         let attributes = || {
-            let mut attributes = semconv::start(
-                request,
-                method,
-                scheme,
-                route.map(|route| route.template),
-                peer,
-                Arc::clone(&path),
-            );
+            let template = route.map(|route| route.template);
+            let mut attributes = semconv::start(request, method, scheme, template, peer, Arc::clone(&path));
             attributes.extend(unremembered.as_deref().map(semconv::unremembered_route));
-            if let Some(origin) = &origin {
-                origin.apply(&mut attributes);
-            }
+            origin.iter().for_each(|origin| origin.apply(&mut attributes));
             if let Some(extras) = extras {
                 attributes.extend(extras.of_request(request.headers()));
             }
@@ -64,9 +54,8 @@ impl State {
         let facts = |headers: &[String]| facts(request, template, headers);
         let (span, context, foreign) =
             start_span(seed, new_span, (attributes, facts), shared, request.headers());
-        let mut new = new_entry(method, path, &context, (started, started_at));
-        (new.tracing_id, new.cancellable) =
-            (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
+        let mut new = new_entry(method, path, (&span, &context), (started, started_at));
+        new.cancellable = extras.is_some_and(|extras| extras.cancellable);
         shared.instruments.add_active(method, scheme, 1);
         let entry = shared.registry.start(match (route, &unremembered) {
             (Some(route), _) => new.with_route(Arc::clone(&route.shared)),
@@ -90,7 +79,7 @@ impl State {
             version: request.version(),
             route,
             unremembered,
-            request_size,
+            request_size: announced_length(request.headers()),
             status: None,
             first_byte: None,
             sent: 0,
@@ -202,15 +191,17 @@ pub(super) fn facts<B>(request: &Request<B>, route: Option<&str>, names: &[Strin
 pub(super) fn new_entry(
     method: Method,
     path: Arc<str>,
-    context: &OtelContext,
+    (own, context): (&Span, &OtelContext),
     (started, started_at): (Instant, SystemTime),
 ) -> NewEntry {
     let span = context.span();
     let ids = span.span_context();
-    NewEntry::request(method.name())
+    let mut new = NewEntry::request(method.name())
         .with_path(path)
         .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
-        .with_start(started_at, started.into_std())
+        .with_start(started_at, started.into_std());
+    new.tracing_id = tracing_id(own);
+    new
 }
 
 /// Method and route, as far as there is one.
