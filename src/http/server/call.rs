@@ -11,7 +11,7 @@ use opentelemetry::{
 use super::{
     exchange::{End, Exchange},
     layer::Resolved,
-    start::{facts, new_entry, start_span, tracing_id},
+    start::{facts, new_entry, start_span},
     state::{Next, State, quietly},
 };
 use crate::{
@@ -59,9 +59,8 @@ impl State {
         let sent = if outer.is_some() { &none } else { request.headers() };
         let (span, context, foreign) = start_span(seed, make, (attributes, facts), shared, sent);
         let entry = outer.is_none().then(|| {
-            let mut new = new_entry(method, semconv::path(request.uri()), &context, started);
-            (new.tracing_id, new.cancellable) =
-                (tracing_id(&span), extras.is_some_and(|extras| extras.cancellable));
+            let mut new = new_entry(method, semconv::path(request.uri()), (&span, &context), started);
+            new.cancellable = extras.is_some_and(|extras| extras.cancellable);
             new.name = called.span_name();
             new.route = called.route();
             shared.registry.start(new)

@@ -214,7 +214,7 @@ fn span_name(method: Method, route: Option<&'static Route>, unremembered: Option
 }
 
 /// 0 = none.
-pub(super) fn tracing_id(span: &Span) -> u64 {
+fn tracing_id(span: &Span) -> u64 {
     span.id().map_or(0, |id| id.into_u64())
 }
 
