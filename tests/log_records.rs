@@ -81,10 +81,11 @@ fn a_line_of_logfmt_reads_back_pair_by_pair() {
     });
     let lines = logs.end();
     let (trace, span) = (ids.trace_id(), ids.span_id());
+    let flags = ids.trace_flags().to_u8();
     let (time, rest) = lines[0].split_once(' ').unwrap();
     assert!(time.starts_with("ts=2") && time.ends_with('Z'), "{time}");
     let expected = format!(
-        "level=warn target=shop msg=\"two words\" trace_id={trace} span_id={span} trace_flags=01 count=3 ratio=0.5 \
+        "level=warn target=shop msg=\"two words\" trace_id={trace} span_id={span} trace_flags={flags:02x} count=3 ratio=0.5 \
          ok=true text=\"a \\\"b\\\"=\\n c\" plain=d attributes.level=mine"
     );
     assert_eq!(rest, expected);
