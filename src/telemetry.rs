@@ -127,7 +127,6 @@ impl Telemetry {
     }
 
     /// Who this service says it is, on every span, point and record.
-    #[must_use]
     pub fn resource(&self) -> impl Iterator<Item = (&Key, &Value)> {
         self.inner.resource.iter()
     }

@@ -187,7 +187,7 @@ fn role() -> Option<PathBuf> {
 fn log_what_is_asked_for(file: LogFile) {
     let telemetry = telemetry([file]);
     inside(&telemetry, || {
-        for (number, byte) in std::io::stdin().bytes().enumerate() {
+        for (number, byte) in std::io::BufReader::with_capacity(1, std::io::stdin()).bytes().enumerate() {
             byte.unwrap();
             tracing::info!(number, "a line");
         }
@@ -294,7 +294,8 @@ fn a_process_that_is_killed_leaves_whole_lines_and_the_next_one_begins_a_new_one
     const THIS: &str = "a_process_that_is_killed_leaves_whole_lines_and_the_next_one_begins_a_new_one";
     if let Some(path) = role() {
         let telemetry = telemetry([LogFile::new(path).with_max_bytes(1 << 20).with_backups(1000)]);
-        inside(&telemetry, || (0_u64..).for_each(|number| tracing::info!(number, "a line")));
+        // until it is killed
+        inside(&telemetry, || (0..u64::MAX).for_each(|number| tracing::info!(number, "a line")));
         return;
     }
     let folder = Folder::new();

@@ -392,7 +392,7 @@ fn assert_each_counted_once(collector: &Collector) {
             attributes.str("tracewell.task.name") == Some("invoice")
                 && attributes.str("tracewell.task.state") == Some(state)
         };
-        sum.data_points.iter().find(of).and_then(|point| point.value.clone())
+        sum.data_points.iter().find(of).and_then(|point| point.value)
     };
     assert_eq!(state("sent"), state("received"), "each once, however often it came");
     assert!(state("retried").is_some());

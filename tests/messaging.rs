@@ -1,5 +1,4 @@
 //! Messages without a broker: what a destination adds to tasks, and what is said of names of which there are many.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::HashMap,

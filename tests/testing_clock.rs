@@ -76,7 +76,7 @@ fn ages_and_stuck_requests_follow_the_clock_of_their_own_test() {
         assert!(beside.join().unwrap() < Duration::from_secs(10));
         assert_eq!(capture.requests().flag_stuck(&thresholds), 1);
     });
-    capture.assert_log(&capture.logs()[0].message().to_owned()).level("WARN").within("GET /slow");
+    capture.assert_log(capture.logs()[0].message()).level("WARN").within("GET /slow");
     runtime.block_on(request).unwrap();
     capture.assert_nothing_active();
 }

@@ -45,7 +45,7 @@ pub(crate) fn serve(stack: &service::Stack, flags: Flags, endpoint: Option<&str>
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
     crate::driver::tell(format_args!("{}", listener.local_addr()?));
-    let _ = runtime.spawn(async move {
+    runtime.spawn(async move {
         axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
     });
     let _ = std::io::stdin().read(&mut [0]);

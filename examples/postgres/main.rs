@@ -4,7 +4,12 @@
 //! Run with: `DATABASE_URL=postgres://localhost/postgres cargo run --example postgres`, until ctrl-c. `ADDR` says where it
 //! listens. With `TRACEWELL_ADMIN_ADDR=127.0.0.1:9470`, `/ready`, `/metrics` and `/debug/requests` are there.
 
-use std::{env, error::Error, time::Duration};
+use std::{
+    env,
+    error::Error,
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use axum::{
     Extension, Json, Router,
@@ -43,9 +48,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener =
         TcpListener::bind(env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned())).await?;
     if let Some(admin) = telemetry.admin_address() {
-        eprintln!("admin listening on http://{admin}");
+        writeln!(io::stderr(), "admin listening on http://{admin}")?;
     }
-    eprintln!("listening on http://{}", listener.local_addr()?);
+    writeln!(io::stderr(), "listening on http://{}", listener.local_addr()?)?;
     telemetry.serve(listener, app).await?;
     Ok(())
 }

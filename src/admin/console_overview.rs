@@ -71,14 +71,14 @@ pub(super) async fn text(window: &Window, inner: Arc<Inner>) -> Option<Bytes> {
     let health = health(window).await;
     let made = tokio::task::spawn_blocking(move || {
         let console = inner.console.get()?;
-        Some(Bytes::from(body(&inner, console, health).to_string()))
+        Some(Bytes::from(body(&inner, console, &health).to_string()))
     });
     let made = made.await.ok().flatten()?;
     Shown::keep(&window.shown.overview, made.clone());
     Some(made)
 }
 
-fn body(inner: &Inner, console: &Console, health: Value) -> Value {
+fn body(inner: &Inner, console: &Console, health: &Value) -> Value {
     let attribute =
         |name| inner.resource.get(&Key::from_static_str(name)).map(|value| value.as_str().into_owned());
     let (routes, series) = console.rates();

@@ -130,7 +130,7 @@ impl Shared {
             }
             let mut freed = Freed::default();
             let mut store = self.store();
-            some.into_iter().for_each(|span| store.add_span(span, now, &mut freed));
+            some.into_iter().for_each(|span| store.add_span(&span, now, &mut freed));
             drop(store);
             drop(freed); // many small things, and not for under the lock
             self.intake.settle(settled);

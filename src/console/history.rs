@@ -61,11 +61,14 @@ struct Series {
     exemplar_at: u64,
 }
 
+/// Metric, series, and what was new about it.
+type Changed = (u32, u32, Arc<Point>, Box<[Exemplar]>);
+
 /// What one reading found changed, by metric and series.
 #[derive(Debug)]
 struct Reading {
     at: u64,
-    points: Vec<(u32, u32, Arc<Point>, Box<[Exemplar]>)>,
+    points: Vec<Changed>,
     bytes: usize,
 }
 
@@ -159,33 +162,9 @@ impl History {
         schema_url: &str,
         metric: &Metric,
         at: u64,
-        found: &mut Vec<(u32, u32, Arc<Point>, Box<[Exemplar]>)>,
+        found: &mut Vec<Changed>,
     ) {
-        let Some(shape) = Shape::of(metric) else { return };
-        let key = (scope.map(|scope| scope.name.clone()).unwrap_or_default(), metric.name.clone());
-        let place = match self.by_name.get(&key) {
-            Some(place) => *place,
-            None => {
-                let about = About {
-                    scope: scope.cloned(),
-                    schema_url: schema_url.to_owned(),
-                    name: metric.name.clone(),
-                    description: metric.description.clone(),
-                    unit: metric.unit.clone(),
-                    shape,
-                };
-                let texts = 2 * (key.0.len() + key.1.len()) + about.description.len();
-                self.fixed += size_of::<Known>() + texts + 256;
-                self.metrics.push(Known {
-                    about: Arc::new(about),
-                    series: Vec::new(),
-                    by_attributes: HashMap::new(),
-                    last_at: at,
-                });
-                self.by_name.insert(key, self.metrics.len() - 1);
-                self.metrics.len() - 1
-            }
-        };
+        let Some(place) = self.place(scope, schema_url, metric, at) else { return };
         let Some(known) = self.metrics.get_mut(place) else { return };
         known.last_at = at;
         let mut texts = Vec::new();
@@ -193,7 +172,7 @@ impl History {
             texts.clear();
             fingerprint(attributes, &mut texts);
             let Some(place_of_series) = known.by_attributes.get(&texts).copied() else {
-                let list = attributes.len() * size_of::<KeyValue>();
+                let list = size_of_val(attributes);
                 let size = 2 * (texts.len() + list) + size_of::<Series>() + 128;
                 // what stays may take half at most
                 if self.fixed + size > self.limit / 2 {
@@ -226,6 +205,40 @@ impl History {
             series.last = Arc::new(point);
             found.push((place as u32, place_of_series as u32, Arc::clone(&series.last), fresh));
         }
+    }
+
+    /// Where a metric is, from its first point on.
+    fn place(
+        &mut self,
+        scope: Option<&InstrumentationScope>,
+        schema_url: &str,
+        metric: &Metric,
+        at: u64,
+    ) -> Option<usize> {
+        let shape = Shape::of(metric)?;
+        let key = (scope.map(|scope| scope.name.clone()).unwrap_or_default(), metric.name.clone());
+        if let Some(place) = self.by_name.get(&key) {
+            return Some(*place);
+        }
+        let about = About {
+            scope: scope.cloned(),
+            schema_url: schema_url.to_owned(),
+            name: metric.name.clone(),
+            description: metric.description.clone(),
+            unit: metric.unit.clone(),
+            shape,
+        };
+        let texts = 2 * (key.0.len() + key.1.len()) + about.description.len();
+        self.fixed += size_of::<Known>() + texts + 256;
+        let place = self.metrics.len();
+        self.metrics.push(Known {
+            about: Arc::new(about),
+            series: Vec::new(),
+            by_attributes: HashMap::new(),
+            last_at: at,
+        });
+        self.by_name.insert(key, place);
+        Some(place)
     }
 
     /// Every metric, by name.

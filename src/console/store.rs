@@ -91,11 +91,11 @@ impl Store {
         }
     }
 
-    pub(super) fn add_span(&mut self, span: Arc<StoredSpan>, now: Instant, freed: &mut Freed) {
+    pub(super) fn add_span(&mut self, span: &Arc<StoredSpan>, now: Instant, freed: &mut Freed) {
         let id = span.data.span_context.trace_id();
         self.last += 1;
         let (number, size, most) = (self.last, span.size, self.bounds.bytes / 4);
-        let added = Arc::clone(&span);
+        let added = Arc::clone(span);
         let mut is_first = false;
         let is_kept = self.touch(id, size, now, |trace| {
             if trace.span_bytes + size > most {

@@ -63,7 +63,7 @@ fn span(trace: u128, id: u64, milliseconds: u64, failed: bool) -> SpanData {
 
 fn add(store: &mut Store, data: SpanData) {
     let size = size::span(&data);
-    store.add_span(Arc::new(StoredSpan { data, size }), Instant::now(), &mut Freed::default());
+    store.add_span(&Arc::new(StoredSpan { data, size }), Instant::now(), &mut Freed::default());
 }
 
 fn record(trace: Option<u128>, text: &str) -> SdkLogRecord {

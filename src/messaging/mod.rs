@@ -128,7 +128,7 @@ impl Destination {
 
     /// A message about to be sent here, the cause of the task with this name and id.
     pub fn send(&self, task: impl Into<Cow<'static, str>>, id: impl fmt::Display) -> Outgoing {
-        self.tasks().send(task, id).to_place(&self.place)
+        self.tasks().send(task, id).at_place(&self.place)
     }
 
     /// Several messages about to be sent in one call.
@@ -144,7 +144,7 @@ impl Destination {
         id: impl fmt::Display,
         headers: &HashMap<String, String, S>,
     ) -> Incoming {
-        self.tasks().receive(task, id, headers).from_place(&self.place)
+        self.tasks().receive(task, id, headers).at_place(&self.place)
     }
 
     /// Asks the broker for messages: for consumers that pull them. `headers` are those of each message that came.

@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn randomness_is_rv_or_the_last_seven_bytes_of_the_id() {
         let id = TraceId::from_hex("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
-        assert_eq!(randomness(id, &TraceState::NONE), (0xce92_9d0e_0e47_36, false));
-        assert_eq!(randomness(id, &state("ot=th:c;rv:6e6d1a75832a2f")), (0x6e6d_1a75_832a_2f, true));
+        assert_eq!(randomness(id, &TraceState::NONE), (0x00ce_929d_0e0e_4736, false));
+        assert_eq!(randomness(id, &state("ot=th:c;rv:6e6d1a75832a2f")), (0x006e_6d1a_7583_2a2f, true));
         for bad in ["ot=rv:6e6d1a75832a2", "ot=rv:6E6D1A75832A2F", "ot=rv", "x=rv:6e6d1a75832a2f"] {
-            assert_eq!(randomness(id, &state(bad)), (0xce92_9d0e_0e47_36, false), "{bad}");
+            assert_eq!(randomness(id, &state(bad)), (0x00ce_929d_0e0e_4736, false), "{bad}");
         }
     }
 

@@ -80,7 +80,7 @@ impl Incoming {
     }
 
     /// Comes from this place, and is counted as delivered.
-    pub(crate) fn from_place(mut self, place: &Place) -> Self {
+    pub(crate) fn at_place(mut self, place: &Place) -> Self {
         self.place = place.clone();
         self.count_consumed();
         self

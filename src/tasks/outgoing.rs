@@ -45,7 +45,7 @@ impl Outgoing {
     }
 
     /// Goes to this place.
-    pub(crate) fn to_place(mut self, place: &Place) -> Self {
+    pub(crate) fn at_place(mut self, place: &Place) -> Self {
         self.place = place.clone();
         self
     }

@@ -93,7 +93,6 @@ impl<DB: Driver> Pool<DB> {
     }
 
     /// Passes when a connection is there and answers a ping.
-    #[must_use]
     pub fn check(&self) -> Check {
         let system = match self.shared.database.system() {
             "postgresql" => "postgresql",
