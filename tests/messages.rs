@@ -14,7 +14,7 @@ mod common {
 use std::{collections::HashMap, time::Duration};
 
 use async_nats::{
-    HeaderMap,
+    ConnectOptions, HeaderMap,
     jetstream::{
         AckKind, Message,
         consumer::{PullConsumer, pull},
@@ -50,6 +50,12 @@ struct Bench {
     orders: Destination,
 }
 
+/// A client that does not come back: what it had to send when the broker died is not sent later.
+async fn connected(nats: &Nats) -> Context {
+    let client = ConnectOptions::new().max_reconnects(1).connect(nats.url()).await.unwrap();
+    ContextBuilder::new().timeout(Duration::from_secs(3)).build(client)
+}
+
 impl Bench {
     /// What is not settled within `ack_wait` is delivered again.
     async fn open(capture: &Capture, ack_wait: Duration) -> Self {
@@ -58,8 +64,7 @@ impl Bench {
             Box::new(BaggagePropagator::new()),
         ]));
         let nats = Nats::start();
-        let client = async_nats::connect(nats.url()).await.unwrap();
-        let broker = ContextBuilder::new().timeout(Duration::from_secs(3)).build(client);
+        let broker = connected(&nats).await;
         let stream = Config { name: "orders".into(), subjects: vec!["orders".into()], ..Config::default() };
         let stream = broker.create_stream(stream).await.unwrap();
         let consumer =
@@ -71,6 +76,12 @@ impl Bench {
             .with_port(nats.port())
             .with_tasks(tasks.clone());
         Self { nats, broker, consumer, capture: capture.clone(), tasks, orders }
+    }
+
+    /// A new client, after the broker was away for so long that the first one gave up.
+    async fn reopen(&mut self) {
+        self.broker = connected(&self.nats).await;
+        self.consumer = self.broker.get_consumer_from_stream("invoices", "orders").await.unwrap();
     }
 
     async fn publish(&self, headers: HashMap<String, String>, id: u64) -> Result<(), Failure> {
@@ -314,6 +325,7 @@ fn a_broker_killed_in_the_middle_leaves_errors_and_nothing_else() {
         assert!(bench.spans("ack orders")[0].is_error());
 
         bench.nats.restart();
+        bench.reopen().await;
         let again = bench.pull(1).await.remove(0);
         assert_eq!(id(&again), 1);
         bench.handle(&again, bench.orders.settle("ack", again.double_ack())).await.unwrap();
