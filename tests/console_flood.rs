@@ -22,6 +22,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const LIMIT: usize = 8 << 20;
 /// What is not the store's: the pipeline without exporters, threads, answers that are being written.
 const REST: usize = 4 << 20;
+/// Spans at most.
+const FLOOD: u64 = 300_000;
 
 fn in_use() -> usize {
     let stats = ALLOCATOR.stats();
@@ -42,6 +44,10 @@ fn get(admin: SocketAddr, path: &str) -> Option<Value> {
     }
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     Some(serde_json::from_str(body).unwrap())
+}
+
+fn has_evicted(store: &Value) -> bool {
+    ["evicted_traces", "evicted_logs"].iter().all(|name| store[name].as_u64() > Some(0))
 }
 
 fn store(admin: SocketAddr) -> Value {
@@ -87,7 +93,11 @@ fn memory_stays_below_the_bound_under_a_flood_that_others_read() {
             })
             .collect();
         let _on = tracing_subscriber::registry().with(telemetry.layers()).set_default();
-        for number in 0..15_000_u64 {
+        for number in 0..FLOOD {
+            // what comes faster than it is sorted in is dropped: the flood goes on until the store has been too small
+            if number >= 15_000 && number % 1_000 == 0 && has_evicted(&store(admin)) {
+                break;
+            }
             let began = Instant::now();
             let span =
                 tracing::info_span!("work", number, large = if number % 10 == 0 { &large } else { "" });
@@ -108,6 +118,6 @@ fn memory_stays_below_the_bound_under_a_flood_that_others_read() {
     let store = store(admin);
     let number = |name: &str| store[name].as_u64().unwrap();
     assert!(number("bytes") <= LIMIT as u64 && number("bytes") > LIMIT as u64 / 2, "{store}");
-    assert!(number("evicted_traces") > 0 && number("evicted_logs") > 0, "{store}");
+    assert!(has_evicted(&store), "{store}");
     assert!(number("spans") > 100 && number("traces") == number("spans"), "{store}");
 }

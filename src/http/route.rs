@@ -80,6 +80,7 @@ pub(super) fn begins_when_polled<S>() -> bool {
 
 /// Of no type is that known.
 #[cfg(not(feature = "axum"))]
+#[expect(clippy::extra_unused_type_parameters, reason = "as with axum")]
 pub(super) fn begins_when_polled<S>() -> bool {
     false
 }
