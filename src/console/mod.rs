@@ -11,8 +11,8 @@
 //! counted and not kept. Everything together stays below `TRACEWELL_CONSOLE_MAX_BYTES`: three quarters for traces and log
 //! records, three sixteenths for metrics, a sixteenth for the intake.
 
+mod evicted;
 mod feeder;
-mod gone;
 mod history;
 mod intake;
 mod otlp;

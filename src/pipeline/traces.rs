@@ -15,7 +15,7 @@ use opentelemetry_sdk::{
 };
 
 use super::{
-    otlp::{Batched, Lane},
+    batches::{Batched, Lane},
     queue::Item,
     random_flag::{FlaggedSpan, FlaggedTracer, flag_root},
     sampler::SamplerSwitch,
@@ -130,10 +130,10 @@ impl SpanExport {
         let mut exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_http_client(lane.client())
-            .with_endpoint(super::otlp::NOWHERE)
-            .with_protocol(super::otlp::encoding(json))
-            .with_timeout(super::otlp::FOREVER)
-            .with_retry_policy(super::otlp::no_retry())
+            .with_endpoint(super::batches::NOWHERE)
+            .with_protocol(super::batches::encoding(json))
+            .with_timeout(super::batches::FOREVER)
+            .with_retry_policy(super::batches::no_retry())
             .build()
             .map_err(|error| error.to_string())?;
         exporter.set_resource(resource);

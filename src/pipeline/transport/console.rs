@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message as _;
 
 use super::{Payload, SendError};
-use crate::{config::Signal, lines::LineWriter};
+use crate::{config::Signal, line_writer::LineWriter};
 
 #[derive(Debug)]
 pub(super) struct ConsoleWire {
