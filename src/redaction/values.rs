@@ -64,6 +64,9 @@ impl Rules {
         }
         span.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
         for event in &mut span.events.events {
+            if let Cow::Owned(seen) = self.text(&event.name) {
+                event.name = seen.into();
+            }
             event.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
         }
         for link in &mut span.links.links {
