@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Current, Registry, sync::Ordering, text::cut_box};
+use super::{Current, Registry, bounded_text::cut_box, sync::Ordering};
 
 /// The longest line that is kept, in bytes.
 const MAX_LINE: usize = 512;

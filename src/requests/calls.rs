@@ -29,7 +29,7 @@ pub(crate) struct Waiting {
 impl Current {
     /// Shows the call as the stage, until the returned value is dropped; then the stage is the one from before.
     pub(crate) fn wait_for(&self, call: impl Into<Cow<'static, str>>) -> Waiting {
-        let name = super::text::cut(call.into(), Details::MAX_STAGE_NAME);
+        let name = super::bounded_text::cut(call.into(), Details::MAX_STAGE_NAME);
         let id = self.0.with_state(|state| {
             let details = state.details.get_or_insert_with(Box::default);
             let stage = details.stage().cloned();

@@ -26,7 +26,7 @@ const MOST: usize = 4096;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Counts what is not logged.
-pub(in crate::pipeline) struct Quiet {
+pub(in crate::pipeline) struct Throttle {
     window: Option<Duration>,
     rate: Option<u32>,
     hasher: RandomState,
@@ -62,16 +62,16 @@ struct Place {
     severity: (Severity, &'static str),
 }
 
-impl fmt::Debug for Quiet {
+impl fmt::Debug for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Quiet")
+        f.debug_struct("Throttle")
             .field("window", &self.window)
             .field("rate", &self.rate)
             .finish_non_exhaustive()
     }
 }
 
-impl Quiet {
+impl Throttle {
     /// `None` when nothing is to be counted.
     pub(in crate::pipeline) fn new(config: &LogsConfig, outlets: &Arc<Outlets>) -> Option<Arc<Self>> {
         if config.repeats.is_none() && config.rate.is_none() {
@@ -171,12 +171,12 @@ impl Quiet {
         }
         state.telling = true;
         drop(state);
-        let quiet = Arc::downgrade(self);
+        let throttle = Arc::downgrade(self);
         let tick = self.window.map_or(SECOND, |window| window.min(SECOND)).max(Duration::from_millis(10));
         let telling = thread::Builder::new().name("tracewell-log-counts".into()).spawn(move || {
             // ends where nothing is left to be told; the next one starts it anew
-            while let Some(quiet) = quiet.upgrade() {
-                if !quiet.wait_and_tell(tick) {
+            while let Some(throttle) = throttle.upgrade() {
+                if !throttle.wait_and_tell(tick) {
                     return;
                 }
             }

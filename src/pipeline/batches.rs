@@ -165,7 +165,9 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, DropPolicy, Source},
-        pipeline::{exporter::ExporterThread, metrics::PointAccount, queue::Item, signal::SignalStatus},
+        pipeline::{
+            exporter::ExporterThread, metrics::PointAccount, queue::Item, signal_status::SignalStatus,
+        },
     };
 
     impl Item for u64 {

@@ -9,7 +9,7 @@ use super::observe;
 
 /// Shared by the clones of a policy.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct PolicyCounts {
     name: Arc<str>,
     in_use: AtomicBool,
     retries: AtomicU64,
@@ -28,9 +28,9 @@ pub struct PolicySnapshot {
     pub given_up: u64,
 }
 
-static ALL: Mutex<Vec<Weak<Tally>>> = Mutex::new(Vec::new());
+static ALL: Mutex<Vec<Weak<PolicyCounts>>> = Mutex::new(Vec::new());
 
-impl Tally {
+impl PolicyCounts {
     pub(super) fn new(name: Arc<str>) -> Arc<Self> {
         let zero = || AtomicU64::new(0);
         Arc::new(Self { name, in_use: AtomicBool::new(false), retries: zero(), given_up: zero() })
@@ -49,7 +49,7 @@ impl Tally {
         if !self.in_use.swap(true, Ordering::Relaxed) {
             observe::policy_in_use(&self.name);
             let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-            all.retain(|tally| tally.strong_count() > 0);
+            all.retain(|counts| counts.strong_count() > 0);
             all.push(Arc::downgrade(self));
         }
     }
@@ -67,10 +67,10 @@ impl Tally {
 #[must_use]
 pub fn policies() -> Vec<PolicySnapshot> {
     let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    let snapshot = |tally: Arc<Tally>| PolicySnapshot {
-        name: Arc::clone(&tally.name),
-        retries: tally.retries.load(Ordering::Relaxed),
-        given_up: tally.given_up.load(Ordering::Relaxed),
+    let snapshot = |counts: Arc<PolicyCounts>| PolicySnapshot {
+        name: Arc::clone(&counts.name),
+        retries: counts.retries.load(Ordering::Relaxed),
+        given_up: counts.given_up.load(Ordering::Relaxed),
     };
     all.iter().filter_map(Weak::upgrade).map(snapshot).collect()
 }

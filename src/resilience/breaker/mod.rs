@@ -1,111 +1,38 @@
 //! The circuit breaker: after too many failures nobody calls for a while.
+//!
+//! ```text
+//!            too many failures               open for long enough
+//!  closed ─────────────────────────► open ─────────────────────────► half-open
+//!    ▲                                ▲                                 │   │
+//!    │                                └───────── a bad probe ───────────┘   │
+//!    └────────────────────────── good probes in a row ──────────────────────┘
+//! ```
+
+mod builder;
+mod permit;
+mod state;
 
 use std::{
-    borrow::Borrow,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::time::Instant;
 
+use self::permit::Admission;
+pub use self::{
+    builder::BreakerBuilder,
+    permit::Permit,
+    state::{BreakerOpen, BreakerSnapshot, State},
+};
 use super::{
     observe,
     window::{Moment, Window},
 };
-
-/// What a breaker lets pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Every call.
-    Closed,
-    /// None.
-    Open,
-    /// A few, to see whether the target is well again.
-    HalfOpen,
-}
-
-impl State {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
-
-    /// The name in metrics, logs and JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A call was not made, because the breaker is open.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the breaker of {target} is open")]
-#[non_exhaustive]
-pub struct BreakerOpen {
-    /// Who would have been called.
-    pub target: Arc<str>,
-}
-
-/// What a breaker holds at a moment, and how it behaves.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct BreakerSnapshot {
-    /// Who is called.
-    pub target: Arc<str>,
-    /// The state.
-    pub state: State,
-    /// Whether it is open until a reset.
-    pub by_hand: bool,
-    /// How long ago it opened, unless it is closed or was opened by hand.
-    pub open_since: Option<Duration>,
-    /// Good calls of the window.
-    pub good: u32,
-    /// Bad calls of the window.
-    pub bad: u32,
-    /// Calls that did not pass, so far.
-    pub rejected: u64,
-    /// Probes under way.
-    pub probes_running: u32,
-    /// Probes that were good since it is half-open.
-    pub probes_good: u32,
-    /// How far back it looks.
-    pub window: Duration,
-    /// The share of failures above which it opens.
-    pub failure_share: f64,
-    /// The calls in the window below which it does not open.
-    pub min_calls: u32,
-    /// How long it stays open.
-    pub open_for: Duration,
-    /// Probes that pass at a time, and that must be good for it to close.
-    pub probes: u32,
-}
-
-type Listener = Box<dyn Fn(&str, State, State) + Send + Sync>;
-
-/// How a breaker shall behave; see [`Breaker::builder`].
-#[must_use = "a breaker is made by build()"]
-pub struct BreakerBuilder {
-    target: Arc<str>,
-    window: Duration,
-    share: f64,
-    min_calls: u32,
-    open_for: Duration,
-    probes: u32,
-    listeners: Vec<Listener>,
-}
 
 /// A circuit breaker in front of one target. Clones share it.
 ///
@@ -147,76 +74,10 @@ struct Inner {
 
 static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
-impl BreakerBuilder {
-    /// How far back it looks (10 s).
-    pub fn with_window(mut self, window: Duration) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// Opens above this share of failures (0.5).
-    pub fn with_failure_share(mut self, share: f64) -> Self {
-        self.share = share;
-        self
-    }
-
-    /// Opens only when there were so many calls in the window (10).
-    pub fn with_min_calls(mut self, calls: u32) -> Self {
-        self.min_calls = calls;
-        self
-    }
-
-    /// How long it stays open before it lets probes pass (60 s).
-    pub fn with_open_for(mut self, open_for: Duration) -> Self {
-        self.open_for = open_for;
-        self
-    }
-
-    /// How many probes pass at a time while half-open, and must be good for it to close (3).
-    pub fn with_probes(mut self, probes: u32) -> Self {
-        self.probes = probes.max(1);
-        self
-    }
-
-    /// Calls `listener` with the target, the old and the new state after each change; outside of any lock. A panic of a
-    /// listener stops there.
-    pub fn on_change(mut self, listener: impl Fn(&str, State, State) + Send + Sync + 'static) -> Self {
-        self.listeners.push(Box::new(listener));
-        self
-    }
-
-    /// The breaker, closed.
-    #[must_use]
-    pub fn build(self) -> Breaker {
-        let inner = Inner {
-            state: State::Closed,
-            window: Window::new(self.window),
-            opened: None,
-            probes_running: 0,
-            probes_good: 0,
-            rejected: 0,
-            generation: 0,
-        };
-        let shared = Arc::new(Shared { settings: self, inner: Mutex::new(inner), closed: AtomicU64::new(0) });
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|breaker| breaker.strong_count() > 0);
-        all.push(Arc::downgrade(&shared));
-        Breaker(shared)
-    }
-}
-
 impl Breaker {
     /// A breaker for calls of `target`, a name of low cardinality: it is an attribute of metrics.
     pub fn builder(target: impl Into<Arc<str>>) -> BreakerBuilder {
-        BreakerBuilder {
-            target: target.into(),
-            window: Duration::from_secs(10),
-            share: 0.5,
-            min_calls: 10,
-            open_for: Duration::from_secs(60),
-            probes: 3,
-            listeners: Vec::new(),
-        }
+        BreakerBuilder::new(target.into())
     }
 
     /// A breaker with the defaults.
@@ -248,8 +109,25 @@ impl Breaker {
     }
 
     /// The same for those who hold the breaker longer than the permit.
-    pub(super) fn acquire_ref(&self) -> Result<Admission<&Self>, BreakerOpen> {
+    pub(in crate::resilience) fn acquire_ref(&self) -> Result<Admission<&Self>, BreakerOpen> {
         self.admit().map(|generation| Admission::new(self, generation))
+    }
+
+    fn of(settings: BreakerBuilder) -> Self {
+        let inner = Inner {
+            state: State::Closed,
+            window: Window::new(settings.window),
+            opened: None,
+            probes_running: 0,
+            probes_good: 0,
+            rejected: 0,
+            generation: 0,
+        };
+        let shared = Arc::new(Shared { settings, inner: Mutex::new(inner), closed: AtomicU64::new(0) });
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|breaker| breaker.strong_count() > 0);
+        all.push(Arc::downgrade(&shared));
+        Self(shared)
     }
 
     fn admit(&self) -> Result<u64, BreakerOpen> {
@@ -403,56 +281,6 @@ impl Shared {
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Breaker").field("target", &self.target()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for BreakerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BreakerBuilder").field("target", &self.target).finish_non_exhaustive()
-    }
-}
-
-/// The permission to make one call. Dropped without a word, the call counts as neither good nor bad.
-#[derive(Debug)]
-#[must_use = "dropped, the call counts as neither"]
-pub struct Permit(Admission<Breaker>);
-
-impl Permit {
-    /// The target is well.
-    pub fn succeeded(self) {
-        self.0.result(true, Moment::now());
-    }
-
-    /// The target is not.
-    pub fn failed(self) {
-        self.0.result(false, Moment::now());
-    }
-}
-
-/// A permit that owns the breaker, or does not.
-#[derive(Debug)]
-pub(super) struct Admission<B: Borrow<Breaker>> {
-    breaker: B,
-    generation: u64,
-    decided: bool,
-}
-
-impl<B: Borrow<Breaker>> Admission<B> {
-    const fn new(breaker: B, generation: u64) -> Self {
-        Self { breaker, generation, decided: false }
-    }
-
-    pub(super) fn result(mut self, good: bool, now: Moment) {
-        self.decided = true;
-        self.breaker.borrow().decide(self.generation, Some(good), now);
-    }
-}
-
-impl<B: Borrow<Breaker>> Drop for Admission<B> {
-    fn drop(&mut self) {
-        if !self.decided {
-            self.breaker.borrow().decide(self.generation, None, Moment::now());
-        }
     }
 }
 

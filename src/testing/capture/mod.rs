@@ -1,17 +1,17 @@
 //! Capture of spans, log records and metrics with exemplars, for one test.
 
+mod assertions;
 mod builder;
 mod ids;
 mod metric;
 mod record;
 mod runtime;
 mod sink;
+mod wait;
 
 use std::{
     fmt,
-    sync::{Arc, MutexGuard, mpsc},
-    thread,
-    time::Duration,
+    sync::{Arc, MutexGuard},
 };
 
 use opentelemetry::{
@@ -39,7 +39,6 @@ use crate::{
     http::{ClientLayer, ServerLayer},
     pipeline::Take,
     requests::{self, Registry},
-    testing::assertion::{LogAssertion, MetricAssertion, Scene, SpanAssertion, assert_nothing_active},
 };
 
 /// The telemetry of one test: its own subscriber, meters and registry of active requests, kept in memory.
@@ -335,78 +334,6 @@ impl Capture {
         CapturedMetric::names(&self.collect())
     }
 
-    /// Asserts on the spans of this name that have ended.
-    ///
-    /// ```
-    /// let capture = tracewell::testing::Capture::new();
-    /// let _guard = capture.set_default();
-    /// tracing::info_span!("checkout").in_scope(|| {
-    ///     tracing::info_span!("pay", amount = 12, currency = "EUR").in_scope(|| tracing::info!("paid"));
-    /// });
-    /// capture.assert_span("pay").child_of("checkout").has("amount", 12).logged("paid").times(1);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// When there is none; the message shows what was captured.
-    #[track_caller]
-    pub fn assert_span(&self, name: &str) -> SpanAssertion {
-        SpanAssertion::new(self.read(Scene::new), name)
-    }
-
-    /// Asserts on the log records with this message.
-    ///
-    /// ```
-    /// let capture = tracewell::testing::Capture::new();
-    /// let _guard = capture.set_default();
-    /// tracing::info_span!("pay").in_scope(|| tracing::warn!(left = 2, "running low"));
-    /// capture.assert_log("running low").level("WARN").in_span("pay").has("left", 2);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// When there is none; the message shows what was captured.
-    #[track_caller]
-    pub fn assert_log(&self, message: &str) -> LogAssertion {
-        LogAssertion::new(self.read(Scene::new), message)
-    }
-
-    /// Asserts on a metric as it is now. Runs the callbacks of observable instruments.
-    ///
-    /// ```
-    /// let capture = tracewell::testing::Capture::new();
-    /// let _guard = capture.set_default();
-    /// let prices = capture.meter("shop").f64_histogram("price").build();
-    /// tracing::info_span!("pay").in_scope(|| prices.record(12.5, &[]));
-    /// capture.assert_metric("price").count(1).value(12.5).exemplar_of("pay");
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// When nothing was measured; the message names the metrics that were.
-    #[track_caller]
-    pub fn assert_metric(&self, name: &str) -> MetricAssertion {
-        let collected = self.collect();
-        let names = CapturedMetric::names(&collected);
-        MetricAssertion::new(self.read(Scene::new), name, CapturedMetric::find(collected, name), || names)
-    }
-
-    /// Asserts that every request and task of this capture has ended. Over a connection the client may have the answer before
-    /// the request has ended here: `capture.requests().idle().await` first waits for that.
-    ///
-    /// ```
-    /// let capture = tracewell::testing::Capture::new();
-    /// capture.assert_nothing_active();
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// When something is active, with a line for each: id, name or route, path, trace id, age and stage.
-    #[track_caller]
-    pub fn assert_nothing_active(&self) {
-        assert_nothing_active(self.requests());
-    }
-
     fn collect(&self) -> ExportMetricsServiceRequest {
         // fails only after a shutdown, which the capture's own drop is
         self.inner.telemetry.inner().pipeline.scrape.collect(Take::Latest).unwrap_or_default()
@@ -456,75 +383,4 @@ impl Capture {
     pub fn clear(&self) {
         self.inner.sink.clear();
     }
-
-    /// Blocks until what was captured fulfils a condition; false when it did not in time. The condition is looked at
-    /// once at first and after each change, under the capture's lock: it must neither call the capture nor log.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let capture = tracewell::testing::Capture::new();
-    /// let dispatch = capture.dispatch();
-    /// let thread = std::thread::spawn(move || {
-    ///     tracing::dispatcher::with_default(&dispatch, || tracing::info!("done"));
-    /// });
-    /// assert!(capture.wait_for(Duration::from_secs(5), |captured| captured.log("done").is_some()));
-    /// assert!(!capture.wait_for(Duration::ZERO, |captured| captured.log("never").is_some()));
-    /// # thread.join().unwrap();
-    /// ```
-    #[must_use = "false means that it did not happen"]
-    pub fn wait_for(&self, timeout: Duration, condition: impl FnMut(&Captured) -> bool) -> bool {
-        self.inner.sink.wait_for(timeout, condition)
-    }
-
-    /// [`wait_for`](Self::wait_for) without blocking, on any runtime: the time is the wall's, also under a paused clock.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let capture = tracewell::testing::Capture::new();
-    /// let task = tokio::spawn(capture.run(async { tracing::info!("done") }));
-    /// let done = capture.wait_for_async(Duration::from_secs(5), |captured| captured.log("done").is_some());
-    /// assert!(done.await);
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: dropping it loses nothing.
-    #[must_use = "false means that it did not happen"]
-    pub async fn wait_for_async(
-        &self,
-        timeout: Duration,
-        mut condition: impl FnMut(&Captured) -> bool,
-    ) -> bool {
-        let mut changed = self.inner.sink.subscribe();
-        if self.read(&mut condition) {
-            return true;
-        }
-        let (_timer, mut late) = timer(timeout);
-        loop {
-            tokio::select! {
-                biased;
-                // the sender is in the sink, which outlives this call
-                _ = changed.changed() => if self.read(&mut condition) {
-                    return true;
-                },
-                _ = &mut late => return self.read(&mut condition),
-            }
-        }
-    }
-}
-
-/// A timer of no runtime's; its thread ends early when the first part is dropped.
-fn timer(timeout: Duration) -> (mpsc::Sender<()>, tokio::sync::oneshot::Receiver<()>) {
-    let (cancel, cancelled) = mpsc::channel::<()>();
-    let (expire, expired) = tokio::sync::oneshot::channel();
-    // without a thread the sender is dropped, and the time is over at once
-    let _ = thread::Builder::new().name("capture-timer".to_owned()).spawn(move || {
-        let _ = cancelled.recv_timeout(timeout);
-        let _ = expire.send(());
-    });
-    (cancel, expired)
 }

@@ -5,7 +5,12 @@ use opentelemetry::{
     metrics::{Meter, MeterProvider as _},
 };
 
-use super::{Allocator, PollTimes, observe_allocator, observe_process, tokio};
+use super::{
+    PollTimes,
+    allocator::{Allocator, observe_allocator},
+    process_metrics::observe_process,
+    tokio,
+};
 use crate::{Telemetry, health::Health, pipeline::Pipeline};
 
 /// This crate's own meter.

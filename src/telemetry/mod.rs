@@ -1,5 +1,8 @@
 //! The handle on running telemetry: what it is made of and how it is doing. Its end is in `shutdown/end.rs`.
 
+mod log_filter;
+pub(crate) mod reload;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use opentelemetry::{
@@ -12,14 +15,17 @@ use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
+use self::{log_filter::LogLevel, reload::Reload};
+pub use self::{
+    log_filter::{LogFilter, LogFilterError},
+    reload::{ReloadError, Reloaded},
+};
 use crate::{
     config::{Config, Explanation},
     environment::Environment,
     health::{Check, Health, Verdict, startup::StartupPhase},
     http::{ClientLayer, ServerLayer, Settings},
-    loglevel::{LogFilter, LogFilterError, LogLevel},
     pipeline::{LogLines, Pipeline, SignalReport, SignalState},
-    reload::Reload,
     requests::{DrainReport, Registry, Thresholds},
     shutdown::end::End,
 };

@@ -6,13 +6,13 @@ use opentelemetry::TraceId;
 
 /// The traces that went last.
 #[derive(Debug)]
-pub(super) struct Gone {
+pub(super) struct Evicted {
     ids: HashSet<TraceId>,
     order: VecDeque<TraceId>,
     most: usize,
 }
 
-impl Gone {
+impl Evicted {
     pub(super) fn new(most: usize) -> Self {
         Self { ids: HashSet::new(), order: VecDeque::new(), most }
     }
