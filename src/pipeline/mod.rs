@@ -328,6 +328,11 @@ impl Pipeline {
         [traces.report(Signal::Traces), metrics.report(Signal::Metrics), logs.report(Signal::Logs)]
     }
 
+    /// The pipeline has ended because its handle was dropped: who goes on emitting is told.
+    pub(crate) fn note_drop(&self) {
+        self.statuses.iter().for_each(|status| status.note_drop());
+    }
+
     /// Sends everything that waits, until `deadline`; with `last` the pipeline ends. Cancel safe.
     pub(crate) async fn flush(&self, deadline: Instant, last: bool) {
         if last {
