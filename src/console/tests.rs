@@ -261,3 +261,17 @@ fn readings_and_series_stay_within_their_bytes() {
     }
     assert_eq!(shown(&history, 1).first(), Some(&(1999, 1999, 0)), "the newest stay");
 }
+
+#[test]
+fn metrics_that_are_too_many_leave_room_for_the_readings_of_the_others() {
+    let mut history = History::new(MIB);
+    history.add(&reading(&[(1, &[])]), 1);
+    let mut many = reading(&[(1, &[])]);
+    let scope = &mut many.resource_metrics[0].scope_metrics[0];
+    let named = |number| Metric { name: format!("made up {number}"), ..scope.metrics[0].clone() };
+    scope.metrics = (0..5_000).map(named).collect();
+    history.add(&many, 2);
+    assert!(history.bytes() <= MIB && history.series_dropped > 1_000, "{}", history.bytes());
+    history.add(&reading(&[(2, &[])]), 3);
+    assert_eq!(shown(&history, 1), [(3, 2, 0)]);
+}

@@ -207,6 +207,11 @@ impl Pipeline {
         let [traces, metrics, logs] = &self.statuses;
         [traces.report(Signal::Traces), metrics.report(Signal::Metrics), logs.report(Signal::Logs)]
     }
+
+    /// The pipeline has ended because its handle was dropped: who goes on emitting is told.
+    pub(crate) fn note_drop(&self) {
+        self.statuses.iter().for_each(|status| status.note_drop());
+    }
 }
 
 /// The scope of what this crate makes itself.
