@@ -141,6 +141,7 @@ mod telemetry;
 
 // small things without a station
 mod lines;
+mod quietly;
 mod sampling;
 mod sections;
 mod span_seed;

@@ -57,7 +57,7 @@ impl Served {
     fn settle(&self, exists: Option<bool>) {
         if matches!(self.called, Called::New(_)) {
             if let Some(method) = self.called.settled(exists) {
-                self.entry.set_route(Arc::clone(&method.shared));
+                self.entry.show_route(Arc::clone(&method.shared));
             }
         }
     }

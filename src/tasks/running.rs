@@ -74,9 +74,8 @@ impl Running {
         let named = tasks.named(&start.name);
         let parent = requests::current();
         let span = TaskSpan::start(start.span_name, start.kind, started_at, start.attributes, start.origin);
-        let ids = span.context().span().span_context().clone();
         let mut entry = NewEntry::task(start.name)
-            .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
+            .with_span_context(span.context().span().span_context())
             .with_start(started_at, started.into_std());
         entry.parent_id = parent.map(|parent| parent.id());
         entry.cancellable = start.cancellable;
