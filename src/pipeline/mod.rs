@@ -23,6 +23,7 @@ mod otlp;
 mod propagation;
 mod queue;
 mod random_flag;
+mod returned_errors;
 mod sampler;
 mod scrub;
 mod self_metrics;
