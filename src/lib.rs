@@ -140,7 +140,9 @@ mod reload;
 mod telemetry;
 
 // small things without a station
+mod instruments;
 mod lines;
+mod owned_span;
 mod quietly;
 mod sampling;
 mod sections;
