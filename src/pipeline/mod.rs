@@ -26,6 +26,7 @@ mod own_subscriber;
 mod propagation;
 mod queue;
 mod random_flag;
+mod returned_errors;
 mod sampler;
 mod scrub;
 mod self_metrics;
