@@ -34,6 +34,7 @@ impl Redactor {
     }
 
     /// Everything a span says.
+    #[cfg(feature = "admin")] // the console's
     pub(crate) fn span(&self, span: &mut SpanData) {
         self.rules().span(span);
     }
@@ -66,6 +67,7 @@ impl Redactor {
 
 /// The same for whoever has the rules already: finding them costs more than most values do.
 impl Rules {
+    #[cfg(feature = "admin")]
     fn span(&self, span: &mut SpanData) {
         if self.on {
             hide_in_span(span, &mut &*self);
