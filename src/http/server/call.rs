@@ -15,10 +15,7 @@ use super::{
     state::{Next, State},
 };
 use crate::{
-    http::{
-        semconv::{self, Ending},
-        semconv_forwarded::scheme_used,
-    },
+    http::semconv::{self, Ending, forwarded::scheme_used},
     quietly::quietly,
     requests::{self, Current, EndDetails, Kind},
     rpc::{Served, Serving},

@@ -13,7 +13,10 @@ use tower_layer::Layer;
 use super::{extras::Extras, service::ServerService};
 use crate::{
     config::{AccessLog, Config, IpRange, ProxyHeaders},
-    http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
+    http::{
+        metrics::Instruments,
+        semconv::{Methods, forwarded::TrustedProxies},
+    },
     redaction::Redactor,
     requests::Registry,
     sampling::{Known, SamplerInUse},
