@@ -406,6 +406,19 @@ fn periodic_runs_never_pile_up() {
 }
 
 #[test]
+fn an_interval_beyond_all_clocks_is_the_longest_there_is() {
+    let bench = bench();
+    bench.run(async {
+        let mut periodic = Box::pin(bench.tasks.periodic("never again", Duration::MAX, || async {}));
+        // the run at once, and the plan for the next one
+        assert!(futures_util::poll!(periodic.as_mut()).is_pending());
+        let job = bench.tasks.jobs().remove(0);
+        assert_eq!((job.runs, job.failures), (1, 0));
+        assert!(job.interval > Duration::from_secs(1_000_000_000) && job.next_run > job.last_run.unwrap());
+    });
+}
+
+#[test]
 fn a_periodic_task_dropped_in_a_run_ends_that_run() {
     let bench = bench();
     bench.run(async {

@@ -17,6 +17,8 @@ use super::{TaskResult, Tasks, hub::Named};
 
 /// The shortest interval.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// The longest: clocks have an end.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// The longest text of an error that is kept, in characters.
 const MAX_ERROR: usize = 256;
 
@@ -36,13 +38,13 @@ pub struct PeriodicJob {
     pub name: String,
     /// The time between the beginnings of two runs.
     pub interval: Duration,
-    /// When the last run began.
+    /// When the last run began, by the wall clock.
     pub last_run: Option<SystemTime>,
-    /// When the next run begins, if the one before is over by then.
+    /// When the next run begins, by the wall clock, if the one before is over by then.
     pub next_run: SystemTime,
     /// How long the last run took that is over.
     pub last_duration: Option<Duration>,
-    /// Why the last run that is over did not go well; `None` when it did.
+    /// Why the last run that is over did not go well, in at most 256 characters; `None` when it did.
     pub last_error: Option<String>,
     /// Whether a run is under way.
     pub running: bool,
@@ -100,7 +102,7 @@ impl Periodic {
         let job = Arc::new(Job {
             named: tasks.named(&name),
             name,
-            interval: interval.max(SHORTEST),
+            interval: interval.clamp(SHORTEST, LONGEST),
             state: Mutex::new(state),
         });
         tasks.add_job(&job);
