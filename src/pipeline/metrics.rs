@@ -6,6 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use opentelemetry::{
+    InstrumentationScope,
+    metrics::{Meter, MeterProvider},
+};
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::metric::Data,
 };
@@ -20,13 +24,12 @@ use opentelemetry_sdk::{
 use prost::Message as _;
 
 use super::{
-    Additions,
+    Additions, batches,
     exemplars::{ExemplarStore, Take},
     exporter::Export,
-    otlp,
     queue::{Account, Loss},
-    signal::AccountSource,
-    transport::{Payload, Transport},
+    signal_status::AccountSource,
+    transport::Transport,
     views::Views,
 };
 use crate::{
@@ -34,6 +37,22 @@ use crate::{
     diagnostics,
     redaction::Redactor,
 };
+
+/// The meter provider whatever it is made of.
+#[derive(Clone)]
+pub(crate) struct SharedMeterProvider(pub(super) Arc<dyn MeterProvider + Send + Sync>);
+
+impl std::fmt::Debug for SharedMeterProvider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedMeterProvider")
+    }
+}
+
+impl MeterProvider for SharedMeterProvider {
+    fn meter_with_scope(&self, scope: InstrumentationScope) -> Meter {
+        self.0.meter_with_scope(scope)
+    }
+}
 
 /// A reader shared by whoever collects.
 #[derive(Debug, Clone)]
@@ -171,7 +190,6 @@ pub(super) struct MetricExport {
     pub(super) interval: Duration,
     /// The limit of a collection and its export together.
     pub(super) timeout: Option<Duration>,
-    pub(super) json: bool,
     pub(super) started: Instant,
     /// A collection under way. Callbacks are the user's, and one that hangs holds up this one and no more.
     pub(super) collecting: Option<Collecting>,
@@ -212,21 +230,11 @@ impl MetricExport {
             return;
         }
         let in_flight = PointsInFlight::new(self, points);
-        let body = if self.json {
-            match serde_json::to_vec(&request) {
-                Ok(body) => body,
-                Err(error) => {
-                    in_flight.settle(|account| account.lose(Loss::TooLarge, points));
-                    return otlp::unsent(Signal::Metrics, points, &error.to_string());
-                }
-            }
-        } else {
-            request.encode_to_vec()
-        };
+        let body = Bytes::from(request.encode_to_vec());
         drop(request);
-        match self.transport.send(Payload { body: Bytes::from(body), json: self.json }, until).await {
+        match self.transport.send(body, until).await {
             Ok(accepted) => {
-                otlp::remark(Signal::Metrics, &accepted);
+                batches::remark(Signal::Metrics, &accepted);
                 in_flight.settle(|account| {
                     let rejected = accepted.rejected.min(points);
                     account.export(points - rejected);
@@ -234,7 +242,7 @@ impl MetricExport {
                 });
             }
             Err(error) => {
-                in_flight.settle(|account| account.lose(otlp::loss(&error), points));
+                in_flight.settle(|account| account.lose(batches::loss(&error), points));
                 self.transport.lost();
             }
         }

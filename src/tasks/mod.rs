@@ -141,7 +141,7 @@ where
     Tasks::global().run_cancellable(name, work)
 }
 
-/// Runs a task at once and then every `interval` (from 1 ms to 100 years; what is shorter or longer counts as that), as long as
+/// Runs a task at once and then every `interval` (from 1 ms to 30 years; what is shorter or longer counts as that), as long as
 /// the result is polled: for `tokio::spawn`.
 ///
 /// Runs never overlap and never pile up: what is due while a run is under way is left out, and said by

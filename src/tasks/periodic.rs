@@ -15,10 +15,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{TaskResult, Tasks, hub::Named};
 
-/// The shortest interval.
+/// The shortest interval, and the longest: an `Instant` cannot hold every time to come.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest: clocks have an end.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// The longest text of an error that is kept, in characters.
 const MAX_ERROR: usize = 256;
 
