@@ -7,7 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
@@ -21,6 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::Instant,
 };
 use tower_service::Service as _;
 
