@@ -137,7 +137,10 @@ mod panic;
 mod telemetry;
 
 // small things without a station
+mod instruments;
 mod line_writer;
+mod owned_span;
+mod quietly;
 mod sampling;
 mod sections;
 mod span_seed;

@@ -32,6 +32,7 @@ pub(crate) use self::{
     file::stamp,
     logs::levels,
     values::{Condition, ParentKind, matches},
+    vars::misspelt_level,
 };
 pub use self::{
     explain::{Explanation, Origin, Setting, explain},

@@ -20,7 +20,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    config::{Batch, Exporter, Otlp, Protocol, Signal, SpanLimits},
+    config::{Batch, Exporter, Otlp, Signal, SpanLimits},
     redaction::Redactor,
 };
 
@@ -77,13 +77,11 @@ impl ExportPlan {
         let Self { spans, logs, metrics, resource, span_limits, redactor } = self;
         for way in spans {
             let scrub = Scrub::of_spans(span_limits, &redactor);
-            let lane = way.connect(Signal::Traces);
-            let export = lane.and_then(|(lane, json)| SpanExport::new(lane, &resource, json, scrub));
+            let export = way.connect(Signal::Traces).map(|lane| SpanExport::new(lane, &resource, scrub));
             spawn(tasks, Signal::Traces, export, &mut problems);
         }
         for way in logs {
-            let lane = way.connect(Signal::Logs);
-            let export = lane.and_then(|(lane, json)| LogExport::new(lane, &resource, json));
+            let export = way.connect(Signal::Logs).map(|lane| LogExport::new(lane, &resource));
             spawn(tasks, Signal::Logs, export, &mut problems);
         }
         for way in metrics {
@@ -101,15 +99,14 @@ fn spawn(tasks: &mut Tasks, signal: Signal, export: Result<impl Export, String>,
 }
 
 impl<T> Way<T> {
-    /// What its items go through, and whether as JSON.
-    fn connect(self, signal: Signal) -> Result<(Lane<T>, bool), String> {
+    /// What its items go through.
+    fn connect(self, signal: Signal) -> Result<Lane<T>, String> {
         let Self { queue, status, exporters, otlp, batch } = self;
         // the processor's limit of an export bounds an attempt as the exporter's own does
         let timeout = otlp.timeout.into_iter().chain(batch.export_timeout).min();
         let otlp = Otlp { timeout, ..otlp };
         let transport = connect(signal, &exporters, &otlp, status)?;
-        let lane = Lane { signal, queue, transport, schedule_delay: batch.schedule_delay };
-        Ok((lane, otlp.protocol == Protocol::HttpJson))
+        Ok(Lane { signal, queue, transport, schedule_delay: batch.schedule_delay })
     }
 }
 
@@ -122,7 +119,6 @@ impl MetricWay {
             account: self.account,
             interval: self.interval,
             timeout: self.timeout,
-            json: self.otlp.protocol == Protocol::HttpJson,
             started: Instant::now(),
             collecting: None,
         })

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! span ends ──► traces: queue ─┐
-//! event ──► logs: queue ───────┼─► exporter thread ─► opentelemetry-otlp encodes ─► transport ─► collector
+//! event ──► logs: queue ───────┼─► exporter thread ─► encode ─► transport ─► collector
 //!       └──► stdout            │
-//! measurement ─► SDK ──────────┘   points + exemplars, encoded here
+//! measurement ─► SDK ──────────┘   points + exemplars
 //!            └─► exemplars
 //! ```
 
 mod baggage;
 mod batches;
+mod encode;
 mod exemplars;
 mod export_plan;
 mod exporter;
@@ -25,6 +26,7 @@ mod own_subscriber;
 mod propagation;
 mod queue;
 mod random_flag;
+mod returned_errors;
 mod sampler;
 mod scrub;
 mod self_metrics;
@@ -205,6 +207,11 @@ impl Pipeline {
     pub(crate) fn reports(&self) -> [SignalReport; 3] {
         let [traces, metrics, logs] = &self.statuses;
         [traces.report(Signal::Traces), metrics.report(Signal::Metrics), logs.report(Signal::Logs)]
+    }
+
+    /// The pipeline has ended because its handle was dropped: who goes on emitting is told.
+    pub(crate) fn note_drop(&self) {
+        self.statuses.iter().for_each(|status| status.note_drop());
     }
 }
 

@@ -86,7 +86,8 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        self.logs.on_event(event, context);
+        self.logs.on_event(event, context.clone());
+        self.spans.on_event(event, context);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {

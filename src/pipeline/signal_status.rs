@@ -51,11 +51,18 @@ impl SignalState {
 /// Where a signal's account is kept.
 pub(crate) trait AccountSource: fmt::Debug + Send + Sync {
     fn account(&self) -> Account;
+
+    /// The telemetry has ended because its handle was dropped.
+    fn note_drop(&self) {}
 }
 
 impl<T: fmt::Debug + Send> AccountSource for super::queue::Queue<T> {
     fn account(&self) -> Account {
         Self::account(self)
+    }
+
+    fn note_drop(&self) {
+        Self::note_drop(self);
     }
 }
 
@@ -68,6 +75,10 @@ impl AccountSource for Together {
         let mut sum = Account::default();
         self.0.iter().for_each(|source| sum.add(&source.account()));
         sum
+    }
+
+    fn note_drop(&self) {
+        self.0.iter().for_each(|source| source.note_drop());
     }
 }
 
@@ -141,6 +152,11 @@ impl SignalStatus {
             full: (None, 0),
         };
         Arc::new(Self { endpoint, account, state: Mutex::new(state) })
+    }
+
+    /// The telemetry has ended because its handle was dropped: what is emitted from now on is worth a line.
+    pub(crate) fn note_drop(&self) {
+        self.account.note_drop();
     }
 
     /// The collector took a request.

@@ -336,6 +336,9 @@ impl<'a> Course<'a> {
         if self.retries >= retry.max_retries() {
             return Err("every attempt was made");
         }
+        if asked.is_some_and(|asked| asked > retry.longest_asked()) {
+            return Err("a longer pause was asked for than anybody waits");
+        }
         let delay = self.delays.get_or_insert_with(|| retry.delays()).next(asked);
         let at = Instant::now().checked_add(delay);
         if self.deadline.is_some_and(|deadline| at.is_none_or(|at| at >= deadline)) {

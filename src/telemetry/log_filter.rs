@@ -10,7 +10,7 @@ use std::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    diagnostics,
+    config, diagnostics,
     pipeline::{CHANGES, LogSwitch},
 };
 
@@ -95,6 +95,12 @@ impl LogLevel {
         let wrong = |problem: String| LogFilterError { directives: directives.to_owned(), problem };
         // the words are checked strictly: a typing error must not silence the service
         directives.parse::<EnvFilter>().map_err(|error| wrong(error.to_string()))?;
+        if directives.trim().is_empty() {
+            return Err(wrong("it is empty".to_owned()));
+        }
+        if let Some(problem) = config::misspelt_level(directives) {
+            return Err(wrong(problem));
+        }
         if time.is_some_and(|time| time.is_zero() || time > LONGEST) {
             return Err(wrong(format!("for {} seconds", time.unwrap_or_default().as_secs_f64())));
         }

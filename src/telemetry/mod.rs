@@ -34,7 +34,7 @@ use crate::{
 /// thread for as long.
 ///
 /// [`shutdown`](Self::shutdown) does the same without blocking and says what was lost.
-#[must_use = "telemetry ends when this is dropped; keep it until the end of main"]
+#[must_use = "telemetry ends when this is dropped, as `let _ =` does; keep it in a variable until the end of main"]
 pub struct Telemetry {
     pub(crate) inner: Arc<Inner>,
 }

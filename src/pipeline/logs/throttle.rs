@@ -24,6 +24,10 @@ const LEFT_OUT: &str = "tracewell.log.left_out";
 const MOST: usize = 4096;
 /// The time over which a rate is counted.
 const SECOND: Duration = Duration::from_secs(1);
+/// The longest window: an `Instant` cannot hold every time to come.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// A full table is looked through for what is over once in this time, not for each record.
+const SWEEP: Duration = Duration::from_millis(100);
 
 /// Counts what is not logged.
 pub(in crate::pipeline) struct Throttle {
@@ -37,11 +41,17 @@ pub(in crate::pipeline) struct Throttle {
 
 #[derive(Default)]
 struct State {
-    repeats: HashMap<u64, Repeat>,
-    places: HashMap<u64, Place>,
+    repeats: Table<Repeat>,
+    places: Table<Place>,
     /// A thread tells the numbers in time.
     telling: bool,
     ended: bool,
+}
+
+/// What is remembered, [`MOST`] at most.
+struct Table<T> {
+    known: HashMap<u64, T>,
+    swept: Option<Instant>,
 }
 
 /// A record that was logged, and those that said the same since.
@@ -78,7 +88,7 @@ impl Throttle {
             return None;
         }
         Some(Arc::new(Self {
-            window: config.repeats,
+            window: config.repeats.map(|window| window.min(LONGEST)),
             rate: config.rate,
             hasher: RandomState::new(),
             state: Mutex::default(),
@@ -95,20 +105,21 @@ impl Throttle {
             self.hasher.hash_one((metadata.target(), metadata.file(), metadata.line(), metadata.level()));
         let now = Instant::now();
         let mut state = self.lock();
-        if state.places.get(&key).is_some_and(|place| place.until <= now) {
-            let told = state.places.remove(&key).filter(|place| place.left_out > 0);
+        if state.places.known.get(&key).is_some_and(|place| place.until <= now) {
+            let told = state.places.known.remove(&key).filter(|place| place.left_out > 0);
             drop(state);
             told.into_iter().for_each(|place| self.tell_place(place));
             state = self.lock();
         }
-        let full = state.places.len() >= MOST;
-        if full && !state.places.contains_key(&key) {
-            state.places.retain(|_, place| place.until > now || place.left_out > 0);
-            if state.places.len() >= MOST {
-                return false;
-            }
+        // after the end nobody would be told a number
+        if state.ended {
+            return false;
         }
-        let place = state.places.entry(key).or_insert_with(|| Place::new(metadata, now + SECOND));
+        let is_over = |place: &Place| place.until <= now && place.left_out == 0;
+        if !state.places.known.contains_key(&key) && !state.places.has_room(now, is_over) {
+            return false;
+        }
+        let place = state.places.known.entry(key).or_insert_with(|| Place::new(metadata, now + SECOND));
         if place.logged < rate {
             place.logged += 1;
             return false;
@@ -130,7 +141,11 @@ impl Throttle {
         let key = self.key(metadata, &record);
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(repeat) = state.repeats.get_mut(&key).filter(|repeat| repeat.until > now) {
+        // after the end nobody would be told a number
+        if state.ended {
+            return Some(record);
+        }
+        if let Some(repeat) = state.repeats.known.get_mut(&key).filter(|repeat| repeat.until > now) {
             repeat.count += 1;
             let ways = repeat.last.as_ref().map_or(ways, |(_, before)| before.and(ways));
             let before = repeat.last.replace((record, ways));
@@ -138,12 +153,9 @@ impl Throttle {
             drop(before);
             return None;
         }
-        let over = state.repeats.remove(&key);
-        if state.repeats.len() >= MOST {
-            state.repeats.retain(|_, repeat| repeat.until > now || repeat.count > 0);
-        }
-        if state.repeats.len() < MOST {
-            state.repeats.insert(key, Repeat { until: now + window, count: 0, last: None });
+        let over = state.repeats.known.remove(&key);
+        if state.repeats.has_room(now, |repeat| repeat.until <= now && repeat.count == 0) {
+            state.repeats.known.insert(key, Repeat { until: now + window, count: 0, last: None });
         }
         drop(state);
         over.into_iter().for_each(|repeat| self.tell_repeat(repeat));
@@ -200,8 +212,8 @@ impl Throttle {
         drop(state);
         self.tell(Some(Instant::now()));
         let mut state = self.lock();
-        let more = state.repeats.values().any(|repeat| repeat.count > 0)
-            || state.places.values().any(|place| place.left_out > 0);
+        let more = state.repeats.known.values().any(|repeat| repeat.count > 0)
+            || state.places.known.values().any(|place| place.left_out > 0);
         state.telling = more && !state.ended;
         state.telling
     }
@@ -275,15 +287,28 @@ impl Place {
     }
 }
 
-/// Takes values out of a map.
-trait Extract<T> {
-    fn extract(&mut self, wanted: impl Fn(&T) -> bool) -> impl Iterator<Item = T>;
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), swept: None }
+    }
 }
 
-impl<T> Extract<T> for HashMap<u64, T> {
+impl<T> Table<T> {
+    /// Whether one more has a place, perhaps that of one that is over.
+    fn has_room(&mut self, now: Instant, is_over: impl Fn(&T) -> bool) -> bool {
+        let is_full = self.known.len() >= MOST;
+        if is_full && self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP) {
+            self.swept = Some(now);
+            self.known.retain(|_, value| !is_over(value));
+        }
+        self.known.len() < MOST
+    }
+
+    /// Takes values out.
     fn extract(&mut self, wanted: impl Fn(&T) -> bool) -> impl Iterator<Item = T> {
-        let keys: Vec<u64> = self.iter().filter(|(_, value)| wanted(value)).map(|(key, _)| *key).collect();
-        keys.into_iter().filter_map(|key| self.remove(&key))
+        let keys: Vec<u64> =
+            self.known.iter().filter(|(_, value)| wanted(value)).map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| self.known.remove(&key))
     }
 }
 
