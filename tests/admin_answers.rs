@@ -1,5 +1,4 @@
 //! What a prober is answered: its form, who replaces it, who gets what, and that liveness is never wrong.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/admin.rs"]
 mod admin_endpoints;
@@ -13,7 +12,7 @@ use std::{
 };
 
 use axum::Router;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tracewell::{

@@ -1,5 +1,4 @@
 //! What a program chooses of its metrics and of what it says of its build; what is measured of its runtime.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/admin.rs"]
 mod admin_endpoints;

@@ -124,7 +124,7 @@ impl Serve {
             tokio::time::sleep(config.prestop).await;
         }
         let _ = stopped.send(true);
-        let deadline = end::deadline(Instant::now(), config.drain);
+        let deadline = end::deadline(Instant::now().into_std(), config.drain).into();
         let drain = drain(&telemetry, &mut accepting, open, deadline).await;
         let report = match telemetry.shutdown().await {
             Ok(report) => report,
