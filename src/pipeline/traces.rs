@@ -1,6 +1,9 @@
-//! Spans: sampler, limits and queue make the tracer provider; opentelemetry-otlp encodes what the queue hands out.
+//! Spans: sampler, limits and queue make the tracer provider, and what the queue hands out is encoded and sent.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use opentelemetry::{
     Context,
@@ -9,12 +12,11 @@ use opentelemetry::{
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    trace::{
-        SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor, TracerProviderBuilder,
-    },
+    trace::{SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor, TracerProviderBuilder},
 };
 
 use super::{
+    encode::About,
     otlp::{Batched, Lane},
     queue::Item,
     random_flag::{FlaggedSpan, FlaggedTracer, flag_root},
@@ -22,7 +24,7 @@ use super::{
     scrub::Scrub,
     watch::Watched,
 };
-use crate::{config::TracesConfig, span_seed::SpanSeed};
+use crate::{config::TracesConfig, redaction::Memory, span_seed::SpanSeed};
 
 /// The tracer provider: spans that are sampled go into `queues`.
 pub(super) fn provider(
@@ -114,30 +116,17 @@ impl Tracer for SeededTracer {
 #[derive(Debug)]
 pub(super) struct SpanExport {
     lane: Lane<SpanData>,
-    exporter: opentelemetry_otlp::SpanExporter,
+    about: About,
+    /// One thread encodes, and nobody else asks.
+    memory: Mutex<Memory>,
     /// Applied here, on the exporter's thread: whoever made a span, by `#[instrument]` or the API, does not wait for it.
     scrub: Scrub,
 }
 
 impl SpanExport {
-    pub(super) fn new(
-        lane: Lane<SpanData>,
-        resource: &Resource,
-        json: bool,
-        scrub: Scrub,
-    ) -> Result<Self, String> {
-        use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
-        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_http()
-            .with_http_client(lane.client())
-            .with_endpoint(super::otlp::NOWHERE)
-            .with_protocol(super::otlp::encoding(json))
-            .with_timeout(super::otlp::FOREVER)
-            .with_retry_policy(super::otlp::no_retry())
-            .build()
-            .map_err(|error| error.to_string())?;
-        exporter.set_resource(resource);
-        Ok(Self { lane, exporter, scrub })
+    pub(super) fn new(lane: Lane<SpanData>, resource: &Resource, scrub: Scrub) -> Self {
+        let memory = Mutex::new(Memory::new(&scrub.redactor));
+        Self { lane, about: About::new(resource), memory, scrub }
     }
 }
 
@@ -148,8 +137,10 @@ impl Batched for SpanExport {
         &self.lane
     }
 
-    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
-        batch.iter_mut().for_each(|span| self.scrub.span(span));
-        self.exporter.export(batch).await
+    fn encode(&self, mut batch: Vec<SpanData>) -> Vec<u8> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        batch.iter_mut().for_each(|span| self.scrub.span_again(span, &mut memory));
+        drop(memory);
+        self.about.spans(&batch)
     }
 }
