@@ -60,7 +60,7 @@ pub(super) fn level(filter: &str) -> Option<&str> {
         let is_plain = word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
         let near =
             |level: &&str| lower.starts_with(*level) || (level.len() > 3 && distance(&lower, level) <= 2);
-        is_plain && !LEVELS.contains(&lower.as_str()) && LEVELS.iter().any(|level| near(&level))
+        is_plain && !LEVELS.contains(&lower.as_str()) && LEVELS.iter().any(near)
     })
 }
 
