@@ -20,10 +20,10 @@ use crate::{
     error::InitError,
     http,
     pipeline::Pipeline,
-    reload::{self, Reload},
     requests::Registry,
     resource,
     telemetry::Telemetry,
+    telemetry::reload::{self, Reload},
 };
 
 /// Sets up traces, metrics and logs for this process as the environment says.

@@ -96,7 +96,7 @@ fn kept(store: &Store, trace: u128) -> Option<usize> {
 #[test]
 fn a_trace_is_named_by_what_was_asked_for_and_by_its_caller_only_if_that_is_all() {
     let mut store = store(MIB);
-    let head = |store: &Store| store.summaries(u64::MAX, 1)[0].name().to_owned();
+    let head = |store: &Store| store.summaries(u64::MAX, 1)[0].head.data.name.to_string();
     let named = |id, name: &'static str, kind, is_remote| SpanData {
         name: name.into(),
         span_kind: kind,

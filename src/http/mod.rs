@@ -28,6 +28,9 @@
 //! [`ServerLayer::with_trusted_proxies`] takes `Forwarded` and `X-Forwarded-*` at the word of those proxies, and of nobody
 //! else, for `client.address`, `server.address` and the scheme.
 //!
+//! Which route a request takes only its router knows: axum's says it, for others there are [`RouteTemplate`] and
+//! [`requests::set_route`](crate::requests::set_route). Without a route, `http.route` is absent and the span's name the method.
+//!
 //! Metrics: `http.server.request.duration` (s, until the last byte of the body),
 //! `tracewell.http.server.time_to_first_byte` (s, until the headers), `http.server.active_requests` ({request}),
 //! `http.server.request.body.size` and `http.server.response.body.size` (By). Conventions 1.44, http/http-spans.md and
@@ -54,6 +57,7 @@ pub(crate) use self::client::{BoxError, given_up, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
 #[cfg(feature = "axum")]
 pub use self::handler::{Failure, NotObserved};
+pub use self::route::RouteTemplate;
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
 pub(crate) use self::{
     client::{Call, Shared as ClientShared},

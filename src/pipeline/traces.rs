@@ -16,8 +16,8 @@ use opentelemetry_sdk::{
 };
 
 use super::{
+    batches::{Batched, Lane},
     encode::About,
-    otlp::{Batched, Lane},
     queue::Item,
     random_flag::{FlaggedSpan, FlaggedTracer, flag_root},
     sampler::SamplerSwitch,

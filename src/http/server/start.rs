@@ -194,18 +194,20 @@ pub(super) fn new_entry(
     (own, context): (&Span, &OtelContext),
     (started, started_at): (Instant, SystemTime),
 ) -> NewEntry {
-    let span = context.span();
-    let ids = span.span_context();
     let mut new = NewEntry::request(method.name())
         .with_path(path)
-        .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
+        .with_span_context(context.span().span_context())
         .with_start(started_at, started.into_std());
     new.tracing_id = tracing_id(own);
     new
 }
 
 /// Method and route, as far as there is one.
-fn span_name(method: Method, route: Option<&'static Route>, unremembered: Option<&str>) -> Cow<'static, str> {
+pub(super) fn span_name(
+    method: Method,
+    route: Option<&'static Route>,
+    unremembered: Option<&str>,
+) -> Cow<'static, str> {
     match (route, unremembered) {
         (Some(route), _) => route.span_name(method).into(),
         (None, Some(route)) => format!("{} {route}", method.span_name()).into(),

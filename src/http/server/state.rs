@@ -1,7 +1,6 @@
 //! What is known of a request that is being served, and what is recorded when it ends.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::Context,
     thread,
@@ -18,15 +17,21 @@ use opentelemetry::{
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{exchange::End, extras::CancelSignal, layer::Resolved, start::announced_length};
+use super::{
+    exchange::End,
+    extras::CancelSignal,
+    layer::Resolved,
+    start::{announced_length, span_name},
+};
 use crate::{
     http::{
         Cause,
         metrics::Measured,
-        route::Route,
+        route::{self, Route},
         semconv::{self, Ending, Method, Point, Scheme},
         semconv_extra,
     },
+    quietly::quietly,
     requests::{self, EndDetails, Outcome, STREAMING},
     resilience,
     rpc::Served,
@@ -107,6 +112,7 @@ impl State {
         let status = response.status();
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
+        self.learn_route();
         if self.call.is_some() {
             return self.answer_call(response);
         }
@@ -139,6 +145,25 @@ impl State {
             self.become_stream();
         }
         Next::Body
+    }
+
+    /// The route that the service said, where nobody had said one before.
+    fn learn_route(&mut self) {
+        let known = self.route.is_some() || self.unremembered.is_some();
+        if known || self.recorded.is_some() || self.call.is_some() {
+            return;
+        }
+        let Some(said) = self.entry.as_ref().and_then(route::said_later) else { return };
+        self.route = route::remembered(&said);
+        if self.route.is_none() {
+            self.unremembered = Some(Box::from(&*said));
+        }
+        let span = self.context.span();
+        if !self.foreign && span.is_recording() {
+            let name = span_name(self.method, self.route, self.unremembered.as_deref());
+            quietly(|| span.update_name(name));
+            quietly(|| span.set_attribute(semconv::unremembered_route(&said)));
+        }
     }
 
     /// A stream's span and duration end at the headers; the request stays active until the stream's own end.
@@ -198,6 +223,7 @@ impl State {
         if self.call.is_some() {
             return self.finish_call(end, ending, duration);
         }
+        self.learn_route();
         let streamed = self.recorded;
         if streamed.is_none() {
             let size = self.status.map(|_| self.sent);
@@ -329,11 +355,6 @@ impl State {
     pub(super) fn release(&mut self) {
         span_seed::release(std::mem::replace(&mut self.span, Span::none()));
     }
-}
-
-/// Telemetry about a request is not worth a panic in it: whatever was called has had its say in the panic hook.
-pub(super) fn quietly(record: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(record));
 }
 
 fn is_event_stream<B>(response: &Response<B>) -> bool {

@@ -16,10 +16,10 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher::WeakDisp
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{Parts, brief, fields::Fields, held, outlets::Ways};
+use super::{Parts, entry_line, fields::Fields, kept_records, outlets::Ways};
 use crate::{
     diagnostics::Listener,
-    pipeline::subscriber::LogSwitch,
+    pipeline::{returned_errors, subscriber::LogSwitch},
     requests::{self, Holding},
     span_seed,
 };
@@ -170,8 +170,8 @@ impl LogLayer {
                 entry.fail_log();
             }
         }
-        let quiet = self.parts.quiet.as_ref();
-        if quiet.is_some_and(|quiet| !ways.is_none() && quiet.is_beyond_rate(metadata, ways)) {
+        let throttle = self.parts.throttle.as_ref();
+        if throttle.is_some_and(|throttle| !ways.is_none() && throttle.is_beyond_rate(metadata, ways)) {
             ways = Ways::NONE;
         }
         let brief = wanted && requests::keeping_log_lines();
@@ -180,16 +180,16 @@ impl LogLayer {
         }
         let record = self.record(event, context);
         if brief {
-            brief::keep(&record);
+            entry_line::keep(&record);
         }
         if let Some(entry) = entry.filter(|_| !hold.is_none()) {
-            held::hold(&entry, &self.parts.outlets, &self.parts.bounds, record.clone(), hold);
+            kept_records::hold(&entry, &self.parts.outlets, &self.parts.bounds, record.clone(), hold);
         }
         if ways.is_none() {
             return;
         }
-        let record = match quiet {
-            Some(quiet) => quiet.unless_repeated(metadata, record, ways),
+        let record = match throttle {
+            Some(throttle) => throttle.unless_repeated(metadata, record, ways),
             None => Some(record),
         };
         if let Some(record) = record {
@@ -240,12 +240,16 @@ where
         if self.parts.outlets.is_closed() && !keeping {
             return;
         }
-        if self.switch.has_rules() || self.parts.quiet.is_some() {
+        // such an event passes the filter for its span's sake
+        if returned_errors::may_be(event.metadata()) && !self.switch.may_log(event.metadata(), &context) {
+            return;
+        }
+        if self.switch.has_rules() || self.parts.throttle.is_some() {
             return self.on_judged_event(event, &context);
         }
         let record = self.record(event, &context);
         if keeping {
-            brief::keep(&record);
+            entry_line::keep(&record);
         }
         self.put(record, possible(event.metadata()));
     }
