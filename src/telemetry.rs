@@ -282,7 +282,9 @@ impl Telemetry {
     /// propagator.
     #[must_use]
     pub fn propagator(&self) -> opentelemetry::propagation::TextMapCompositePropagator {
-        Pipeline::propagator(&self.inner.config)
+        opentelemetry::propagation::TextMapCompositePropagator::new(vec![Box::new(Pipeline::propagator(
+            &self.inner.config,
+        ))])
     }
 
     /// A server layer that records into this telemetry, whether or not it is the installed one.

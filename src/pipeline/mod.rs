@@ -20,6 +20,7 @@ mod more;
 #[cfg(feature = "admin")]
 pub(crate) mod openmetrics;
 mod otlp;
+mod own_spans;
 mod propagation;
 mod queue;
 mod random_flag;
@@ -43,14 +44,13 @@ use std::{
 use opentelemetry::{
     InstrumentationScope,
     metrics::{Meter, MeterProvider},
-    propagation::TextMapCompositePropagator,
     trace::TracerProvider as _,
 };
 use opentelemetry_sdk::{
     Resource,
     logs::{LogProcessor, SdkLoggerProvider},
     metrics::SdkMeterProvider,
-    trace::{SdkTracer, SdkTracerProvider, SpanData, SpanProcessor, TracerProviderBuilder},
+    trace::{SdkTracerProvider, SpanData, SpanProcessor, TracerProviderBuilder},
 };
 use tracing::{Dispatch, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, layer::SubscriberExt as _, registry::LookupSpan};
@@ -67,11 +67,14 @@ use self::{
     logs::{LogLayer, Parts, Rules, ScopedRecord},
     metrics::PointAccount,
     more::More,
+    own_spans::OwnSpans,
+    propagation::Propagation,
     queue::Queue,
     random_flag::FlaggedProvider,
     sampler::SamplerSwitch,
     scrub::Scrub,
     signal::SignalStatus,
+    traces::SeededTracer,
     wanted::Wanted,
 };
 pub use self::{
@@ -140,6 +143,8 @@ pub(crate) struct Pipeline {
     pub(crate) log_switch: Arc<LogSwitch>,
     /// Which traces are kept.
     pub(crate) sampler: SamplerSwitch,
+    /// Makes spans that are for the exporter alone.
+    own_spans: Option<Arc<OwnSpans>>,
     /// Requests' own spans are kept from tracing-opentelemetry.
     lean: bool,
 }
@@ -162,12 +167,20 @@ fn tracers(
     additions: &mut Additions,
     baggage: &CopiedBaggage,
     queues: Vec<watch::Watched<SpanData>>,
-) -> (SdkTracerProvider, SamplerSwitch) {
+) -> (SdkTracerProvider, SamplerSwitch, Option<Arc<OwnSpans>>) {
     let sampler = SamplerSwitch::new(&config.traces.effective_sampler());
     let processors = std::mem::take(&mut additions.span_processors);
     let ids = additions.ids.take();
+    let own = match queues.as_slice() {
+        [queue] if processors.is_empty() && ids.is_none() && baggage.is_none() => {
+            let out = traces::QueueProcessor(queue.clone());
+            Some(OwnSpans::new(sampler.clone(), config.traces.limits, scope(), out))
+        }
+        // whoever else looks at spans is given the SDK's
+        _ => None,
+    };
     let processed = |builder| with_processors(baggage.added_to(builder), processors, ids);
-    (traces::provider(&config.traces, resource, sampler.clone(), queues, processed), sampler)
+    (traces::provider(&config.traces, resource, sampler.clone(), queues, processed), sampler, own)
 }
 
 /// The way of records into what is sent.
@@ -217,7 +230,8 @@ impl Pipeline {
         let more = More::new(config, meters.more);
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let queues = watch::beside(queues, watch.clone());
-        let (tracer_provider, sampler) = tracers(config, resource, &mut additions, &baggage, queues);
+        let (tracer_provider, sampler, own_spans) =
+            tracers(config, resource, &mut additions, &baggage, queues);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
@@ -255,6 +269,7 @@ impl Pipeline {
             disabled: config.disabled,
             log_switch: LogSwitch::new(&config.logs.filter, rules),
             sampler,
+            own_spans,
             lean: config.requests.lean_spans,
         })
     }
@@ -274,8 +289,13 @@ impl Pipeline {
         self.span_processors
     }
 
+    /// Whether spans are for the exporter alone: nobody looks at one as it starts.
+    pub(crate) fn has_own_spans(&self) -> bool {
+        self.own_spans.is_some()
+    }
+
     /// The propagator of the configuration; it works even when the SDK is disabled.
-    pub(crate) fn propagator(config: &Config) -> TextMapCompositePropagator {
+    pub(crate) fn propagator(config: &Config) -> Propagation {
         propagation::propagator(&config.propagators)
     }
 
@@ -300,8 +320,9 @@ impl Pipeline {
         }
     }
 
-    fn tracer(&self) -> Option<SdkTracer> {
-        (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope()))
+    fn tracer(&self) -> Option<SeededTracer> {
+        let sdk = || self.tracer_provider.tracer_with_scope(scope());
+        (!self.disabled).then(|| SeededTracer::new(sdk(), self.own_spans.clone()))
     }
 
     fn log_layer(&self) -> LogLayer {

@@ -13,7 +13,7 @@ use std::sync::{
 use arc_swap::{ArcSwap, Guard};
 use opentelemetry::{
     Context,
-    trace::{SpanKind, TraceContextExt as _},
+    trace::{SpanContext, SpanKind, TraceContextExt as _},
 };
 
 pub(crate) use self::{
@@ -87,18 +87,19 @@ impl Known {
 }
 
 impl Known {
-    /// Whether a span started in the current context will be recorded, more likely than not. A guess, for what would be
-    /// made in vain: the tracer decides.
-    pub(crate) fn expects_recording(&self, facts: Option<&Facts>) -> bool {
+    /// Whether a span started below `remote`, else in the current context, will be recorded, more likely than not. A guess,
+    /// for what would be made in vain: the tracer decides.
+    pub(crate) fn expects_recording(&self, facts: Option<&Facts>, remote: Option<&SpanContext>) -> bool {
         let mut sampler = &self.sampler;
         if *sampler == Sampler::AlwaysOn {
             return true;
         }
-        let parent = Context::map_current(|current| {
-            let span = current.span();
-            let parent = span.span_context();
-            parent.is_valid().then(|| (parent.is_remote(), parent.is_sampled()))
-        });
+        let known =
+            |parent: &SpanContext| parent.is_valid().then(|| (parent.is_remote(), parent.is_sampled()));
+        let parent = match remote {
+            Some(remote) => known(remote),
+            None => Context::map_current(|current| known(current.span().span_context())),
+        };
         match (sampler, parent) {
             (Sampler::ParentBased(_) | Sampler::ParentThreshold(_), Some((_, sampled))) => return sampled,
             (Sampler::ParentBased(root) | Sampler::ParentThreshold(root), None) => sampler = root,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body::Frame;
 use opentelemetry::{
     Context as OtelContext, KeyValue,
@@ -18,7 +18,7 @@ use opentelemetry::{
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{exchange::End, extras::CancelSignal, layer::Resolved, start::announced_length};
+use super::{exchange::End, extras::CancelSignal, layer::Resolved, start};
 use crate::{
     http::{
         Cause,
@@ -126,7 +126,8 @@ impl State {
             return Next::Tunnel;
         }
         // a server asks for no byte more than was announced, and announces what the body knows
-        self.announced = announced_length(response.headers()).or_else(|| response.body().size_hint().exact());
+        let said = Said::of(response.headers());
+        self.announced = said.length.or_else(|| response.body().size_hint().exact());
         let nothing_follows = self.head
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || status.is_informational()
@@ -135,7 +136,7 @@ impl State {
         if nothing_follows {
             return Next::Nothing;
         }
-        if is_event_stream(response) {
+        if said.event_stream {
             self.become_stream();
         }
         Next::Body
@@ -336,9 +337,34 @@ pub(super) fn quietly(record: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(record));
 }
 
-fn is_event_stream<B>(response: &Response<B>) -> bool {
+/// What a response's headers say of its body.
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    event_stream: bool,
+}
+
+impl Said {
+    /// In one pass: a header is looked at faster than a name is looked up.
+    fn of(headers: &HeaderMap) -> Self {
+        let mut said = Self::default();
+        let (mut length, mut kind) = (None, None);
+        for (name, value) in headers {
+            if *name == header::CONTENT_TYPE {
+                kind = kind.or(Some(value));
+            } else if *name == header::CONTENT_LENGTH {
+                length = length.or(Some(value));
+            }
+        }
+        said.length = length.and_then(start::length);
+        said.event_stream = kind.is_some_and(is_event_stream);
+        said
+    }
+}
+
+fn is_event_stream(content_type: &HeaderValue) -> bool {
     const EVENT_STREAM: &str = "text/event-stream";
-    let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.to_str().ok();
     media_type.and_then(|media_type| media_type.split_at_checked(EVENT_STREAM.len())).is_some_and(
         |(essence, parameters)| {
             let parameters = parameters.trim_start();

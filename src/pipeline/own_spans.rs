@@ -1,0 +1,265 @@
+//! Spans that nobody sees but the exporter's queue: made by the SDK's rules (specification, trace/sdk.md), without the
+//! SDK's copies of each.
+//!
+//! The SDK builds a span, moves it into one of its own, and that into what processors are given, with the tracer beside it.
+//! Where the only processor is this crate's queue, a span is from its start what is exported at its end, and one that is
+//! dropped is its ids.
+
+use std::{borrow::Cow, cell::Cell, sync::Arc, time::SystemTime};
+
+use opentelemetry::{
+    Context, InstrumentationScope, KeyValue, SpanId, TraceFlags,
+    trace::{Event, Link, Span, SpanBuilder, SpanContext, SpanKind, SpanRef, Status, TraceContextExt as _},
+};
+use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
+
+use super::{
+    random_flag::{RANDOM, is_random},
+    sampler::SamplerSwitch,
+    traces::QueueProcessor,
+};
+use crate::{config::SpanLimits, span_seed::Planted};
+
+/// What such spans have in common.
+#[derive(Debug)]
+pub(crate) struct OwnSpans {
+    sampler: SamplerSwitch,
+    limits: SpanLimits,
+    scope: InstrumentationScope,
+    ids: RandomIdGenerator,
+    out: QueueProcessor,
+}
+
+/// A span. Dropped, it ends. Small, since whoever starts it moves it several times before it is boxed.
+#[derive(Debug)]
+pub(crate) struct OwnSpan {
+    context: SpanContext,
+    /// While it is recorded.
+    recorded: Option<Recorded>,
+}
+
+#[derive(Debug)]
+struct Recorded {
+    memory: Memory,
+    home: Arc<OwnSpans>,
+}
+
+/// Empty or not: what a span's data leave goes on to the thread's next span.
+type Memory = Box<Option<SpanData>>;
+
+thread_local! {
+    /// Of the span that ended last on this thread; empty.
+    static SPARE: Cell<Option<Memory>> = const { Cell::new(None) };
+}
+
+impl Recorded {
+    /// The data, which are there as long as the span is recorded, and the limits of them.
+    fn data(&mut self) -> Option<(&mut SpanData, &SpanLimits)> {
+        self.memory.as_mut().as_mut().map(|data| (data, &self.home.limits))
+    }
+}
+
+impl OwnSpans {
+    pub(super) fn new(
+        sampler: SamplerSwitch,
+        limits: SpanLimits,
+        scope: InstrumentationScope,
+        out: QueueProcessor,
+    ) -> Arc<Self> {
+        Arc::new(Self { sampler, limits, scope, ids: RandomIdGenerator::default(), out })
+    }
+
+    /// What a span is whose parent is `remote`, else the context's span, if it has a valid one; whether it is kept is
+    /// decided with that.
+    pub(super) fn decide(
+        &self,
+        (name, kind, attributes): (&str, &SpanKind, &[KeyValue]),
+        context: &Context,
+        remote: Option<&SpanContext>,
+    ) -> SpanContext {
+        if context.is_telemetry_suppressed() {
+            return SpanContext::NONE;
+        }
+        let local = context.span();
+        let parent = parent(&local, remote);
+        let span_id = self.ids.new_span_id();
+        let trace_id = parent.map_or_else(|| self.ids.new_trace_id(), SpanContext::trace_id);
+        let (kept, state) = self.sampler.decide(parent, trace_id, name, kind, attributes);
+        // a span that is kept has its parent's flags; an id that is made here is random
+        let flags = match parent {
+            Some(parent) if kept => parent.trace_flags(),
+            Some(parent) if !is_random(parent) => TraceFlags::NOT_SAMPLED,
+            _ => RANDOM,
+        };
+        SpanContext::new(trace_id, span_id, flags.with_sampled(kept), false, state)
+    }
+
+    /// Starts a span, as it was decided, or is now.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        builder: SpanBuilder,
+        context: &Context,
+        planted: Planted,
+    ) -> OwnSpan {
+        let Planted { remote, decided } = planted;
+        let own = decided.unwrap_or_else(|| {
+            let kind = builder.span_kind.as_ref().unwrap_or(&SpanKind::Internal);
+            let attributes = builder.attributes.as_deref().unwrap_or_default();
+            self.decide((&builder.name, kind, attributes), context, remote.as_ref())
+        });
+        let recorded = own.is_sampled().then(|| {
+            let local = context.span();
+            // a thread on its way out keeps nothing
+            let mut memory = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
+            *memory = Some(self.data(builder, own.clone(), parent(&local, remote.as_ref())));
+            Recorded { memory, home: Arc::clone(self) }
+        });
+        OwnSpan { context: own, recorded }
+    }
+
+    fn data(&self, builder: SpanBuilder, own: SpanContext, parent: Option<&SpanContext>) -> SpanData {
+        let limits = &self.limits;
+        let SpanBuilder { span_kind, name, start_time, attributes, events, links, .. } = builder;
+        let start_time = start_time.unwrap_or_else(opentelemetry::time::now);
+        let mut attributes = attributes.unwrap_or_default();
+        let dropped_attributes_count = cut(&mut attributes, limits.attributes);
+        SpanData {
+            span_context: own,
+            parent_span_id: parent.map_or(SpanId::INVALID, SpanContext::span_id),
+            parent_span_is_remote: parent.is_some_and(SpanContext::is_remote),
+            span_kind: span_kind.unwrap_or(SpanKind::Internal),
+            name,
+            start_time,
+            end_time: start_time,
+            attributes,
+            dropped_attributes_count,
+            events: events.map(|events| bounded_events(events, limits)).unwrap_or_default(),
+            links: links.map(|links| bounded_links(links, limits)).unwrap_or_default(),
+            status: Status::Unset,
+            instrumentation_scope: self.scope.clone(),
+        }
+    }
+}
+
+/// The parent, if it is valid.
+fn parent<'a>(local: &'a SpanRef<'_>, remote: Option<&'a SpanContext>) -> Option<&'a SpanContext> {
+    Some(remote.unwrap_or_else(|| local.span_context())).filter(|parent| parent.is_valid())
+}
+
+/// How many were too many.
+fn cut<T>(items: &mut Vec<T>, limit: u32) -> u32 {
+    let dropped = items.len().saturating_sub(limit as usize);
+    items.truncate(limit as usize);
+    u32::try_from(dropped).unwrap_or(u32::MAX)
+}
+
+fn bounded_events(mut given: Vec<Event>, limits: &SpanLimits) -> SpanEvents {
+    let mut events = SpanEvents::default();
+    events.dropped_count = cut(&mut given, limits.events);
+    for event in &mut given {
+        event.dropped_attributes_count = cut(&mut event.attributes, limits.attributes_per_event);
+    }
+    events.events = given;
+    events
+}
+
+fn bounded_links(mut given: Vec<Link>, limits: &SpanLimits) -> SpanLinks {
+    let mut links = SpanLinks::default();
+    links.dropped_count = cut(&mut given, limits.links);
+    for link in &mut given {
+        link.dropped_attributes_count = cut(&mut link.attributes, limits.attributes_per_link);
+    }
+    links.links = given;
+    links
+}
+
+impl OwnSpan {
+    /// The ids of a span that is recorded nowhere.
+    pub(super) fn unrecorded(context: SpanContext) -> Self {
+        Self { context, recorded: None }
+    }
+
+    fn data(&mut self) -> Option<(&mut SpanData, &SpanLimits)> {
+        self.recorded.as_mut()?.data()
+    }
+
+    fn end_at(&mut self, at: Option<SystemTime>) {
+        let Some(Recorded { mut memory, home }) = self.recorded.take() else { return };
+        if let Some(mut data) = memory.take() {
+            data.end_time = at.unwrap_or_else(opentelemetry::time::now);
+            home.out.take(data);
+        }
+        // a thread on its way out keeps nothing
+        let _ = SPARE.try_with(|spare| spare.set(Some(memory)));
+    }
+}
+
+impl Span for OwnSpan {
+    fn add_event_with_timestamp<T>(&mut self, name: T, timestamp: SystemTime, mut attributes: Vec<KeyValue>)
+    where
+        T: Into<Cow<'static, str>>,
+    {
+        let Some((data, limits)) = self.data() else { return };
+        if data.events.events.len() < limits.events as usize {
+            let dropped = cut(&mut attributes, limits.attributes_per_event);
+            data.events.events.push(Event::new(name, timestamp, attributes, dropped));
+        } else {
+            data.events.dropped_count += 1;
+        }
+    }
+
+    fn span_context(&self) -> &SpanContext {
+        &self.context
+    }
+
+    fn is_recording(&self) -> bool {
+        self.recorded.is_some()
+    }
+
+    fn set_attribute(&mut self, attribute: KeyValue) {
+        let Some((data, limits)) = self.data() else { return };
+        if data.attributes.len() < limits.attributes as usize {
+            data.attributes.push(attribute);
+        } else {
+            data.dropped_attributes_count += 1;
+        }
+    }
+
+    fn set_status(&mut self, status: Status) {
+        if let Some((data, _)) = self.data() {
+            // `Ok` is final, and nothing takes an error back (specification, trace/api.md "Set Status")
+            if status > data.status {
+                data.status = status;
+            }
+        }
+    }
+
+    fn update_name<T>(&mut self, name: T)
+    where
+        T: Into<Cow<'static, str>>,
+    {
+        if let Some((data, _)) = self.data() {
+            data.name = name.into();
+        }
+    }
+
+    fn add_link(&mut self, span_context: SpanContext, mut attributes: Vec<KeyValue>) {
+        let Some((data, limits)) = self.data() else { return };
+        if data.links.links.len() < limits.links as usize {
+            let dropped = cut(&mut attributes, limits.attributes_per_link);
+            data.links.links.push(Link::new(span_context, attributes, dropped));
+        } else {
+            data.links.dropped_count += 1;
+        }
+    }
+
+    fn end_with_timestamp(&mut self, timestamp: SystemTime) {
+        self.end_at(Some(timestamp));
+    }
+}
+
+impl Drop for OwnSpan {
+    fn drop(&mut self) {
+        self.end_at(None);
+    }
+}
