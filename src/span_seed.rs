@@ -1,6 +1,11 @@
 //! What a `tracing` span cannot say of itself when it starts.
 
-use std::{borrow::Cow, cell::Cell, fmt, time::SystemTime};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    fmt,
+    time::SystemTime,
+};
 
 use opentelemetry::{
     Context, KeyValue,
@@ -10,7 +15,7 @@ use tracing::{Dispatch, Id};
 use tracing_subscriber::{Registry, registry::LookupSpan as _};
 
 thread_local! {
-    static SEED: Cell<Option<Sown>> = const { Cell::new(None) };
+    static SEED: RefCell<Option<Sown>> = const { RefCell::new(None) };
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
     static STARTED: Cell<Option<Context>> = const { Cell::new(None) };
 }
@@ -132,10 +137,11 @@ impl SpanSeed {
         struct Cleared;
         impl Drop for Cleared {
             fn drop(&mut self) {
-                drop((Sown::take(), take_started()));
+                Sown::clear();
+                drop(take_started());
             }
         }
-        SEED.set(Some(Sown { seed: self, remote, decided: None }));
+        SEED.with_borrow_mut(|ground| *ground = Some(Sown { seed: self, remote, decided: None }));
         let _cleared = Cleared;
         start()
     }
@@ -144,30 +150,39 @@ impl SpanSeed {
 impl Sown {
     /// The seed of the span being started, once.
     pub(crate) fn take() -> Option<Self> {
-        SEED.take()
+        // most spans have none, and a seed is large: it is moved only if there is one
+        SEED.with(|ground| {
+            let mut ground = ground.try_borrow_mut().ok()?;
+            if ground.is_some() { ground.take() } else { None }
+        })
     }
 
     /// The same, if it is that of a request's own span.
     pub(crate) fn take_request() -> Option<Self> {
-        let sown = SEED.take()?;
-        if sown.seed.kind == SpanKind::Server {
-            return Some(sown);
-        }
-        SEED.set(Some(sown));
-        None
+        SEED.with_borrow_mut(|ground| match ground {
+            Some(sown) if sown.seed.kind == SpanKind::Server => ground.take(),
+            _ => None,
+        })
     }
 
-    /// Decides what the span will be, by the seed and the parent that no context has.
-    pub(crate) fn decide(
-        &mut self,
+    /// What the seed of a request's own span will be: as it was decided, or is by `decide`, which is shown the seed and the
+    /// parent that no context has.
+    pub(crate) fn decided(
         decide: impl FnOnce(&SpanSeed, Option<&SpanContext>) -> SpanContext,
-    ) -> &SpanContext {
-        self.decided.get_or_insert_with(|| decide(&self.seed, self.remote.as_ref()))
+    ) -> Option<SpanContext> {
+        SEED.with_borrow_mut(|ground| {
+            let sown = ground.as_mut().filter(|sown| sown.seed.kind == SpanKind::Server)?;
+            let Self { seed, remote, decided } = sown;
+            Some(decided.get_or_insert_with(|| decide(seed, remote.as_ref())).clone())
+        })
     }
 
-    /// Puts the seed back into the ground.
-    pub(crate) fn put_back(self) {
-        SEED.set(Some(self));
+    fn clear() {
+        SEED.with_borrow_mut(|ground| {
+            if ground.is_some() {
+                *ground = None;
+            }
+        });
     }
 
     /// Makes the span what the seed says; what is known of it besides.

@@ -26,7 +26,7 @@ use super::{
     otlp,
     queue::{Account, Loss},
     signal::AccountSource,
-    transport::{Payload, Transport},
+    transport::Transport,
     views::Views,
 };
 use crate::{
@@ -171,7 +171,6 @@ pub(super) struct MetricExport {
     pub(super) interval: Duration,
     /// The limit of a collection and its export together.
     pub(super) timeout: Option<Duration>,
-    pub(super) json: bool,
     pub(super) started: Instant,
     /// A collection under way. Callbacks are the user's, and one that hangs holds up this one and no more.
     pub(super) collecting: Option<Collecting>,
@@ -212,19 +211,9 @@ impl MetricExport {
             return;
         }
         let in_flight = PointsInFlight::new(self, points);
-        let body = if self.json {
-            match serde_json::to_vec(&request) {
-                Ok(body) => body,
-                Err(error) => {
-                    in_flight.settle(|account| account.lose(Loss::TooLarge, points));
-                    return otlp::unsent(Signal::Metrics, points, &error.to_string());
-                }
-            }
-        } else {
-            request.encode_to_vec()
-        };
+        let body = Bytes::from(request.encode_to_vec());
         drop(request);
-        match self.transport.send(Payload { body: Bytes::from(body), json: self.json }, until).await {
+        match self.transport.send(body, until).await {
             Ok(accepted) => {
                 otlp::remark(Signal::Metrics, &accepted);
                 in_flight.settle(|account| {

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! span ends ──► traces: queue ─┐
-//! event ──► logs: queue ───────┼─► exporter thread ─► opentelemetry-otlp encodes ─► transport ─► collector
+//! event ──► logs: queue ───────┼─► exporter thread ─► encode ─► transport ─► collector
 //!       └──► stdout            │
-//! measurement ─► SDK ──────────┘   points + exemplars, encoded here
+//! measurement ─► SDK ──────────┘   points + exemplars
 //!            └─► exemplars
 //! ```
 
 mod alone;
 mod baggage;
+mod encode;
 mod exemplars;
 mod exporter;
 #[cfg(all(any(fuzzing, test), feature = "otlp-http", feature = "otlp-grpc"))]

@@ -19,7 +19,7 @@ use super::{
     wanted::{connect, lane, limited},
 };
 use crate::{
-    config::{Config, MetricOutput, Output, Protocol, Signal},
+    config::{Config, MetricOutput, Output, Signal},
     redaction::Redactor,
 };
 
@@ -129,10 +129,7 @@ impl More {
             };
             let lane = lane(Signal::Traces, queue, transport, &output.batch);
             let scrub = Scrub::of_spans(config.traces.limits, redactor);
-            match SpanExport::new(lane, resource, otlp.protocol == Protocol::HttpJson, scrub) {
-                Ok(export) => tasks.spawn(Signal::Traces, export),
-                Err(problem) => problems.push(problem),
-            }
+            tasks.spawn(Signal::Traces, SpanExport::new(lane, resource, scrub));
         }
         for Way { queue, status, output } in self.logs {
             let otlp = limited(&output.otlp, &output.batch);
@@ -140,10 +137,7 @@ impl More {
                 continue;
             };
             let lane = lane(Signal::Logs, queue, transport, &output.batch);
-            match LogExport::new(lane, resource, otlp.protocol == Protocol::HttpJson) {
-                Ok(export) => tasks.spawn(Signal::Logs, export),
-                Err(problem) => problems.push(problem),
-            }
+            tasks.spawn(Signal::Logs, LogExport::new(lane, resource));
         }
         for MetricWay { source, account, status, output } in self.metrics {
             let connected = connect(Signal::Metrics, &output.exporters, &output.otlp, status, problems);
@@ -156,7 +150,6 @@ impl More {
                 account,
                 interval: output.interval,
                 timeout: output.timeout,
-                json: output.otlp.protocol == Protocol::HttpJson,
                 started: Instant::now(),
                 collecting: None,
             };

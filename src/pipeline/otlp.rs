@@ -1,30 +1,15 @@
 //! What spans and log records have in common on their way out: a queue, a transport, and a batch that is settled once.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use opentelemetry_otlp::{Protocol as Encoding, RetryPolicy};
-use opentelemetry_sdk::error::OTelSdkResult;
+use bytes::Bytes;
 
 use super::{
     exporter::Export,
     queue::{Loss, Queue},
-    transport::{Accepted, EncodedRequests, SendError, SendErrorKind, Transport},
+    transport::{Accepted, SendError, SendErrorKind, Transport},
 };
 use crate::{config::Signal, diagnostics};
-
-/// opentelemetry-otlp wants an address; the transport has its own.
-pub(super) const NOWHERE: &str = "http://localhost/";
-/// opentelemetry-otlp wants a limit; the transport has its own.
-pub(super) const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
-
-pub(super) fn encoding(json: bool) -> Encoding {
-    if json { Encoding::HttpJson } else { Encoding::HttpBinary }
-}
-
-/// opentelemetry-otlp repeats nothing: the transport does, where it can be counted and cut short.
-pub(super) fn no_retry() -> RetryPolicy {
-    RetryPolicy::disabled()
-}
 
 /// A queue and the connection it is emptied into.
 #[derive(Debug)]
@@ -36,10 +21,6 @@ pub(super) struct Lane<T> {
 }
 
 impl<T> Lane<T> {
-    pub(super) fn client(&self) -> EncodedRequests {
-        EncodedRequests(Arc::clone(&self.transport))
-    }
-
     /// What a drain sends: everything that waits now, and in a shutdown what comes meanwhile too. A flush ends although
     /// the service goes on emitting.
     fn drain(&self) -> Drain {
@@ -62,8 +43,8 @@ pub(super) trait Batched: Send + Sync + 'static {
 
     fn lane(&self) -> &Lane<Self::Item>;
 
-    /// Encodes a batch and gives it to the lane's client, which sends it.
-    fn export(&self, batch: Vec<Self::Item>) -> impl Future<Output = OTelSdkResult> + Send;
+    /// A batch as an OTLP request in protobuf.
+    fn encode(&self, batch: Vec<Self::Item>) -> Vec<u8>;
 }
 
 impl<B: Batched> Export for B {
@@ -76,7 +57,8 @@ impl<B: Batched> Export for B {
         let batch = lane.queue.take();
         if !batch.is_empty() {
             let in_flight = InFlight::new(lane, batch.len());
-            in_flight.settle(self.export(batch).await);
+            let request = Bytes::from(self.encode(batch));
+            in_flight.settle(lane.transport.send(request, None).await);
         }
     }
 
@@ -123,30 +105,21 @@ pub(super) struct InFlight<'a, T> {
 
 impl<'a, T> InFlight<'a, T> {
     pub(super) fn new(lane: &'a Lane<T>, size: usize) -> Self {
-        // an outcome left over from a request that was given up belongs to that request
-        drop(lane.transport.take_outcome());
         Self { lane, size, settled: false }
     }
 
-    /// Accounts for the batch by what the transport saw; `result` speaks only when no request was made at all.
-    pub(super) fn settle(mut self, result: OTelSdkResult) {
+    /// Accounts for the batch by what became of its request.
+    pub(super) fn settle(mut self, outcome: Result<Accepted, SendError>) {
         self.settled = true;
         let Lane { signal, queue, transport, .. } = self.lane;
-        match transport.take_outcome() {
-            Some(Ok(accepted)) => {
+        match outcome {
+            Ok(accepted) => {
                 remark(*signal, &accepted);
                 queue.exported(self.size, accepted.rejected);
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 queue.lost(self.size, loss(&error));
                 transport.lost();
-            }
-            None => {
-                let cause =
-                    result.err().map_or_else(|| "no request was made".to_owned(), |error| error.to_string());
-                // the encoder refuses only what exceeds its limit
-                queue.lost(self.size, Loss::TooLarge);
-                unsent(*signal, self.size as u64, &cause);
             }
         }
     }
@@ -185,16 +158,6 @@ pub(super) fn remark(signal: Signal, accepted: &Accepted) {
     }
 }
 
-/// Says that items were lost before any request was made.
-pub(super) fn unsent(signal: Signal, items: u64, cause: &str) {
-    let key = match signal {
-        Signal::Traces => "unsent-traces",
-        Signal::Metrics => "unsent-metrics",
-        Signal::Logs => "unsent-logs",
-    };
-    diagnostics::warn(key, format_args!("{signal}: {items} items are lost: {cause}"));
-}
-
 #[cfg(test)]
 mod tests {
     use std::{sync::mpsc, time::Instant};
@@ -216,7 +179,7 @@ mod tests {
         let queue = Arc::new(Queue::new(capacity, batch, DropPolicy::Oldest));
         let status = SignalStatus::new(None, Arc::new(PointAccount::default()));
         let transport = Transport::new(Signal::Traces, &[], &otlp, status).unwrap();
-        Lane { signal: Signal::Traces, queue, transport, schedule_delay: FOREVER }
+        Lane { signal: Signal::Traces, queue, transport, schedule_delay: Duration::from_secs(24 * 60 * 60) }
     }
 
     /// An exporter that is inside of an export, and of its thread, until it is let go.
@@ -233,10 +196,10 @@ mod tests {
             &self.lane
         }
 
-        async fn export(&self, _: Vec<u64>) -> OTelSdkResult {
+        fn encode(&self, _: Vec<u64>) -> Vec<u8> {
             self.inside.send(()).unwrap();
             self.leave.lock().unwrap().recv().unwrap();
-            Ok(())
+            Vec::new()
         }
     }
 
@@ -257,8 +220,9 @@ mod tests {
         assert_eq!((account.emitted, account.queued, account.dropped), (100, 4 + 8, 100 - 12));
         leave.send(()).unwrap();
         exporting.join().unwrap();
-        assert_eq!(queue.account().queued, 8, "no request was made, so the batch is lost and counted");
+        assert_eq!((queue.account().queued, queue.account().exported), (8, 4), "{:?}", queue.account());
     }
+
     /// An exporter that panics over odd items.
     struct Panics(Lane<u64>);
 
@@ -269,9 +233,9 @@ mod tests {
             &self.0
         }
 
-        async fn export(&self, batch: Vec<u64>) -> OTelSdkResult {
+        fn encode(&self, batch: Vec<u64>) -> Vec<u8> {
             assert!(batch.iter().all(|item| item % 2 == 0), "odd");
-            Ok(())
+            Vec::new()
         }
     }
 
@@ -290,7 +254,6 @@ mod tests {
         }
         let account = queue.account();
         assert_eq!((account.lost(Loss::Unanswered), account.queued), (2, 0), "{account:?}");
-        // the others came to their end, which is none: nobody made a request
-        assert_eq!(account.lost(Loss::TooLarge), 2, "{account:?}");
+        assert_eq!(account.exported, 2, "{account:?}");
     }
 }

@@ -185,10 +185,12 @@ impl OwnSpan {
 
     fn end_at(&mut self, at: Option<SystemTime>) {
         let Some(Recorded { mut memory, home }) = self.recorded.take() else { return };
-        if let Some(mut data) = memory.take() {
+        if let Some(data) = &mut *memory {
             data.end_time = at.unwrap_or_else(opentelemetry::time::now);
-            home.out.take(data);
         }
+        home.out.take(&mut memory);
+        // what nobody took
+        *memory = None;
         // a thread on its way out keeps nothing
         let _ = SPARE.try_with(|spare| spare.set(Some(memory)));
     }

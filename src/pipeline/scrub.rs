@@ -11,11 +11,11 @@ use opentelemetry_sdk::{
 
 use crate::{
     config::{LogLimits, SpanLimits},
-    redaction::Redactor,
+    redaction::{Memory, Redactor},
 };
 
-/// Says how many attributes a log record lost to its limit: the SDK's conversion has no place for OTLP's own field
-/// (the name is that of the specification's common/mapping-to-non-otlp.md).
+/// Says how many attributes a log record lost to its limit: the SDK's record has no place for OTLP's own field, where the
+/// encoder puts it (the name is that of the specification's common/mapping-to-non-otlp.md).
 pub(super) const DROPPED: &str = "otel.dropped_attributes_count";
 
 /// The rules of one signal. Cloning is cheap.
@@ -39,6 +39,16 @@ impl Scrub {
 
     pub(crate) fn span(&self, span: &mut SpanData) {
         self.redactor.span(span);
+        self.cut(span);
+    }
+
+    /// The same, on a thread that remembers what it saw.
+    pub(super) fn span_again(&self, span: &mut SpanData, memory: &mut Memory) {
+        self.redactor.span_again(span, memory);
+        self.cut(span);
+    }
+
+    fn cut(&self, span: &mut SpanData) {
         let Some(limit) = self.value_length else { return };
         span.attributes.iter_mut().for_each(|attribute| cut_attribute(attribute, limit));
         for event in &mut span.events.events {

@@ -1,9 +1,9 @@
-//! Spans: sampler, limits and queue make the tracer provider; opentelemetry-otlp encodes what the queue hands out.
+//! Spans: sampler, limits and queue make the tracer provider, and what the queue hands out is encoded and sent.
 
 use std::{
     borrow::Cow,
     cell::Cell,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -14,13 +14,11 @@ use opentelemetry::{
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    trace::{
-        SdkTracer, SdkTracerProvider, Span as SdkSpan, SpanData, SpanExporter as _, SpanProcessor,
-        TracerProviderBuilder,
-    },
+    trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor, TracerProviderBuilder},
 };
 
 use super::{
+    encode::About,
     otlp::{Batched, Lane},
     own_spans::{OwnSpan, OwnSpans},
     queue::Item,
@@ -31,6 +29,7 @@ use super::{
 };
 use crate::{
     config::TracesConfig,
+    redaction::Memory,
     span_seed::{Planted, Sown},
 };
 
@@ -72,13 +71,13 @@ impl Item for SpanData {
 pub(super) struct QueueProcessor(pub(super) Watched<SpanData>);
 
 impl QueueProcessor {
-    /// A span that is sampled, and says of its id what is true.
-    pub(super) fn take(&self, span: SpanData) {
-        if let Some(watch) = &self.0.watch {
-            watch.span(&span);
+    /// Takes a span that is sampled, and says of its id what is true, out of its place, if there is room for it.
+    pub(super) fn take(&self, span: &mut Option<SpanData>) {
+        if let (Some(watch), Some(span)) = (&self.0.watch, &span) {
+            watch.span(span);
         }
         if let Some(queue) = &self.0.queue {
-            queue.push(span);
+            queue.push_from(span);
         }
     }
 }
@@ -90,7 +89,7 @@ impl SpanProcessor for QueueProcessor {
         // a span that is only recorded is for processors in the process
         if span.span_context.is_sampled() {
             flag_root(&mut span);
-            self.take(span);
+            self.take(&mut Some(span));
         }
     }
 
@@ -136,14 +135,14 @@ impl SeededTracer {
     /// span is started.
     pub(super) fn drop_request(&self, parent: &Context) -> Option<Context> {
         let own = self.own.as_ref()?;
-        let mut sown = Sown::take_request()?;
-        let decided = sown
-            .decide(|seed, remote| own.decide((&seed.name, &seed.kind, &seed.attributes), parent, remote));
+        let decided = Sown::decided(|seed, remote| {
+            own.decide((&seed.name, &seed.kind, &seed.attributes), parent, remote)
+        })?;
         if !decided.is_valid() || decided.is_sampled() {
-            sown.put_back();
             return None;
         }
-        Some(parent.with_remote_span_context(decided.clone()))
+        drop(Sown::take());
+        Some(parent.with_remote_span_context(decided))
     }
 
     /// Runs `start`, in which a layer makes a builder for a span that was dropped and whose context is the current one.
@@ -163,10 +162,10 @@ impl SeededTracer {
     fn build(&self, builder: SpanBuilder, parent: &Context, planted: Planted) -> SeededSpan {
         match (&self.own, planted.remote) {
             (Some(own), remote) => SeededSpan::Own(own.start(builder, parent, Planted { remote, ..planted })),
-            (None, None) => SeededSpan::Sdk(self.sdk.build_with_context(builder, parent)),
+            (None, None) => SeededSpan::Sdk(Box::new(self.sdk.build_with_context(builder, parent))),
             (None, Some(remote)) => {
                 let parent = parent.with_remote_span_context(remote);
-                SeededSpan::Sdk(self.sdk.build_with_context(builder, &parent))
+                SeededSpan::Sdk(Box::new(self.sdk.build_with_context(builder, &parent)))
             }
         }
     }
@@ -200,7 +199,8 @@ impl Tracer for SeededTracer {
 #[derive(Debug)]
 pub(crate) enum SeededSpan {
     Own(OwnSpan),
-    Sdk(FlaggedSpan),
+    /// Behind a pointer: a span is moved several times before it has its place.
+    Sdk(Box<FlaggedSpan>),
 }
 
 /// Hands a call on to whichever it is.
@@ -257,30 +257,17 @@ impl Span for SeededSpan {
 #[derive(Debug)]
 pub(super) struct SpanExport {
     lane: Lane<SpanData>,
-    exporter: opentelemetry_otlp::SpanExporter,
+    about: About,
+    /// One thread encodes, and nobody else asks.
+    memory: Mutex<Memory>,
     /// Applied here, on the exporter's thread: whoever made a span, by `#[instrument]` or the API, does not wait for it.
     scrub: Scrub,
 }
 
 impl SpanExport {
-    pub(super) fn new(
-        lane: Lane<SpanData>,
-        resource: &Resource,
-        json: bool,
-        scrub: Scrub,
-    ) -> Result<Self, String> {
-        use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
-        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_http()
-            .with_http_client(lane.client())
-            .with_endpoint(super::otlp::NOWHERE)
-            .with_protocol(super::otlp::encoding(json))
-            .with_timeout(super::otlp::FOREVER)
-            .with_retry_policy(super::otlp::no_retry())
-            .build()
-            .map_err(|error| error.to_string())?;
-        exporter.set_resource(resource);
-        Ok(Self { lane, exporter, scrub })
+    pub(super) fn new(lane: Lane<SpanData>, resource: &Resource, scrub: Scrub) -> Self {
+        let memory = Mutex::new(Memory::new(&scrub.redactor));
+        Self { lane, about: About::new(resource), memory, scrub }
     }
 }
 
@@ -291,8 +278,10 @@ impl Batched for SpanExport {
         &self.lane
     }
 
-    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
-        batch.iter_mut().for_each(|span| self.scrub.span(span));
-        self.exporter.export(batch).await
+    fn encode(&self, mut batch: Vec<SpanData>) -> Vec<u8> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        batch.iter_mut().for_each(|span| self.scrub.span_again(span, &mut memory));
+        drop(memory);
+        self.about.spans(&batch)
     }
 }

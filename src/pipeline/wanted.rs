@@ -18,7 +18,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    config::{Batch, Config, Exporter, Otlp, Protocol, Signal},
+    config::{Batch, Config, Exporter, Otlp, Signal},
     redaction::Redactor,
 };
 
@@ -55,20 +55,16 @@ impl Wanted {
         let [trace_status, metric_status, log_status] = self.statuses;
         if let Some(queue) = self.spans {
             let config = &self.config.traces;
-            let json = config.otlp.protocol == Protocol::HttpJson;
             let otlp = limited(&config.otlp, &config.batch);
             let lane = connect(Signal::Traces, &config.exporters, &otlp, trace_status, &mut problems)
                 .map(|transport| lane(Signal::Traces, queue, transport, &config.batch));
             let scrub = Scrub::of_spans(config.limits, &self.redactor);
-            match lane.map(|lane| SpanExport::new(lane, &self.resource, json, scrub)) {
-                Some(Ok(export)) => tasks.spawn(Signal::Traces, export),
-                Some(Err(problem)) => problems.push(problem),
-                None => {}
+            if let Some(lane) = lane {
+                tasks.spawn(Signal::Traces, SpanExport::new(lane, &self.resource, scrub));
             }
         }
         if let Some((source, account)) = self.metrics {
             let config = &self.config.metrics;
-            let json = config.otlp.protocol == Protocol::HttpJson;
             let transport =
                 connect(Signal::Metrics, &config.exporters, &config.otlp, metric_status, &mut problems);
             if let Some(transport) = transport {
@@ -81,7 +77,6 @@ impl Wanted {
                     account,
                     interval,
                     timeout,
-                    json,
                     started,
                     collecting: None,
                 };
@@ -90,14 +85,11 @@ impl Wanted {
         }
         if let Some(queue) = self.logs {
             let config = &self.config.logs;
-            let json = config.otlp.protocol == Protocol::HttpJson;
             let otlp = limited(&config.otlp, &config.batch);
             let lane = connect(Signal::Logs, &config.exporters, &otlp, log_status, &mut problems)
                 .map(|transport| lane(Signal::Logs, queue, transport, &config.batch));
-            match lane.map(|lane| LogExport::new(lane, &self.resource, json)) {
-                Some(Ok(export)) => tasks.spawn(Signal::Logs, export),
-                Some(Err(problem)) => problems.push(problem),
-                None => {}
+            if let Some(lane) = lane {
+                tasks.spawn(Signal::Logs, LogExport::new(lane, &self.resource));
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }

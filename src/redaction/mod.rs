@@ -14,6 +14,7 @@
 //!     "connecting to postgres://REDACTED:REDACTED@db/shop");
 //! ```
 
+mod memory;
 mod names;
 mod scan;
 mod shapes;
@@ -28,6 +29,8 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
+
+pub(crate) use self::memory::Memory;
 
 /// What stands where a secret was.
 pub const REDACTED: &str = "REDACTED";

@@ -10,7 +10,10 @@ use opentelemetry_proto::tonic::{
 };
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{REDACTED, Redactor, Rules};
+use super::{
+    Memory, REDACTED, Redactor, Rules,
+    memory::{Look, Remembering},
+};
 
 impl Redactor {
     /// [`value`](Self::value) for a text that is owned: moved when it may be seen.
@@ -35,6 +38,14 @@ impl Redactor {
         self.rules().span(span);
     }
 
+    /// The same, for a thread that sees the same names and texts again and again.
+    pub(crate) fn span_again(&self, span: &mut SpanData, memory: &mut Memory) {
+        let rules = self.rules();
+        if rules.on {
+            hide_in_span(span, &mut Remembering { rules: &rules, memory: memory.of(self) });
+        }
+    }
+
     /// One attribute. Truth values are never hidden: they say whether there is a secret.
     pub(crate) fn attribute(&self, attribute: &mut KeyValue) {
         self.rules().attribute(attribute);
@@ -56,48 +67,14 @@ impl Redactor {
 /// The same for whoever has the rules already: finding them costs more than most values do.
 impl Rules {
     fn span(&self, span: &mut SpanData) {
-        if !self.on {
-            return;
-        }
-        if let Cow::Owned(seen) = self.text(&span.name) {
-            span.name = seen.into();
-        }
-        span.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
-        for event in &mut span.events.events {
-            event.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
-        }
-        for link in &mut span.links.links {
-            link.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
-        }
-        if let Status::Error { description } = &mut span.status {
-            if let Cow::Owned(seen) = self.text(description) {
-                *description = seen.into();
-            }
+        if self.on {
+            hide_in_span(span, &mut &*self);
         }
     }
 
     fn attribute(&self, attribute: &mut KeyValue) {
-        if !self.on || matches!(attribute.value, Value::Bool(_)) {
-            return;
-        }
-        if self.is_secret_name(attribute.key.as_str()) {
-            attribute.value = REDACTED.into();
-            return;
-        }
-        match &mut attribute.value {
-            Value::String(text) => {
-                if let Cow::Owned(seen) = self.text(text.as_str()) {
-                    attribute.value = seen.into();
-                }
-            }
-            Value::Array(Array::String(texts)) => {
-                for text in texts {
-                    if let Cow::Owned(seen) = self.text(text.as_str()) {
-                        *text = seen.into();
-                    }
-                }
-            }
-            _ => {}
+        if self.on {
+            hide_in_attribute(attribute, &mut &*self);
         }
     }
 
@@ -181,6 +158,48 @@ impl Rules {
                 _ => {}
             }
         }
+    }
+}
+
+fn hide_in_span(span: &mut SpanData, look: &mut impl Look) {
+    if let Cow::Owned(seen) = look.text(&span.name) {
+        span.name = seen.into();
+    }
+    let mut hide = |attributes: &mut [KeyValue]| {
+        attributes.iter_mut().for_each(|attribute| hide_in_attribute(attribute, look));
+    };
+    hide(&mut span.attributes);
+    span.events.events.iter_mut().for_each(|event| hide(&mut event.attributes));
+    span.links.links.iter_mut().for_each(|link| hide(&mut link.attributes));
+    if let Status::Error { description } = &mut span.status {
+        if let Cow::Owned(seen) = look.text(description) {
+            *description = seen.into();
+        }
+    }
+}
+
+fn hide_in_attribute(attribute: &mut KeyValue, look: &mut impl Look) {
+    if matches!(attribute.value, Value::Bool(_)) {
+        return;
+    }
+    if look.is_secret_name(attribute.key.as_str()) {
+        attribute.value = REDACTED.into();
+        return;
+    }
+    match &mut attribute.value {
+        Value::String(text) => {
+            if let Cow::Owned(seen) = look.text(text.as_str()) {
+                attribute.value = seen.into();
+            }
+        }
+        Value::Array(Array::String(texts)) => {
+            for text in texts {
+                if let Cow::Owned(seen) = look.text(text.as_str()) {
+                    *text = seen.into();
+                }
+            }
+        }
+        _ => {}
     }
 }
 

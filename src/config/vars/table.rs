@@ -156,7 +156,7 @@ table! {
     SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT = var("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "(as OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT)", LENGTH,
         "length of a text attribute of a span, its events and links; what is longer is cut");
     LOGRECORD_ATTRIBUTE_COUNT_LIMIT = var("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "(as OTEL_ATTRIBUTE_COUNT_LIMIT)", COUNT,
-        "attributes per log record; otel.dropped_attributes_count says how many did not fit");
+        "attributes per log record; how many did not fit is said by dropped_attributes_count in OTLP, and by otel.dropped_attributes_count in a line");
     LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT = var("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "(as OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT)", LENGTH,
         "length of a text attribute of a log record; what is longer is cut");
 

@@ -268,7 +268,8 @@ impl State {
         if self.foreign || !span.is_recording() {
             return;
         }
-        span.set_attributes(semconv::end(self.status, ending));
+        // one, as a rule: to move the iterator costs more
+        semconv::end(self.status, ending).for_each(|attribute| span.set_attribute(attribute));
         if let Some(entry) = self.entry.as_ref().map(requests::Guard::handle).filter(|e| e.has_more_to_say())
         {
             span.set_attributes(entry.attributes());

@@ -6,11 +6,11 @@ use opentelemetry::{
     InstrumentationScope, Key,
     logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity},
 };
-use opentelemetry_proto::{
-    tonic::collector::logs::v1::ExportLogsServiceRequest,
-    transform::{common::tonic::ResourceAttributesWithSchema, logs::tonic::group_logs_by_resource_and_scope},
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_sdk::{
+    Resource,
+    logs::{SdkLogRecord, SdkLoggerProvider},
 };
-use opentelemetry_sdk::logs::{LogBatch, SdkLogRecord, SdkLoggerProvider};
 use prost::Message as _;
 use serde_json::Value;
 use tracing::{Event, Subscriber, subscriber::with_default};
@@ -18,7 +18,9 @@ use tracing_subscriber::{Layer, Registry, layer::Context, layer::SubscriberExt a
 
 use super::{LogLayer, Parts, Records, Rules, ecs, json, logfmt, pretty};
 use crate::{
+    config::Signal,
     pipeline::{
+        encode,
         scrub::{Blank, Scrub},
         subscriber::LogSwitch,
     },
@@ -177,10 +179,12 @@ fn check(record: &SdkLogRecord) {
     pretty::write_line(record, None, false, &mut shown);
     assert!(shown.ends_with('\n') && !shown[..shown.len() - 1].contains(char::is_control), "{shown:?}");
 
-    let request = otlp(record);
-    let bytes = request.encode_to_vec();
-    assert_eq!(ExportLogsServiceRequest::decode(&*bytes).map(|again| again.encode_to_vec()), Ok(bytes));
-    let sent = serde_json::to_string(&request).expect("JSON of it");
+    let bytes = otlp(record);
+    assert_eq!(
+        ExportLogsServiceRequest::decode(&*bytes).map(|again| again.encode_to_vec()),
+        Ok(bytes.clone())
+    );
+    let sent = encode::json(Signal::Logs, &bytes).expect("JSON of it");
     assert!(serde_json::from_str::<Value>(&sent).is_ok(), "{sent}");
     for seen in [&line, &ecs, &logfmt, &shown, &sent] {
         assert!(!seen.contains(PLANTED), "{seen}");
@@ -193,10 +197,7 @@ fn breaks(char: char) -> bool {
 }
 
 /// As the exporter encodes it.
-fn otlp(record: &SdkLogRecord) -> ExportLogsServiceRequest {
+fn otlp(record: &SdkLogRecord) -> Vec<u8> {
     let scope = Arc::new(InstrumentationScope::builder("fuzzing").build());
-    let batch = [(record, &*scope)];
-    let resource = ResourceAttributesWithSchema::default();
-    let resource_logs = group_logs_by_resource_and_scope(&LogBatch::new(&batch), &resource);
-    ExportLogsServiceRequest { resource_logs }
+    encode::About::new(&Resource::builder_empty().build()).logs(&[(record.clone(), scope)])
 }

@@ -16,7 +16,7 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher::WeakDisp
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{Parts, brief, fields::Fields, held, outlets::Ways};
+use super::{Parts, ScopedRecord, brief, fields::Fields, held, outlets::Ways};
 use crate::{
     diagnostics::Listener,
     pipeline::subscriber::LogSwitch,
@@ -193,15 +193,15 @@ impl LogLayer {
             None => Some(record),
         };
         if let Some(record) = record {
-            self.put(record, ways);
+            self.put(&mut Some((record, Arc::clone(&self.parts.outlets.scope))), ways);
         }
     }
 
     #[inline]
-    fn put(&self, record: SdkLogRecord, ways: Ways) {
+    fn put(&self, item: &mut Option<ScopedRecord>, ways: Ways) {
         let outlets = &self.parts.outlets;
         let request = if outlets.sinks.is_empty() { None } else { requests::current() };
-        outlets.put(record, ways, request.as_ref());
+        outlets.put_from(item, ways, request.as_ref());
     }
 }
 
@@ -243,11 +243,11 @@ where
         if self.switch.has_rules() || self.parts.quiet.is_some() {
             return self.on_judged_event(event, &context);
         }
-        let record = self.record(event, &context);
-        if keeping {
-            brief::keep(&record);
+        let mut item = Some((self.record(event, &context), Arc::clone(&self.parts.outlets.scope)));
+        if let Some((record, _)) = item.as_ref().filter(|_| keeping) {
+            brief::keep(record);
         }
-        self.put(record, possible(event.metadata()));
+        self.put(&mut item, possible(event.metadata()));
     }
 }
 

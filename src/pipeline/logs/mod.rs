@@ -36,7 +36,7 @@ use opentelemetry::{
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    logs::{LogBatch, LogExporter as _, LogProcessor, SdkLogRecord, SdkLoggerProvider},
+    logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider},
 };
 
 pub(crate) use self::layer::is_transport;
@@ -50,6 +50,7 @@ use self::{
 pub(super) use self::{layer::LogLayer, rules::Rules};
 use super::{
     baggage::CopiedBaggage,
+    encode::About,
     otlp::{Batched, Lane},
     queue::{Item, Queue},
     scrub::{Blank, Scrub},
@@ -265,23 +266,12 @@ impl LogProcessor for QueueProcessor {
 #[derive(Debug)]
 pub(super) struct LogExport {
     lane: Lane<ScopedRecord>,
-    exporter: opentelemetry_otlp::LogExporter,
+    about: About,
 }
 
 impl LogExport {
-    pub(super) fn new(lane: Lane<ScopedRecord>, resource: &Resource, json: bool) -> Result<Self, String> {
-        use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
-        let mut exporter = opentelemetry_otlp::LogExporter::builder()
-            .with_http()
-            .with_http_client(lane.client())
-            .with_endpoint(super::otlp::NOWHERE)
-            .with_protocol(super::otlp::encoding(json))
-            .with_timeout(super::otlp::FOREVER)
-            .with_retry_policy(super::otlp::no_retry())
-            .build()
-            .map_err(|error| error.to_string())?;
-        exporter.set_resource(resource);
-        Ok(Self { lane, exporter })
+    pub(super) fn new(lane: Lane<ScopedRecord>, resource: &Resource) -> Self {
+        Self { lane, about: About::new(resource) }
     }
 }
 
@@ -292,8 +282,7 @@ impl Batched for LogExport {
         &self.lane
     }
 
-    async fn export(&self, batch: Vec<ScopedRecord>) -> OTelSdkResult {
-        let records: Vec<_> = batch.iter().map(|(record, scope)| (record, &**scope)).collect();
-        self.exporter.export(LogBatch::new(&records)).await
+    fn encode(&self, batch: Vec<ScopedRecord>) -> Vec<u8> {
+        self.about.logs(&batch)
     }
 }

@@ -130,8 +130,7 @@ fn settled(signal: Signal, read: Result<Accepted, SendError>) {
     let batch = lane.queue.take();
     let in_flight = InFlight::new(&lane, batch.len());
     let positive = read.is_ok();
-    *lane.transport.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(read);
-    in_flight.settle(Ok(()));
+    in_flight.settle(read);
     let account = lane.queue.account();
     assert_eq!((account.emitted, account.queued), (BATCH as u64, 0));
     assert_eq!(account.exported + account.failed, BATCH as u64, "{account:?}");

@@ -1,8 +1,7 @@
 //! One OTLP endpoint: encoded requests go out, and what became of them comes back with its cause.
 //!
-//! opentelemetry-otlp encodes spans and log records and hands the request to the [`HttpClient`] implemented here; the
-//! metrics' requests, which carry exemplars, are encoded by us. All three leave through [`Transport::send`], so retry,
-//! limits, headers, compression and accounting are the same for every signal and protocol.
+//! Requests of all three signals leave through [`Transport::send`], so retry, limits, headers, compression and accounting are
+//! the same for every signal and protocol.
 //!
 //! A connection is never kept for good: after a failure that the collector did not answer for, and after [`MAX_AGE`], the
 //! next attempt makes another one and asks for the collector's address again.
@@ -32,7 +31,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use opentelemetry_http::{HttpClient, HttpError};
 
 use self::certificates::CertificateFiles;
 pub(super) use self::retry::{Hurry, Patience};
@@ -40,7 +38,7 @@ use crate::{
     config::{Exporter, Otlp, Protocol, Signal},
     diagnostics,
     lines::LineWriter,
-    pipeline::signal::SignalStatus,
+    pipeline::{encode, signal::SignalStatus},
 };
 
 /// What the collector said to a request that it took.
@@ -91,11 +89,14 @@ impl fmt::Display for SendError {
 
 /// A request ready to go: encoded, not yet compressed.
 #[derive(Debug, Clone)]
-pub(crate) struct Payload {
-    pub(crate) body: Bytes,
+struct Payload {
+    body: Bytes,
     /// `application/json` rather than protobuf.
-    pub(crate) json: bool,
+    json: bool,
 }
+
+/// Bytes of a request, not yet compressed: more than most collectors take, and what a batch of usual items is far from.
+const MAX_REQUEST: usize = 64 * 1024 * 1024;
 
 /// A connection is used so long at most: behind a name that now leads elsewhere the old server may live on.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
@@ -112,8 +113,6 @@ pub(crate) struct Transport {
     max_age: Duration,
     status: Arc<SignalStatus>,
     patience: Patience,
-    /// The result of the last request that came through [`HttpClient`], for the exporter that made it.
-    last: Mutex<Option<Result<Accepted, SendError>>>,
 }
 
 /// A connection and what its certificate files held when it was prepared.
@@ -177,21 +176,9 @@ impl Transport {
             .contains(&Exporter::Console)
             .then(|| console::ConsoleWire { signal, lines: LineWriter::stdout() });
         let patience = Patience::default();
-        let last = Mutex::default();
         let (timeout, otlp) = (otlp.timeout, otlp.clone());
         let max_age = MAX_AGE;
-        Ok(Arc::new(Self {
-            signal,
-            console,
-            wire,
-            otlp,
-            certificates,
-            timeout,
-            max_age,
-            status,
-            patience,
-            last,
-        }))
+        Ok(Arc::new(Self { signal, console, wire, otlp, certificates, timeout, max_age, status, patience }))
     }
 
     #[cfg_attr(
@@ -253,14 +240,18 @@ impl Transport {
         &self.patience
     }
 
-    /// Sends, and repeats what may be repeated until it is taken, patience ends, or the request is outdated at `until`.
+    /// Sends a request in protobuf, or as JSON where that is the protocol, and repeats what may be repeated until it is taken,
+    /// patience ends, or the request is outdated at `until`.
     ///
     /// Cancel safe in that a request dropped in flight may or may not have arrived.
-    pub(crate) async fn send(&self, payload: Payload, until: Option<Instant>) -> Result<Accepted, SendError> {
+    pub(crate) async fn send(&self, request: Bytes, until: Option<Instant>) -> Result<Accepted, SendError> {
         if let Some(console) = &self.console {
-            console.print(&payload)?;
+            console.print(&request)?;
         }
         let Some(wire) = &self.wire else { return Ok(Accepted::default()) };
+        let payload = self.payload(request).inspect_err(|error| {
+            self.status.failed(self.signal, &error.cause, false, Instant::now());
+        })?;
         let mut attempts = self.patience.attempts(until);
         loop {
             let began = Instant::now();
@@ -282,6 +273,19 @@ impl Transport {
                 _ => return Err(error),
             }
         }
+    }
+
+    fn payload(&self, request: Bytes) -> Result<Payload, SendError> {
+        let json = self.otlp.protocol == Protocol::HttpJson;
+        let body = match json {
+            true => Bytes::from(encode::json(self.signal, &request).map_err(SendError::rejected)?),
+            false => request,
+        };
+        if body.len() > MAX_REQUEST {
+            let cause = format!("a request of {} bytes: the limit is {MAX_REQUEST}", body.len());
+            return Err(SendError { kind: SendErrorKind::TooLarge, cause });
+        }
+        Ok(Payload { body, json })
     }
 
     async fn attempt(
@@ -316,11 +320,6 @@ impl Transport {
     pub(crate) fn lost(&self) {
         self.status.lost_items(self.signal);
     }
-
-    /// What became of the request that opentelemetry-otlp just made.
-    pub(crate) fn take_outcome(&self) -> Option<Result<Accepted, SendError>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }
 
 /// An attempt under way; dropped in flight, the shutdown's deadline has passed.
@@ -343,34 +342,4 @@ impl Drop for Unanswered<'_> {
 fn missing_feature(protocol: Protocol) -> String {
     let feature = if matches!(protocol, Protocol::Grpc) { "otlp-grpc" } else { "otlp-http" };
     format!("OTLP protocol {protocol} needs the cargo feature `{feature}` of tracewell")
-}
-
-/// The client opentelemetry-otlp is given: it takes the encoded body; address, headers and limits are the transport's.
-#[derive(Debug, Clone)]
-pub(super) struct EncodedRequests(pub(super) Arc<Transport>);
-
-#[async_trait::async_trait]
-impl HttpClient for EncodedRequests {
-    async fn send_bytes(
-        &self,
-        request: opentelemetry_http::Request<Bytes>,
-    ) -> Result<opentelemetry_http::Response<Bytes>, HttpError> {
-        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let json = header("content-type").is_some_and(|value| value.contains("json"));
-        let compressed = header("content-encoding") == Some("gzip");
-        // another crate may have switched opentelemetry-otlp's own compression on: what goes over the wire is ours to say
-        let body = if compressed { gunzip(request.body())? } else { request.into_body() };
-        let outcome = self.0.send(Payload { body, json }, None).await;
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        // always a success to opentelemetry-otlp, whose own warnings would repeat ours: the exporter that made the
-        // request takes what became of it from here. An empty message is a complete one in protobuf, `{}` in JSON.
-        Ok(opentelemetry_http::Response::new(Bytes::from_static(if json { b"{}" } else { b"" })))
-    }
-}
-
-fn gunzip(body: &[u8]) -> std::io::Result<Bytes> {
-    use std::io::Read as _;
-    let mut plain = Vec::new();
-    flate2::read::GzDecoder::new(body).read_to_end(&mut plain)?;
-    Ok(plain.into())
 }

@@ -9,19 +9,19 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
-use super::{Payload, Transport, dns::hosts};
+use super::{Transport, dns::hosts};
 use crate::{
     config::{Config, Exporter, Signal, Source},
     pipeline::{metrics::PointAccount, signal::SignalStatus},
     testing::Collector,
 };
 
-fn one_span() -> Payload {
+fn one_span() -> Bytes {
     let span = Span { trace_id: vec![1; 16], span_id: vec![2; 8], name: "one".into(), ..Span::default() };
     let scope = ScopeSpans { spans: vec![span], ..ScopeSpans::default() };
     let resource = ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() };
     let request = ExportTraceServiceRequest { resource_spans: vec![resource] };
-    Payload { body: Bytes::from(request.encode_to_vec()), json: false }
+    Bytes::from(request.encode_to_vec())
 }
 
 fn transport(host: &str, protocol: &str, max_age: Duration) -> Arc<Transport> {
