@@ -27,8 +27,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let telemetry = Telemetry::builder().default_service_name("tower-hyper").install()?;
-    // the route, which axum would have told, is set below; metrics take it too
-    let observed = ServerLayer::new().with_metric_attributes(["http.route"]).layer(service_fn(hello));
+    // the route, which axum would have told, is said below
+    let observed = ServerLayer::new().layer(service_fn(hello));
 
     let listener = TcpListener::bind(env::var("ADDR").unwrap_or("127.0.0.1:8080".to_owned())).await?;
     writeln!(std::io::stderr(), "listening on http://{}", listener.local_addr()?)?;
@@ -69,7 +69,7 @@ async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
         *answer.status_mut() = StatusCode::NOT_FOUND;
         return Ok(answer);
     };
-    requests::set_attribute("http.route", "/hello/{name}"); // the template, never the path
+    requests::set_route("/hello/{name}"); // the template, never the path
     tracing::info!(name, "greeted");
     Ok(Response::new(Full::from(format!("hello {name}"))))
 }

@@ -140,7 +140,10 @@ mod reload;
 mod telemetry;
 
 // small things without a station
+mod instruments;
 mod lines;
+mod owned_span;
+mod quietly;
 mod sampling;
 mod sections;
 mod span_seed;

@@ -37,6 +37,8 @@ pub(crate) struct Sent<'a> {
     ambiguous: bool,
     state: bool,
     baggage: bool,
+    pub(crate) host: Option<&'a HeaderValue>,
+    pub(crate) user_agent: Option<&'a HeaderValue>,
     pub(crate) content_length: Option<&'a HeaderValue>,
 }
 
@@ -46,8 +48,10 @@ impl<'a> Sent<'a> {
         for (name, value) in headers {
             let name = name.as_str();
             match name.len() {
+                4 if name == "host" && sent.host.is_none() => sent.host = Some(value),
                 7 if name == BAGGAGE => sent.baggage = true,
                 10 if name == STATE => sent.state = true,
+                10 if name == "user-agent" && sent.user_agent.is_none() => sent.user_agent = Some(value),
                 11 if name == PARENT => sent.ambiguous = sent.parent.replace(value).is_some(),
                 14 if name == "content-length" && sent.content_length.is_none() => {
                     sent.content_length = Some(value);

@@ -245,12 +245,8 @@ fn tower_hyper_has_route_and_peer_and_an_orderly_end() {
 
     assert_eq!(ended.stderr.last().unwrap(), "drained: true, sent: true");
     assert_eq!(ended.service_name(), "tower-hyper");
-    let spans = ended.spans("GET");
-    let by_path = |path: &str| {
-        let mut spans = spans.iter().filter(|span| span.attributes().str("url.path") == Some(path));
-        spans.next().unwrap()
-    };
-    let (hello, elsewhere) = (by_path("/hello/you"), by_path("/elsewhere"));
+    let (hello, elsewhere) = (ended.spans("GET /hello/{name}"), ended.spans("GET"));
+    let ([hello], [elsewhere]) = (&*hello, &*elsewhere) else { panic!("{hello:?} {elsewhere:?}") };
     assert_eq!(hello.attributes().str("http.route"), Some("/hello/{name}"));
     assert_eq!(hello.attributes().str("client.address"), Some("127.0.0.1"));
     assert_eq!(elsewhere.attributes().i64("http.response.status_code"), Some(404));

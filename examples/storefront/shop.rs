@@ -130,10 +130,7 @@ async fn order(State(shop): State<Shop>, headers: HeaderMap, body: Bytes) -> Res
 
 /// Where to find this request: the W3C header, of the request's own span.
 fn traceparent() -> String {
-    requests::current().map_or_else(String::new, |request| {
-        let flags = u8::from(request.sampled());
-        format!("00-{}-{}-{flags:02x}", request.trace_id(), request.span_id())
-    })
+    requests::current().and_then(|request| request.traceparent()).unwrap_or_default()
 }
 
 #[derive(Deserialize)]

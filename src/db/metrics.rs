@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use opentelemetry::{
-    InstrumentationScope, KeyValue, StringValue,
+    KeyValue, StringValue,
     metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter},
 };
 
 use super::semconv;
+use crate::instruments;
 
 /// The instruments of one meter provider.
 #[derive(Debug)]
@@ -16,16 +17,11 @@ pub(super) struct Instruments {
 }
 
 fn meter(provider: &(impl MeterProvider + ?Sized)) -> Meter {
-    let scope = InstrumentationScope::builder("tracewell.db")
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .with_schema_url("https://opentelemetry.io/schemas/1.44.0")
-        .build();
-    provider.meter_with_scope(scope)
+    instruments::meter(provider, "tracewell.db")
 }
 
 fn seconds(meter: &Meter, name: &'static str, description: &'static str) -> Histogram<f64> {
-    let histogram = meter.f64_histogram(name).with_unit("s").with_description(description);
-    histogram.with_boundaries(semconv::SECONDS.to_vec()).build()
+    instruments::seconds(meter, name, description, &semconv::SECONDS)
 }
 
 impl Instruments {

@@ -3,12 +3,10 @@
 use std::{borrow::Cow, fmt, time::SystemTime};
 
 use opentelemetry::{
-    Context, KeyValue,
-    trace::{SpanKind, Status, TraceContextExt as _},
+    KeyValue,
+    trace::{SpanKind, Status},
 };
 use tokio::time::Instant;
-use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::{
     Database,
@@ -16,6 +14,8 @@ use super::{
 };
 use crate::{
     http::given_up,
+    owned_span::OwnedSpan,
+    quietly::quietly,
     requests::{self, Waiting},
     span_seed::SpanSeed,
 };
@@ -58,10 +58,7 @@ impl Failure {
 #[must_use = "the operation ends when this is dropped"]
 pub struct Running {
     database: Database,
-    span: Span,
-    context: Context,
-    /// The context's span is this operation's, and not that of the code around it.
-    own: bool,
+    span: OwnedSpan,
     /// Of the metric.
     attributes: Vec<KeyValue>,
     started: Instant,
@@ -83,7 +80,6 @@ impl Running {
         let attributes = asked.common(database.target());
         let mut of_span = attributes.clone();
         asked.of_span(&mut of_span);
-        let outer = Context::current();
         let seed = SpanSeed {
             name: asked.span_name(database.target()),
             kind: SpanKind::Client,
@@ -91,34 +87,16 @@ impl Running {
             attributes: of_span,
             links: Vec::new(),
         };
-        let (span, context) = seed.around(|| {
-            let span = tracing::info_span!(target: "tracewell::db", "database operation");
-            // starts the span now: its end is set by its context
-            let context = span.context();
-            (span, context)
-        });
-        // without a pipeline, what is current stays
-        let own = context.has_active_span();
-        let context = if own { context } else { outer };
+        let make = || tracing::info_span!(target: "tracewell::db", "database operation");
+        let span = OwnedSpan::start(seed, make);
         let waiting = requests::current().map(|entry| entry.wait_for(database.stage()));
-        Self {
-            database,
-            span,
-            context,
-            own,
-            attributes,
-            started,
-            started_at,
-            waiting,
-            rows: None,
-            ended: false,
-        }
+        Self { database, span, attributes, started, started_at, waiting, rows: None, ended: false }
     }
 
     /// Makes the span current; never hold it across an `.await`.
     #[must_use = "the span is current until this value is dropped"]
     pub fn enter(&self) -> tracing::span::Entered<'_> {
-        self.span.enter()
+        self.span.tracing().enter()
     }
 
     /// So many rows more have come.
@@ -143,24 +121,23 @@ impl Running {
         // one reading of the clock for the span and the histogram
         let duration = self.started.elapsed();
         self.waiting = None;
-        let _current = self.context.clone().attach();
+        let _current = self.span.context().clone().attach();
         let mut attributes = std::mem::take(&mut self.attributes);
         let common = attributes.len();
         ending.attributes(&mut attributes);
-        self.database.instruments().record(duration, &attributes);
-        let span = self.context.span();
-        if !self.own || !span.is_recording() {
-            return;
-        }
-        attributes.drain(..common);
-        if self.database.records_rows() {
-            attributes.extend(self.rows.map(semconv::returned_rows));
-        }
-        span.set_attributes(attributes);
-        if matches!(ending, Ending::Failed { .. }) {
-            span.set_status(Status::error(""));
-        }
-        span.end_with_timestamp(self.started_at + duration);
+        quietly(|| self.database.instruments().record(duration, &attributes));
+        quietly(|| {
+            self.span.end(self.started_at + duration, |span| {
+                attributes.drain(..common);
+                if self.database.records_rows() {
+                    attributes.extend(self.rows.map(semconv::returned_rows));
+                }
+                span.set_attributes(attributes);
+                if matches!(ending, Ending::Failed { .. }) {
+                    span.set_status(Status::error(""));
+                }
+            });
+        });
     }
 }
 

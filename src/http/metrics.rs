@@ -12,7 +12,7 @@ use std::{
 
 use http::Version;
 use opentelemetry::{
-    InstrumentationScope, KeyValue,
+    KeyValue,
     metrics::{BoundHistogram, BoundUpDownCounter, Histogram, MeterProvider, UpDownCounter},
 };
 use rustc_hash::FxHasher;
@@ -21,6 +21,7 @@ use super::{
     route::Route,
     semconv::{self, Ending, Method, Point, Scheme},
 };
+use crate::instruments;
 
 /// Series kept bound: more than routes are remembered, so that a route's usual outcomes never cost more than another's.
 const MAX_SERIES: usize = 32_768;
@@ -76,15 +77,8 @@ pub(super) struct Measured {
 impl Instruments {
     pub(super) fn new(provider: &dyn MeterProvider) -> Self {
         MADE.store(true, Ordering::Relaxed);
-        let scope = InstrumentationScope::builder("tracewell.http")
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url("https://opentelemetry.io/schemas/1.44.0")
-            .build();
-        let meter = provider.meter_with_scope(scope);
-        let seconds = |name, description| {
-            let histogram = meter.f64_histogram(name).with_unit("s").with_description(description);
-            histogram.with_boundaries(semconv::SECONDS.to_vec()).build()
-        };
+        let meter = instruments::meter(provider, "tracewell.http");
+        let seconds = |name, description| instruments::seconds(&meter, name, description, &semconv::SECONDS);
         let bytes = |name, description| {
             let histogram = meter.u64_histogram(name).with_unit("By").with_description(description);
             histogram.with_boundaries(semconv::BYTES.to_vec()).build()

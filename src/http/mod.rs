@@ -28,6 +28,9 @@
 //! [`ServerLayer::with_trusted_proxies`] takes `Forwarded` and `X-Forwarded-*` at the word of those proxies, and of nobody
 //! else, for `client.address`, `server.address` and the scheme.
 //!
+//! Which route a request takes only its router knows: axum's says it, for others there are [`RouteTemplate`] and
+//! [`requests::set_route`](crate::requests::set_route). Without a route, `http.route` is absent and the span's name the method.
+//!
 //! Metrics: `http.server.request.duration` (s, until the last byte of the body),
 //! `tracewell.http.server.time_to_first_byte` (s, until the headers), `http.server.active_requests` ({request}),
 //! `http.server.request.body.size` and `http.server.response.body.size` (By). Conventions 1.44, http/http-spans.md and
@@ -41,9 +44,6 @@ mod handler;
 mod metrics;
 mod route;
 mod semconv;
-mod semconv_client;
-mod semconv_extra;
-mod semconv_forwarded;
 mod server;
 mod texts;
 
@@ -54,15 +54,18 @@ pub(crate) use self::client::{BoxError, given_up, giving_up_on};
 pub use self::client::{CallBody, CallFuture, ClientLayer, ClientService, ResendCount, UrlTemplate};
 #[cfg(feature = "axum")]
 pub use self::handler::{Failure, NotObserved};
+pub use self::route::RouteTemplate;
 pub use self::server::{ConnectionScope, Peer, ResponseBody, ResponseFuture, ServerLayer, ServerService};
 pub(crate) use self::{
     client::{Call, Shared as ClientShared},
     metrics::instruments_made,
     semconv::{
-        Ending as ServerEnding, METHOD, PATH, ROUTE, SECONDS, address_text, clip, server as server_asked,
+        Ending as ServerEnding, METHOD, PATH, ROUTE, SECONDS, address_text,
+        client::{Ending as ClientEnding, Target, failure},
+        clip,
+        headers::{Captured, REQUEST_HEADER, captured, header_attributes},
+        server as server_asked,
     },
-    semconv_client::{Ending as ClientEnding, Target, failure},
-    semconv_extra::{Captured, REQUEST_HEADER, captured, header_attributes},
     server::{Settings, Shared as ServerShared, begin_call, configure},
     texts::shared as shared_text,
 };

@@ -1,6 +1,7 @@
-//! A request's route, as its router names it.
+//! A request's route, as its router or the program names it.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     hash::BuildHasherDefault,
     sync::{Arc, OnceLock, PoisonError, RwLock},
@@ -9,9 +10,58 @@ use std::{
 use rustc_hash::FxHasher;
 
 use super::semconv::{self, METHODS_MAX};
+use crate::requests::Guard;
+
+/// The template of the route that a request takes, such as `/users/{id}` and never the path itself: for routers that choose
+/// before the request reaches [`ServerLayer`](super::ServerLayer), put it into the request's extensions.
+///
+/// It is `http.route` of span and metrics (semantic conventions 1.44, http/http-spans.md "Name": part of the span's name), and
+/// what rules of sampling find as the route. It counts before axum's `MatchedPath`, which needs nothing. Where the choice is made
+/// behind the layer, by the service itself, [`requests::set_route`](crate::requests::set_route) says it. At most 1024 bytes of it
+/// are kept.
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+/// use tracewell::http::RouteTemplate;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let capture = tracewell::testing::Capture::new();
+/// # let layer = capture.server_layer();
+/// // `ServerLayer::new()`, around whatever answers
+/// let users = layer.layer(service_fn(|_: Request<String>| async { Ok::<_, std::io::Error>(Response::new(String::new())) }));
+/// // and around that, whatever chooses
+/// let mut service = users.map_request(|mut request: Request<String>| {
+///     request.extensions_mut().insert(RouteTemplate::new("/users/{id}"));
+///     request
+/// });
+/// # let request = Request::get("/users/7").body(String::new()).unwrap();
+/// # capture.run(async { drop(service.ready().await.unwrap().call(request).await) }).await;
+/// # capture.assert_span("GET /users/{id}").has("http.route", "/users/{id}");
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RouteTemplate(Cow<'static, str>);
+
+impl RouteTemplate {
+    /// This template.
+    #[must_use]
+    pub fn new(template: impl Into<Cow<'static, str>>) -> Self {
+        Self(template.into())
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// Routes remembered; a program has its routes in its source, so that this is far away unless they are made up.
 const MAX_ROUTES: usize = 16_384;
+/// The longest template that the program may say, in bytes.
+const MAX_TEMPLATE: usize = 1024;
 
 /// A route that was seen before.
 #[derive(Debug)]
@@ -64,10 +114,18 @@ pub(super) fn remembered(template: &str) -> Option<&'static Route> {
     Some(route)
 }
 
-/// The template of the route that matched, if a router said so.
-#[cfg(feature = "axum")]
+/// The template of the route that matched, if the program or a router said so; the raw path is never one.
 pub(super) fn template(extensions: &http::Extensions) -> Option<&str> {
-    extensions.get::<axum::extract::MatchedPath>().map(axum::extract::MatchedPath::as_str)
+    let said = extensions.get::<RouteTemplate>().map(|route| semconv::clip(route.as_str(), MAX_TEMPLATE));
+    #[cfg(feature = "axum")]
+    let said = said.or_else(|| extensions.get().map(axum::extract::MatchedPath::as_str));
+    said
+}
+
+/// What the program said of the route while the request was served; asked for once.
+pub(super) fn said_later(entry: &Guard) -> Option<Arc<str>> {
+    let route = entry.handle().take_said_route()?;
+    Some(if route.len() <= MAX_TEMPLATE { route } else { semconv::clip(&route, MAX_TEMPLATE).into() })
 }
 
 /// Whether calling a service of this type runs nothing of the user's: one of axum's routes only puts the request into its
@@ -83,12 +141,6 @@ pub(super) fn begins_when_polled<S>() -> bool {
 #[expect(clippy::extra_unused_type_parameters, reason = "as with axum")]
 pub(super) fn begins_when_polled<S>() -> bool {
     false
-}
-
-/// Without a router that says so there is no route; the raw path is never one.
-#[cfg(not(feature = "axum"))]
-pub(super) fn template(_: &http::Extensions) -> Option<&str> {
-    None
 }
 
 /// The peer's address, if the server said so.

@@ -2,13 +2,15 @@
 
 use std::{fmt, future::Future, time::SystemTime};
 
-use opentelemetry::{Context, KeyValue, trace::TraceContextExt as _};
+use opentelemetry::{Context, KeyValue, trace::Status};
 use tokio::time::Instant;
 
 use super::semconv::{Ending, Operation, Place};
 use crate::{
+    owned_span::OwnedSpan,
+    quietly::quietly,
     requests::{self, Waiting},
-    tasks::{Origin, TaskResult, TaskSpan, Tasks},
+    tasks::{Origin, TaskResult, Tasks, start_span},
 };
 
 /// What is about to be done.
@@ -27,7 +29,7 @@ pub(crate) struct Asked<'a> {
 pub(crate) struct Call {
     tasks: Tasks,
     operation: Operation,
-    span: TaskSpan,
+    span: OwnedSpan,
     point: Vec<KeyValue>,
     messages: u64,
     started: Instant,
@@ -49,7 +51,7 @@ impl Call {
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let mut attributes = place.of_span(operation, task);
         attributes.extend(more);
-        let span = TaskSpan::start(
+        let span = start_span(
             place.span_name(operation, task),
             operation.span_kind(origin.has_links()),
             started_at,
@@ -109,15 +111,21 @@ impl Call {
         let duration = self.started.elapsed();
         self.waiting = None;
         if self.operation != Operation::Create {
-            let _entered = self.span.enter();
             let point = std::mem::take(&mut self.point);
-            self.tasks.messages().record_client(point, ending, duration, self.messages);
+            quietly(|| {
+                let _entered = self.span.enter();
+                self.tasks.messages().record_client(point, ending, duration, self.messages);
+            });
         }
-        if self.span.context().has_active_span() {
-            attributes.extend(ending.attribute());
-            let failed = matches!(ending, Ending::Failed(_));
-            self.span.end(self.started_at + duration, attributes, failed);
-        }
+        quietly(|| {
+            self.span.end(self.started_at + duration, |span| {
+                attributes.extend(ending.attribute());
+                span.set_attributes(attributes);
+                if matches!(ending, Ending::Failed(_)) {
+                    span.set_status(Status::error(""));
+                }
+            });
+        });
     }
 }
 

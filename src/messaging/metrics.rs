@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use opentelemetry::{
-    InstrumentationScope, KeyValue,
+    KeyValue,
     metrics::{Counter, Histogram, MeterProvider},
 };
 
 use super::semconv::{self, Ending};
+use crate::instruments;
 
 /// The instruments of one meter provider.
 #[derive(Debug)]
@@ -20,15 +21,8 @@ pub(crate) struct Instruments {
 
 impl Instruments {
     pub(crate) fn new(provider: &(impl MeterProvider + ?Sized)) -> Self {
-        let scope = InstrumentationScope::builder("tracewell.messaging")
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url("https://opentelemetry.io/schemas/1.44.0")
-            .build();
-        let meter = provider.meter_with_scope(scope);
-        let seconds = |name, description| {
-            let histogram = meter.f64_histogram(name).with_unit("s").with_description(description);
-            histogram.with_boundaries(semconv::SECONDS.to_vec()).build()
-        };
+        let meter = instruments::meter(provider, "tracewell.messaging");
+        let seconds = |name, description| instruments::seconds(&meter, name, description, &semconv::SECONDS);
         let messages = |name, description| {
             meter.u64_counter(name).with_unit("{message}").with_description(description).build()
         };

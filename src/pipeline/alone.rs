@@ -50,6 +50,17 @@ struct Alone<S> {
     spans: Spans<S>,
 }
 
+impl<S> Alone<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    #[inline]
+    fn hear(&self, event: &Event<'_>, context: Context<'_, S>) {
+        self.logs.on_event(event, context.clone());
+        self.spans.on_event(event, context);
+    }
+}
+
 impl<S> Layer<S> for Alone<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -96,12 +107,12 @@ where
         if ASKED.take() {
             return true;
         }
-        self.logs.on_event(event, context);
+        self.hear(event, context);
         false
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        self.logs.on_event(event, context);
+        self.hear(event, context);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {

@@ -25,6 +25,7 @@ mod own_spans;
 mod propagation;
 mod queue;
 mod random_flag;
+mod returned_errors;
 mod sampler;
 mod scrub;
 mod self_metrics;

@@ -1,5 +1,5 @@
 //! `tracing` spans into OpenTelemetry: tracing-opentelemetry's layer, driven without a filter of its own, and spared the
-//! entering of spans whose context is attached already.
+//! entering of spans whose context is attached already. Of events it sees only the errors that functions return.
 //!
 //! There are two of that layer. One is found by `OpenTelemetrySpanExt` and sees nothing: it is behind [`Unseeing`]. The
 //! other one does the work, inside of [`Spans`]. Both have the same type and tracer, and what they know of a span is kept
@@ -14,7 +14,7 @@ use std::{
 
 use opentelemetry::{Context as OtelContext, ContextGuard, trace::TraceContextExt as _};
 use tracing::{
-    Dispatch, Id, Metadata, Subscriber, dispatcher::WeakDispatch, level_filters::LevelFilter, span,
+    Dispatch, Event, Id, Metadata, Subscriber, dispatcher::WeakDispatch, level_filters::LevelFilter, span,
     subscriber::Interest,
 };
 use tracing_opentelemetry::OpenTelemetryLayer;
@@ -24,8 +24,9 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{subscriber::LogSwitch, traces::SeededTracer};
+use super::{returned_errors, subscriber::LogSwitch, traces::SeededTracer};
 use crate::{
+    quietly::quietly,
     sampling::SamplerInUse,
     span_seed::{self, Own, Sown},
 };
@@ -49,7 +50,8 @@ where
         .with_context_activation(true)
 }
 
-/// Turns spans into OpenTelemetry spans. No event comes here: events are log records, not span events as well.
+/// Turns spans into OpenTelemetry spans. Events are log records, not span events as well: only the error that a function
+/// returns is more, the status of its span.
 pub(super) struct Spans<S> {
     bridge: Bridge<S>,
     /// Where a span is recorded only if its parent is, nothing is formatted for one that is not.
@@ -109,6 +111,20 @@ where
         drop(current);
         span_seed::started(dropped);
         true
+    }
+
+    /// The span that an event is in has failed, if the event says so.
+    #[cold]
+    fn fail(&self, event: &Event<'_>, context: &Context<'_, S>) {
+        let Some(span) = context.event_span(event) else { return };
+        if !returned_errors::is_of(span.metadata(), event.metadata()) {
+            return;
+        }
+        let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade) else { return };
+        if let Some(failed) = span_seed::context_of(&span.id(), &dispatch) {
+            // the text is made by the program's own code
+            quietly(|| returned_errors::fail(&failed, event));
+        }
     }
 
     /// The context of a span that is none of the bridge's.
@@ -173,6 +189,12 @@ where
         let of = |id: &Id| span_seed::context_of(id, &dispatch);
         if let (Some(own), Some(follows)) = (of(id), of(follows)) {
             own.span().add_link(follows.span().span_context().clone(), Vec::new());
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if returned_errors::may_be(event.metadata()) {
+            self.fail(event, &context);
         }
     }
 

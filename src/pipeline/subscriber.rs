@@ -19,6 +19,7 @@ use tracing_subscriber::{
 
 use super::{
     logs::{LogLayer, Rules, is_transport},
+    returned_errors,
     spans::{Spans, Unseeing, bridge},
     traces::SeededTracer,
 };
@@ -126,6 +127,14 @@ impl LogSwitch {
             }
     }
 
+    /// Whether any filter may want an event to be logged.
+    pub(super) fn may_log<S>(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        self.wants(metadata, context) || self.rules_want(metadata)
+    }
+
     /// Whether a filter beside the one of all may want an event.
     fn rules_want(&self, metadata: &Metadata<'_>) -> bool {
         self.has_rules() && self.rules.load().want(metadata)
@@ -145,7 +154,7 @@ impl LogSwitch {
         if !metadata.is_event() {
             return None;
         }
-        if always_heard(metadata) {
+        if always_passes(metadata) {
             return Some(Interest::always());
         }
         match &**self.rule.load() {
@@ -197,6 +206,12 @@ fn always_heard(metadata: &Metadata<'_>) -> bool {
     metadata.is_event() && (Listener::hears(metadata) || metadata.target() == CHANGES)
 }
 
+/// These come through whatever is logged. A function that fails fails its span whatever is logged, too: the log layer looks
+/// again.
+fn always_passes(metadata: &Metadata<'_>) -> bool {
+    always_heard(metadata) || returned_errors::may_be(metadata)
+}
+
 impl LogFilter {
     /// For spans up to a level, if there is a tracer for them, and the events of the switch's rule.
     pub(super) fn new(spans: Option<LevelFilter>, events: Arc<LogSwitch>) -> Self {
@@ -218,7 +233,7 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        if self.wants_span(metadata) || always_heard(metadata) || self.events.rules_want(metadata) {
+        if self.wants_span(metadata) || always_passes(metadata) || self.events.rules_want(metadata) {
             return true;
         }
         match &**self.events.rule.load() {

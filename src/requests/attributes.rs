@@ -1,6 +1,9 @@
 //! Enrichment: what a program says about a request once, for its span, its logs and its metrics.
 
-use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering as StdOrdering},
+};
 
 use opentelemetry::{Key, KeyValue, Value};
 
@@ -25,6 +28,42 @@ static USED: AtomicBool = AtomicBool::new(false);
 pub fn set_attribute(key: impl Into<Key>, value: impl Into<Value>) {
     if let Some(current) = peek() {
         current.set_attribute(key, value);
+    }
+}
+
+/// Says which route the running code's request takes (`/users/{id}`, never the path itself); nothing outside of a request.
+///
+/// For services whose router no [`ServerLayer`](crate::http::ServerLayer) knows: the route is shown with the request at once, and
+/// becomes `http.route` and part of the span's name at the headers or, if the request never gets that far, at its end
+/// (semantic conventions 1.44, http/http-spans.md "Name"). The route that axum's router, or a
+/// [`RouteTemplate`](crate::http::RouteTemplate), said before the request was served stays on span and metrics. What a sampler
+/// sees was there earlier.
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower::{Layer as _, ServiceExt as _, service_fn};
+/// use tracewell::requests;
+///
+/// async fn answer(request: Request<String>) -> Result<Response<String>, std::convert::Infallible> {
+///     let Some(name) = request.uri().path().strip_prefix("/hello/") else {
+///         return Ok(Response::builder().status(404).body(String::new()).unwrap_or_default());
+///     };
+///     requests::set_route("/hello/{name}");
+///     Ok(Response::new(format!("hello {name}")))
+/// }
+///
+/// # let capture = tracewell::testing::Capture::new();
+/// # let layer = capture.server_layer();
+/// let service = layer.layer(service_fn(answer)); // `ServerLayer::new()`, on hyper
+/// # let ask = |path: &str| service.clone().oneshot(Request::get(path).body(String::new()).unwrap());
+/// # let runtime = capture.runtime();
+/// # runtime.block_on(async { drop((ask("/hello/you").await, ask("/elsewhere").await)) });
+/// # capture.assert_span("GET /hello/{name}").has("http.route", "/hello/{name}");
+/// # capture.assert_span("GET").lacks("http.route");
+/// ```
+pub fn set_route(route: impl Into<Arc<str>>) {
+    if let Some(current) = peek() {
+        current.set_route(route.into());
     }
 }
 

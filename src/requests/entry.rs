@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, cell::Cell, sync::Arc as StdArc, time::SystemTime};
 
-use opentelemetry::{SpanId, TraceId};
+use opentelemetry::{SpanId, TraceFlags, TraceId};
 use tokio::time::Instant;
 
 use super::{
@@ -36,6 +36,8 @@ pub(super) const INTERRUPTED: u8 = 16;
 pub(super) const HOLDING: u8 = 32;
 /// Nothing is kept back any more: it fails.
 pub(super) const FAILING: u8 = 64;
+/// Its program said which route it takes.
+pub(super) const ROUTED: u8 = 128;
 
 /// One entry. Kept small (a test has the number): ids are bytes, so that nothing is padded; a name is rare for requests.
 pub(super) struct Entry {
@@ -54,7 +56,7 @@ pub(super) struct Entry {
     state: Mutex<Mutable>,
     tasks: AtomicU32,
     pub(super) kind: Kind,
-    pub(super) sampled: bool,
+    pub(super) trace_flags: TraceFlags,
     pub(super) phase: AtomicU8,
     flags: AtomicU8,
 }
@@ -75,6 +77,7 @@ impl Entry {
     #[inline]
     pub(super) fn new(new: NewEntry, shard: Arc<Shard>) -> Self {
         let (started_at, started) = new.start();
+        let trace_flags = new.trace_flags();
         Self {
             id: EntryId::next(),
             shard,
@@ -89,7 +92,7 @@ impl Entry {
             state: Mutex::new(Mutable { route: new.route, details: None }),
             tasks: AtomicU32::new(0),
             kind: new.kind,
-            sampled: new.sampled,
+            trace_flags,
             phase: AtomicU8::new(ACTIVE),
             flags: AtomicU8::new(first_flags(new.cancellable)),
         }
@@ -122,13 +125,14 @@ impl Entry {
         }
         (self.started_at, self.started) = new.start();
         self.tracing_id = new.tracing_id;
+        self.trace_flags = new.trace_flags();
         (self.trace_id, self.span_id) = (new.trace_id.to_bytes(), new.span_id.to_bytes());
         self.method = cut(new.method, MAX_NAME);
         self.rare = rare(new.name, new.parent_id);
         self.path = cut_shared(new.path, MAX_PATH);
         self.state = Mutex::new(Mutable { route: new.route, details: None });
         self.tasks = AtomicU32::new(0);
-        (self.kind, self.sampled) = (new.kind, new.sampled);
+        self.kind = new.kind;
         self.phase = AtomicU8::new(ACTIVE);
         self.flags = AtomicU8::new(first_flags(new.cancellable));
     }

@@ -27,7 +27,7 @@ impl Guard {
         &self.entry
     }
 
-    /// Sets the matched route.
+    /// Sets the matched route; see [`Current::set_route`].
     pub fn set_route(&self, route: StdArc<str>) {
         self.entry.set_route(route);
     }

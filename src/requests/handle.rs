@@ -12,7 +12,7 @@ use opentelemetry::{SpanId, TraceId};
 use super::{
     EntryId, Kind,
     details::Details,
-    entry::{Entry, IN_STREAM, STUCK, TaskCount},
+    entry::{Entry, IN_STREAM, ROUTED, STUCK, TaskCount},
     sync::{Arc, Ordering},
     text::{cut, format_bounded},
 };
@@ -56,7 +56,16 @@ impl Current {
     /// Whether the trace is sampled.
     #[must_use]
     pub fn sampled(&self) -> bool {
-        self.0.sampled
+        self.0.trace_flags.is_sampled()
+    }
+
+    /// What others find the entry's own span by: the value of a header `traceparent` (W3C Trace Context Level 2, section
+    /// 3.2), with all the flags of the trace; `None` = it has no valid span.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<String> {
+        let (trace, span) = (self.trace_id(), self.span_id());
+        let valid = trace != TraceId::INVALID && span != SpanId::INVALID;
+        valid.then(|| format!("00-{trace}-{span}-{:02x}", self.0.trace_flags.to_u8()))
     }
 
     /// The name to show: the given one, else method and route.
@@ -119,12 +128,25 @@ impl Current {
         self.0.with_state(|state| state.details.as_ref().and_then(|details| details.stage().cloned()))
     }
 
-    /// Sets the matched route.
+    /// Sets the matched route (`/users/{id}`, never the path itself), for the entry and, unless its router said one before,
+    /// for the span and the metrics of the request; see [`set_route`](super::set_route()).
     pub fn set_route(&self, route: StdArc<str>) {
+        self.show_route(route);
+        self.0.set_flag(ROUTED, true);
+    }
+
+    /// The same, for the entry alone.
+    pub(crate) fn show_route(&self, route: StdArc<str>) {
         if self.is_active() {
             let old = self.0.with_state(|state| state.route.replace(route));
             drop(old);
         }
+    }
+
+    /// The route that [`set_route`](Self::set_route) was told since this was asked last.
+    pub(crate) fn take_said_route(&self) -> Option<StdArc<str>> {
+        let said = self.0.has_flag(ROUTED) && self.0.set_flag(ROUTED, false);
+        if said { self.route() } else { None }
     }
 
     /// Says what the entry is doing now. The same stage again changes nothing, and an empty name says "no stage any more".

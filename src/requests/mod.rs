@@ -38,7 +38,7 @@
 //!
 //! [`set_attribute`] adds an attribute to the span, to the log records from then on and, where
 //! `TRACEWELL_METRIC_ATTRIBUTES` has its key, to the metrics of the request or task. In a handler of axum, [`Current`] is
-//! an extractor.
+//! an extractor. [`set_route`] names the route of a request whose router is not axum's.
 //!
 //! # Looking back
 //!
@@ -98,7 +98,7 @@ pub(crate) use self::{
     work::Waiting,
 };
 pub use self::{
-    attributes::set_attribute,
+    attributes::{set_attribute, set_route},
     cancel::{Cancellable, Cancelled},
     current::{Entered, Scope, current, enter},
     details::{Annotation, Stage},

@@ -6,7 +6,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use opentelemetry::{SpanId, TraceId};
+use opentelemetry::{SpanId, TraceFlags, TraceId, trace::SpanContext};
 
 use super::EntryId;
 
@@ -60,6 +60,8 @@ pub struct NewEntry {
     pub span_id: SpanId,
     /// Whether the trace is sampled.
     pub sampled: bool,
+    /// The trace's other flags, such as that its id is random.
+    pub(crate) other_flags: TraceFlags,
     /// The entry this one was started from.
     pub parent_id: Option<EntryId>,
     /// Whether an operator may cancel it: set by owners that heed [`Current::cancelled`](super::Current::cancelled).
@@ -96,6 +98,7 @@ impl NewEntry {
             trace_id: TraceId::INVALID,
             span_id: SpanId::INVALID,
             sampled: false,
+            other_flags: TraceFlags::NOT_SAMPLED,
             parent_id: None,
             cancellable: false,
             tracing_id: 0,
@@ -139,6 +142,18 @@ impl NewEntry {
     pub fn with_span(mut self, trace_id: TraceId, span_id: SpanId, sampled: bool) -> Self {
         (self.trace_id, self.span_id, self.sampled) = (trace_id, span_id, sampled);
         self
+    }
+
+    /// The same, with all the flags of the trace.
+    #[inline]
+    pub(crate) fn with_span_context(mut self, ids: &SpanContext) -> Self {
+        self.other_flags = ids.trace_flags();
+        self.with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
+    }
+
+    #[inline]
+    pub(super) fn trace_flags(&self) -> TraceFlags {
+        self.other_flags.with_sampled(self.sampled)
     }
 
     /// Sets the entry this one was started from.

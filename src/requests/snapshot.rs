@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use opentelemetry::{SpanId, TraceId};
+use opentelemetry::{SpanId, TraceFlags, TraceId};
 use tokio::time::Instant;
 
 use super::{
@@ -126,6 +126,7 @@ pub struct ActiveEntry {
     pub span_id: Option<SpanId>,
     /// Whether the trace is sampled.
     pub sampled: bool,
+    pub(super) trace_flags: TraceFlags,
     /// When it started, by the wall clock.
     pub started_at: SystemTime,
     /// How old it is; in [`RecentEntry`], how old it became.
@@ -203,7 +204,8 @@ impl ActiveEntry {
             path: entry.path.as_deref().unwrap_or_default().to_owned(),
             trace_id: Some(entry.trace_id()).filter(|id| *id != TraceId::INVALID),
             span_id: Some(entry.span_id()).filter(|id| *id != SpanId::INVALID),
-            sampled: entry.sampled,
+            sampled: entry.trace_flags.is_sampled(),
+            trace_flags: entry.trace_flags,
             started_at: entry.started_at,
             age: now.saturating_duration_since(entry.started),
             stage: stages.last().map(|stage| stage.name.clone()).filter(|name| !name.is_empty()),

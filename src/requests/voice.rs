@@ -11,16 +11,15 @@ use super::{ActiveEntry, Current, DrainReport};
 const NAMED: usize = 100;
 
 /// Runs `say` with these ids as the current ones, also where telemetry is suppressed.
-pub(super) fn in_trace<R>((trace, span, sampled): (TraceId, SpanId, bool), say: impl FnOnce() -> R) -> R {
-    let flags = if sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+pub(super) fn in_trace<R>((trace, span, flags): (TraceId, SpanId, TraceFlags), say: impl FnOnce() -> R) -> R {
     let ids = SpanContext::new(trace, span, flags, false, TraceState::default());
     let _in_its_trace = Context::new().with_remote_span_context(ids).attach();
     say()
 }
 
 impl Current {
-    pub(super) fn ids(&self) -> (TraceId, SpanId, bool) {
-        (self.trace_id(), self.span_id(), self.sampled())
+    pub(super) fn ids(&self) -> (TraceId, SpanId, TraceFlags) {
+        (self.trace_id(), self.span_id(), self.0.trace_flags)
     }
 
     pub(super) fn say_cancelled(&self, who: &str) {
@@ -44,7 +43,7 @@ impl DrainReport {
     pub(crate) fn say(&self) {
         for entry in self.left.iter().take(NAMED) {
             let trace = entry.trace_id.unwrap_or(TraceId::INVALID);
-            in_trace((trace, entry.span_id.unwrap_or(SpanId::INVALID), entry.sampled), || {
+            in_trace((trace, entry.span_id.unwrap_or(SpanId::INVALID), entry.trace_flags), || {
                 tracing::event!(
                     target: "tracewell::requests",
                     tracing::Level::WARN,

@@ -35,19 +35,20 @@ pub fn set_response_headers(request: &Current, trace_id: bool, headers: &mut Hea
         return;
     }
     let mut set = |name: &'static str, value: String| {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.entry(HeaderName::from_static(name)).or_insert(value);
+        // a map with all the headers that it can hold keeps those
+        let entry = headers.try_entry(HeaderName::from_static(name));
+        if let (Ok(value), Ok(entry)) = (HeaderValue::try_from(value), entry) {
+            entry.or_insert(value);
         }
     };
     set("x-retry-count", toll.retries.to_string());
     if !toll.fallbacks.is_empty() {
         set("x-fallback", toll.fallbacks.join(", "));
     }
-    let (trace, span) = (request.trace_id(), request.span_id());
-    if trace != opentelemetry::TraceId::INVALID {
-        set("traceparent", format!("00-{trace}-{span}-{:02x}", u8::from(request.sampled())));
+    if let Some(traceparent) = request.traceparent() {
+        set("traceparent", traceparent);
         if trace_id {
-            set("x-trace-id", trace.to_string());
+            set("x-trace-id", request.trace_id().to_string());
         }
     }
 }

@@ -17,13 +17,11 @@ use super::{
     instruments::Instruments,
     made::Made,
     messages::Messages,
+    metadata::{Metadata, Wanted},
     method::Called,
     semconv::{self, Status},
 };
-use crate::{
-    http::{self as web, BoxError, Call, CallBody, CallFuture, Captured, ClientShared, Target},
-    redaction::Redactor,
-};
+use crate::http::{self as web, BoxError, Call, CallBody, CallFuture, ClientShared, Target};
 
 /// Observes every call of a gRPC client; see the [module](crate::rpc) for what is recorded when.
 ///
@@ -45,8 +43,7 @@ use crate::{
 pub struct ClientLayer {
     http: web::ClientLayer,
     target: Option<Uri>,
-    request_metadata: Vec<String>,
-    response_metadata: Vec<String>,
+    metadata: Wanted,
 }
 
 impl fmt::Debug for ClientLayer {
@@ -69,7 +66,7 @@ impl ClientLayer {
     }
 
     pub(crate) fn over(http: web::ClientLayer) -> Self {
-        Self { http, target: None, request_metadata: Vec::new(), response_metadata: Vec::new() }
+        Self { http, target: None, metadata: Wanted::default() }
     }
 
     /// Who is called, where the requests do not say so: a URI as the channel's endpoint has it.
@@ -104,14 +101,14 @@ impl ClientLayer {
     /// Makes this metadata of requests attributes of the span (`rpc.request.metadata.<name>`). Secrets in it are hidden.
     #[must_use]
     pub fn with_captured_request_metadata(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.request_metadata.extend(names.into_iter().map(|name| name.to_string()));
+        self.metadata.add_requests(names);
         self
     }
 
     /// The same for metadata of responses, in their headers or trailers (`rpc.response.metadata.<name>`).
     #[must_use]
     pub fn with_captured_response_metadata(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.response_metadata.extend(names.into_iter().map(|name| name.to_string()));
+        self.metadata.add_responses(names);
         self
     }
 }
@@ -136,9 +133,7 @@ struct Shared {
 #[derive(Debug)]
 pub(super) struct Calling {
     pub(super) instruments: Instruments,
-    request_metadata: Captured,
-    pub(super) response_metadata: Captured,
-    pub(super) redactor: Redactor,
+    pub(super) metadata: Metadata,
 }
 
 impl Shared {
@@ -146,9 +141,7 @@ impl Shared {
         self.calling.get_or_init(|| {
             Arc::new(Calling {
                 instruments: self.http.with_meters(|meters| Instruments::client(meters)),
-                request_metadata: web::captured(semconv::REQUEST_METADATA, &self.layer.request_metadata),
-                response_metadata: web::captured(semconv::RESPONSE_METADATA, &self.layer.response_metadata),
-                redactor: self.http.redactor(),
+                metadata: Metadata::new(&self.layer.metadata, self.http.redactor()),
             })
         })
     }
@@ -160,7 +153,7 @@ impl Shared {
         let target = Target::of(self.asked(uri));
         let mut attributes = semconv::client_start(headers, &target);
         attributes.extend(called.attributes(uri.path(), true));
-        attributes.extend(web::header_attributes(&calling.request_metadata, headers, &calling.redactor));
+        attributes.extend(calling.metadata.of_request(headers));
         let made = Made {
             calling: Arc::clone(calling),
             called,

@@ -1,26 +1,17 @@
 //! The duration of calls, bound once per series.
 
-use std::{
-    collections::HashMap,
-    hash::BuildHasherDefault,
-    sync::{PoisonError, RwLock},
-    time::Duration,
-};
+use std::time::Duration;
 
-use opentelemetry::{
-    InstrumentationScope, KeyValue,
-    metrics::{BoundHistogram, Histogram, MeterProvider},
-};
-use rustc_hash::FxHasher;
+use opentelemetry::{KeyValue, metrics::MeterProvider};
 
 use super::{
     method::Method,
     semconv::{self, Conclusion},
 };
-use crate::http::{SECONDS, Target};
-
-/// Series kept bound; more than the SDK keeps apart (2000), so that this is never the limit that is felt.
-const MAX_SERIES: usize = 4096;
+use crate::{
+    http::{SECONDS, Target},
+    instruments::{self, BoundSeries},
+};
 
 /// What tells series apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,10 +23,7 @@ struct SeriesKey {
 
 /// The histogram of one side and one meter provider.
 #[derive(Debug)]
-pub(crate) struct Instruments {
-    duration: Histogram<f64>,
-    series: RwLock<HashMap<SeriesKey, BoundHistogram<f64>, BuildHasherDefault<FxHasher>>>,
-}
+pub(crate) struct Instruments(BoundSeries<SeriesKey>);
 
 impl Instruments {
     pub(crate) fn server(provider: &dyn MeterProvider) -> Self {
@@ -55,18 +43,8 @@ impl Instruments {
     }
 
     fn new(provider: &dyn MeterProvider, name: &'static str, description: &'static str) -> Self {
-        let scope = InstrumentationScope::builder("tracewell.rpc")
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url("https://opentelemetry.io/schemas/1.44.0")
-            .build();
-        let duration = provider
-            .meter_with_scope(scope)
-            .f64_histogram(name)
-            .with_unit("s")
-            .with_description(description)
-            .with_boundaries(SECONDS.to_vec())
-            .build();
-        Self { duration, series: RwLock::default() }
+        let meter = instruments::meter(provider, "tracewell.rpc");
+        Self(BoundSeries::new(instruments::seconds(&meter, name, description, &SECONDS)))
     }
 
     /// Records a call in the current context, whose trace becomes the exemplar; `own` are attributes of the program's.
@@ -83,22 +61,10 @@ impl Instruments {
         if !own.is_empty() {
             let mut attributes = attributes();
             attributes.extend(own);
-            self.duration.record(seconds, &attributes);
-            return;
+            return self.0.record_unbound(seconds, &attributes);
         }
         let key =
             SeriesKey { method: method.map_or(0, |method| method.id), target: target.cloned(), conclusion };
-        if let Some(series) = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            series.record(seconds);
-            return;
-        }
-        let attributes = attributes();
-        let mut all = self.series.write().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MAX_SERIES && !all.contains_key(&key) {
-            drop(all);
-            self.duration.record(seconds, &attributes);
-            return;
-        }
-        all.entry(key).or_insert_with(|| self.duration.bind(&attributes)).record(seconds);
+        self.0.record(key, seconds, attributes);
     }
 }

@@ -1,27 +1,22 @@
 //! What a call that goes out adds to the guard of its request.
 
-use std::{
-    borrow::Cow,
-    error::Error,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, error::Error, sync::Arc, time::Duration};
 
 use bytes::Buf;
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
-use opentelemetry::{
-    Context as OtelContext,
-    trace::{Status as SpanStatus, TraceContextExt as _},
-};
+use opentelemetry::trace::SpanRef;
 
 use super::{
     client::Calling,
     messages::Messages,
     method::{self, Called},
-    semconv::{self, Code, Known, Status},
+    semconv::{self, Code, Conclusion, Known, Status},
 };
-use crate::http::{self as web, ClientEnding, Target};
+use crate::{
+    http::{ClientEnding, Target},
+    owned_span::OwnedSpan,
+};
 
 /// A call while it is made.
 #[derive(Debug)]
@@ -50,27 +45,26 @@ impl Made {
     }
 
     /// The headers are there; without a body they have the status.
-    pub(crate) fn headers(&mut self, headers: &HeaderMap, context: &OtelContext) {
+    pub(crate) fn headers(&mut self, headers: &HeaderMap, span: &OwnedSpan) {
         self.status.read(headers);
-        self.capture(headers, context);
+        self.capture(headers, span);
     }
 
-    fn capture(&self, headers: &HeaderMap, context: &OtelContext) {
-        let captured = &self.calling.response_metadata;
-        if !captured.is_empty() {
-            let attributes = web::header_attributes(captured, headers, &self.calling.redactor);
-            context.span().set_attributes(attributes);
+    fn capture(&self, headers: &HeaderMap, span: &OwnedSpan) {
+        let captured = self.calling.metadata.of_response(headers);
+        if let (Some(captured), Some(span)) = (captured, span.recording()) {
+            span.set_attributes(captured);
         }
     }
 
     /// A frame was read.
-    pub(crate) fn frame<D: Buf>(&mut self, frame: &Frame<D>, context: &OtelContext) {
+    pub(crate) fn frame<D: Buf>(&mut self, frame: &Frame<D>, span: &OwnedSpan) {
         if let Some(data) = frame.data_ref() {
             self.received.see(data);
         }
         if let Some(trailers) = frame.trailers_ref() {
             self.status.read(trailers);
-            self.capture(trailers, context);
+            self.capture(trailers, span);
         }
     }
 
@@ -79,17 +73,18 @@ impl Made {
         self.reset = Some(semconv::reset(error));
     }
 
-    /// Span and duration, in the current context, which is the call's; `at` is its start, and how long it took.
-    pub(crate) fn end(
-        self,
+    pub(crate) fn conclude(
+        &self,
         ending: ClientEnding,
         http: Option<StatusCode>,
-        context: &OtelContext,
-        at: (SystemTime, Duration),
-    ) {
-        let duration = at.1;
+        duration: Duration,
+    ) -> Conclusion {
         let known = Known { status: self.status.code, http, timeout: self.timeout, duration };
-        let conclusion = semconv::called(ending, self.reset, &known);
+        semconv::called(ending, self.reset, &known)
+    }
+
+    /// The duration, in the current context.
+    pub(crate) fn measure(&self, conclusion: Conclusion, duration: Duration) {
         // the program's own calls are of methods in its source
         let method = match &self.called {
             Called::Known(method) => Some(*method),
@@ -98,16 +93,14 @@ impl Made {
         };
         let target = self.target.is_known().then_some(&self.target);
         self.calling.instruments.record(method, target, conclusion, duration, Vec::new());
+    }
 
-        let span = context.span();
-        if span.is_recording() {
-            span.set_attributes(semconv::end(&conclusion));
-            span.set_attributes(semconv::messages(None, self.received.count()));
-            if conclusion.error.is_some() {
-                let words = self.status.message.clone().unwrap_or_default();
-                span.set_status(SpanStatus::error(self.calling.redactor.owned_text(words)));
-            }
-            span.end_with_timestamp(at.0 + duration);
+    /// The rest of the span, but for its end.
+    pub(crate) fn describe(&self, conclusion: &Conclusion, span: &SpanRef<'_>) {
+        span.set_attributes(semconv::end(conclusion));
+        span.set_attributes(semconv::messages(None, self.received.count()));
+        if conclusion.error.is_some() {
+            span.set_status(self.calling.metadata.failure(&self.status));
         }
     }
 }

@@ -41,6 +41,7 @@
 
 mod instruments;
 mod messages;
+mod metadata;
 mod method;
 mod semconv;
 

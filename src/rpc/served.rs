@@ -5,10 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Buf;
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
-use opentelemetry::{
-    Context as OtelContext, KeyValue,
-    trace::{Status as SpanStatus, TraceContextExt as _},
-};
+use opentelemetry::{Context as OtelContext, KeyValue, trace::TraceContextExt as _};
 
 use super::{
     messages::Messages,
@@ -19,7 +16,7 @@ use super::{
 };
 use crate::{
     config::AccessLog,
-    http::{self as web, ServerEnding},
+    http::ServerEnding,
     requests::{Current, Outcome, STREAMING},
 };
 
@@ -57,16 +54,14 @@ impl Served {
     fn settle(&self, exists: Option<bool>) {
         if matches!(self.called, Called::New(_)) {
             if let Some(method) = self.called.settled(exists) {
-                self.entry.set_route(Arc::clone(&method.shared));
+                self.entry.show_route(Arc::clone(&method.shared));
             }
         }
     }
 
     fn capture(&self, headers: &HeaderMap, context: &OtelContext) {
-        let captured = &self.serving.response_metadata;
-        if !captured.is_empty() {
-            let attributes = web::header_attributes(captured, headers, &self.serving.redactor);
-            context.span().set_attributes(attributes);
+        if let Some(captured) = self.serving.metadata.of_response(headers) {
+            context.span().set_attributes(captured);
         }
     }
 
@@ -153,8 +148,7 @@ impl Served {
         span.set_attributes(semconv::end(conclusion));
         span.set_attributes(semconv::messages(self.received.count(), self.sent.count()));
         if conclusion.error.is_some() {
-            let words = self.status.message.clone().unwrap_or_default();
-            span.set_status(SpanStatus::error(self.serving.redactor.owned_text(words)));
+            span.set_status(self.serving.metadata.failure(&self.status));
         }
     }
 

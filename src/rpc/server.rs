@@ -15,6 +15,7 @@ use tower_service::Service;
 use super::{
     instruments::Instruments,
     messages::Messages,
+    metadata::{Metadata, Wanted},
     method::Called,
     request_body::{Received, RequestBody},
     semconv::{self, Status},
@@ -22,8 +23,7 @@ use super::{
 };
 use crate::{
     config::{IpRange, ProxyHeaders},
-    http::{self as web, Captured, ResponseBody, ResponseFuture, ServerShared},
-    redaction::Redactor,
+    http::{self as web, ResponseBody, ResponseFuture, ServerShared},
     requests::{Current, Registry},
 };
 
@@ -42,8 +42,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ServerLayer {
     http: web::ServerLayer,
-    request_metadata: Vec<String>,
-    response_metadata: Vec<String>,
+    metadata: Wanted,
     health: bool,
 }
 
@@ -67,7 +66,7 @@ impl ServerLayer {
     }
 
     pub(crate) fn over(http: web::ServerLayer) -> Self {
-        Self { http, request_metadata: Vec::new(), response_metadata: Vec::new(), health: false }
+        Self { http, metadata: Wanted::default(), health: false }
     }
 
     fn change(mut self, change: impl FnOnce(web::ServerLayer) -> web::ServerLayer) -> Self {
@@ -123,14 +122,14 @@ impl ServerLayer {
     /// Makes this metadata of requests attributes of the span (`rpc.request.metadata.<name>`). Secrets in it are hidden.
     #[must_use]
     pub fn with_captured_request_metadata(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.request_metadata.extend(names.into_iter().map(|name| name.to_string()));
+        self.metadata.add_requests(names);
         self
     }
 
     /// The same for metadata of responses, in their headers or trailers (`rpc.response.metadata.<name>`).
     #[must_use]
     pub fn with_captured_response_metadata(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.response_metadata.extend(names.into_iter().map(|name| name.to_string()));
+        self.metadata.add_responses(names);
         self
     }
 
@@ -169,9 +168,7 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Serving {
     pub(super) instruments: Instruments,
-    request_metadata: Captured,
-    pub(super) response_metadata: Captured,
-    pub(super) redactor: Redactor,
+    pub(super) metadata: Metadata,
 }
 
 impl Serving {
@@ -213,7 +210,7 @@ impl Serving {
     ) -> Vec<opentelemetry::KeyValue> {
         let mut attributes = semconv::server_start(uri, headers, peer);
         attributes.extend(called.attributes(uri.path(), false));
-        attributes.extend(web::header_attributes(&self.request_metadata, headers, &self.redactor));
+        attributes.extend(self.metadata.of_request(headers));
         attributes
     }
 }
@@ -223,9 +220,7 @@ impl Shared {
         self.serving.get_or_init(|| {
             Arc::new(Serving {
                 instruments: self.http.with_meters(|meters| Instruments::server(meters)),
-                request_metadata: web::captured(semconv::REQUEST_METADATA, &self.layer.request_metadata),
-                response_metadata: web::captured(semconv::RESPONSE_METADATA, &self.layer.response_metadata),
-                redactor: self.http.redactor(),
+                metadata: Metadata::new(&self.layer.metadata, self.http.redactor()),
             })
         })
     }

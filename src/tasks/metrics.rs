@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::{
-    InstrumentationScope, KeyValue,
+    KeyValue,
     metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter},
 };
 
 use super::{PeriodicJob, semconv, state::State};
+use crate::instruments;
 
 #[derive(Debug)]
 pub(super) struct Instruments {
@@ -18,11 +19,7 @@ pub(super) struct Instruments {
 }
 
 fn meter(provider: &(impl MeterProvider + ?Sized)) -> Meter {
-    let scope = InstrumentationScope::builder("tracewell.tasks")
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .with_schema_url("https://opentelemetry.io/schemas/1.44.0")
-        .build();
-    provider.meter_with_scope(scope)
+    instruments::meter(provider, "tracewell.tasks")
 }
 
 /// Gauges of the periodic tasks there are, by name.
@@ -82,12 +79,12 @@ impl Instruments {
                 .with_unit("{task}")
                 .with_description("Tasks that reached a state, each task once.")
                 .build(),
-            duration: meter
-                .f64_histogram(semconv::DURATION)
-                .with_unit("s")
-                .with_description("Duration of runs of tasks.")
-                .with_boundaries(semconv::SECONDS.to_vec())
-                .build(),
+            duration: instruments::seconds(
+                &meter,
+                semconv::DURATION,
+                "Duration of runs of tasks.",
+                &semconv::SECONDS,
+            ),
             active: meter
                 .i64_up_down_counter(semconv::ACTIVE)
                 .with_unit("{task}")

@@ -88,7 +88,7 @@ pub use self::{
 };
 pub(crate) use self::{
     hub::configure,
-    span::{Origin, TaskSpan},
+    span::{Origin, start_span},
 };
 
 /// Counts the task as sent, for a producer that has its own span; [`send`] makes one.

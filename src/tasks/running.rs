@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     KeyValue,
-    trace::{SpanKind, TraceContextExt as _},
+    trace::{SpanKind, Status, TraceContextExt as _},
 };
 use tokio::time::Instant;
 
@@ -14,11 +14,13 @@ use super::{
     result::{End, Failure},
     seen::Key,
     semconv,
-    span::{self, Origin, TaskSpan},
+    span::{Origin, start_span},
     state::State,
 };
 use crate::{
     messaging::semconv::Ending,
+    owned_span::{self, OwnedSpan},
+    quietly::quietly,
     requests::{self, Current, EndDetails, NewEntry, Outcome},
 };
 
@@ -34,7 +36,7 @@ pub struct Running {
     key: Option<Key>,
     entry: Option<requests::Guard>,
     handle: Current,
-    span: TaskSpan,
+    span: OwnedSpan,
     message: Option<Vec<KeyValue>>,
     started: Instant,
     started_at: SystemTime,
@@ -42,7 +44,7 @@ pub struct Running {
 
 /// The task's entry and span are current on this thread as long as this lives.
 pub struct Entered<'a> {
-    _span: span::Entered<'a>,
+    _span: owned_span::Entered<'a>,
     _entry: requests::Entered<'static>,
 }
 
@@ -73,14 +75,13 @@ impl Running {
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let named = tasks.named(&start.name);
         let parent = requests::current();
-        let span = TaskSpan::start(start.span_name, start.kind, started_at, start.attributes, start.origin);
-        let ids = span.context().span().span_context().clone();
+        let span = start_span(start.span_name, start.kind, started_at, start.attributes, start.origin);
         let mut entry = NewEntry::task(start.name)
-            .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
+            .with_span_context(span.context().span().span_context())
             .with_start(started_at, started.into_std());
         entry.parent_id = parent.map(|parent| parent.id());
         entry.cancellable = start.cancellable;
-        entry.tracing_id = span.tracing_id();
+        entry.tracing_id = span.tracing().id().map_or(0, |id| id.into_u64());
         let entry = tasks.registry().start(entry);
         let handle = entry.handle().clone();
         if let Some(id) = start.id {
@@ -138,6 +139,7 @@ impl Running {
         self.tasks.count(&self.named, self.key, state)
     }
 
+    /// Each part on its own: a panic in a processor or layer of the program's costs that part, and no other.
     fn finish(&mut self, end: &End<'_>) {
         let Some(entry) = self.entry.take() else { return };
         // one reading of the clock for the span, the histogram and the registry
@@ -148,24 +150,21 @@ impl Running {
             End::Cancelled => (State::Cancelled, Outcome::Cancelled, None),
             End::Panicked => (State::Panicked, Outcome::Panicked, Some("panic")),
         };
-        {
+        quietly(|| {
             let _entered = self.span.enter();
             match end {
                 End::Failed(failure) => semconv::log_failure(self.named.name(), failure.kind(), failure),
                 End::Cancelled => semconv::log_cancelled(self.named.name()),
                 _ => {}
             }
+        });
+        let message = self.message.take();
+        quietly(|| {
+            let _entered = self.span.enter();
             self.count(state);
-            let instruments = self.tasks.instruments();
-            instruments.record(
-                self.named.name(),
-                state,
-                error,
-                duration,
-                self.tasks.of_metrics(&self.handle),
-            );
-            instruments.add_active(self.named.name(), -1);
-            if let Some(point) = self.message.take() {
+            let own = self.tasks.of_metrics(&self.handle);
+            self.tasks.instruments().record(self.named.name(), state, error, duration, own);
+            if let Some(point) = message {
                 let ending = match (error, end) {
                     (Some(kind), _) => Ending::Failed(kind),
                     (None, End::Cancelled) => Ending::Cancelled,
@@ -173,15 +172,22 @@ impl Running {
                 };
                 self.tasks.messages().record_process(point, ending, duration);
             }
-        }
-        let mut attributes = semconv::end(state, error);
-        if self.handle.has_more_to_say() {
-            attributes.extend(self.handle.attributes());
-            if matches!(end, End::Cancelled) {
-                attributes.extend(self.handle.end_reason());
-            }
-        }
-        self.span.end(self.started_at + duration, attributes, error.is_some());
+        });
+        quietly(|| self.tasks.instruments().add_active(self.named.name(), -1));
+        quietly(|| {
+            self.span.end(self.started_at + duration, |span| {
+                span.set_attributes(semconv::end(state, error));
+                if self.handle.has_more_to_say() {
+                    span.set_attributes(self.handle.attributes());
+                    if matches!(end, End::Cancelled) {
+                        span.set_attributes(self.handle.end_reason());
+                    }
+                }
+                if error.is_some() {
+                    span.set_status(Status::error(""));
+                }
+            });
+        });
         entry.end(outcome, EndDetails::new(duration));
     }
 }

@@ -1,6 +1,13 @@
 //! Ends before the headers: the handler, the layers around it, the client.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request, routing::any};
 use http::{Response, StatusCode};
@@ -383,6 +390,84 @@ fn a_subscriber_that_panics_at_the_end_costs_nothing_else() {
     assert_eq!((world.totals().cancelled, world.server_spans().len()), (1, 1));
     let metrics = world.metrics();
     assert_eq!((metrics.count(harness::DURATION), metrics.active()), (1, 0));
+}
+
+/// What a layer of the program's is told of a request's span: it panics at one of these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum At {
+    Enter,
+    Exit,
+    Close,
+}
+
+struct Moody(At, Arc<AtomicBool>);
+
+impl Moody {
+    fn panic_at<S>(&self, at: At, id: &tracing::Id, context: &tracing_subscriber::layer::Context<'_, S>)
+    where
+        S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
+    {
+        let ours = context.metadata(id).is_some_and(|metadata| metadata.target() == "tracewell::http");
+        assert!(!ours || at != self.0 || !self.1.load(Ordering::SeqCst), "a moody layer");
+    }
+}
+
+impl<S> tracing_subscriber::Layer<S> for Moody
+where
+    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
+{
+    fn on_enter(&self, id: &tracing::Id, context: tracing_subscriber::layer::Context<'_, S>) {
+        self.panic_at(At::Enter, id, &context);
+    }
+
+    fn on_exit(&self, id: &tracing::Id, context: tracing_subscriber::layer::Context<'_, S>) {
+        self.panic_at(At::Exit, id, &context);
+    }
+
+    fn on_close(&self, id: tracing::Id, context: tracing_subscriber::layer::Context<'_, S>) {
+        self.panic_at(At::Close, &id, &context);
+    }
+}
+
+/// Two panics that meet would end the process, and this test with it.
+#[test]
+fn a_layer_that_panics_around_a_panic_or_a_drop_ends_one_request_and_no_process() {
+    for at in [At::Enter, At::Exit, At::Close] {
+        for panics in [true, false] {
+            let world = World::new();
+            let panicking = || app(|| async { panic!("in the handler") });
+            let mut service = world.layer.layer(if panics { panicking() } else { waiting() });
+            let layers = world.layers();
+            world.run(async move {
+                use tracing_subscriber::layer::SubscriberExt as _;
+                let moody = Arc::new(AtomicBool::new(false));
+                let broken = Moody(at, Arc::clone(&moody));
+                let subscriber = tracing_subscriber::Registry::default().with(layers).with(broken);
+                let _broken = tracing::subscriber::set_default(subscriber);
+                let mut request = Some(Box::pin(service.call(Request::new(Body::empty()))));
+                if !panics {
+                    assert!(futures_util::poll!(request.as_mut().unwrap()).is_pending());
+                }
+                moody.store(true, Ordering::SeqCst);
+                let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    let mut request = request.take().unwrap();
+                    if panics {
+                        let waker = std::task::Waker::noop();
+                        let _ = request.as_mut().poll(&mut std::task::Context::from_waker(waker));
+                    } else {
+                        // dropped while its task unwinds
+                        let _request = request;
+                        panic!("around the request");
+                    }
+                }));
+                assert!(ended.is_err());
+                moody.store(false, Ordering::SeqCst);
+            });
+            world.idle();
+            assert_eq!(world.totals().panicked, 1, "{at:?}, {panics}: {:?}", world.totals());
+            assert_eq!(world.metrics().active(), 0, "{at:?}, {panics}");
+        }
+    }
 }
 
 #[test]

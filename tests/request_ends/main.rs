@@ -8,6 +8,7 @@ mod enrichment;
 mod handlers;
 mod harness;
 mod operator;
+mod routes;
 mod storm;
 mod streams;
 mod stuck;

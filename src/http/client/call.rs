@@ -1,6 +1,6 @@
 //! One call from its first byte to its last: the guard that is moved call → future → body and ends once.
 
-use std::{cell::Cell, error::Error, fmt, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, cell::Cell, error::Error, fmt, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::Buf;
 use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode, Uri, Version};
@@ -13,24 +13,24 @@ use opentelemetry::{
 use opentelemetry_http::HeaderInjector;
 use tokio::time::Instant;
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::{ResendCount, UrlTemplate, body::CallBody, instruments::Point, layer::Shared};
 use crate::{
-    http::{
-        semconv::Method,
-        semconv_client::{self, Ending, Target},
+    http::semconv::{
+        Method,
+        client::{self as semconv, Ending, Target},
     },
+    owned_span::{Entered, OwnedSpan},
+    quietly::quietly,
     requests::{self, Waiting},
     rpc::Made,
     span_seed::SpanSeed,
 };
 
-/// A call that is under way. Dropped, it ends as cancelled or aborted.
+/// A call that is under way. Dropped, it ends as cancelled or aborted, or as failed when the thread is panicking.
 pub(crate) struct Call {
     shared: Arc<Shared>,
-    span: Span,
-    context: OtelContext,
+    span: OwnedSpan,
     started: Instant,
     started_at: SystemTime,
     method: Method,
@@ -41,6 +41,17 @@ pub(crate) struct Call {
     waiting: Option<Waiting>,
     ended: bool,
     /// Of a call of gRPC: what takes the place of HTTP's conventions.
+    made: Option<Box<Made>>,
+}
+
+/// What tells one kind of call from the other when it starts.
+struct Start<'a> {
+    uri: &'a Uri,
+    name: Cow<'static, str>,
+    attributes: Vec<KeyValue>,
+    method: Method,
+    target: Target,
+    template: Option<&'static str>,
     made: Option<Box<Made>>,
 }
 
@@ -86,43 +97,17 @@ impl Sent {
 impl Call {
     /// Starts the span and shows the call as the request's stage; what is returned with it goes into the headers.
     pub(super) fn begin(shared: &Arc<Shared>, asked: &Asked<'_>) -> (Self, Sent) {
-        let (started, started_at) = (Instant::now(), SystemTime::now());
-        let &Asked { template, resend_count, .. } = asked;
+        let clocks = (Instant::now(), SystemTime::now());
+        let &Asked { template, resend_count, uri, .. } = asked;
         let method = shared.resolved().settings.methods.find(asked.method);
-        let target = Target::of(asked.uri);
+        let target = Target::of(uri);
         let name = match template {
             Some(template) => [method.span_name(), " ", template].concat().into(),
             None => method.span_name().into(),
         };
-        let attributes =
-            semconv_client::start((asked.method, asked.uri), method, &target, template, resend_count);
-        let outer = OtelContext::current();
-        let seed =
-            SpanSeed { name, kind: SpanKind::Client, start_time: started_at, attributes, links: Vec::new() };
-        let (span, context) = seed.around(|| {
-            let span = tracing::info_span!(target: "tracewell::http", "HTTP call");
-            // starts the span now: its ids travel with the request
-            let context = span.context();
-            (span, context)
-        });
-        let sent = Sent(shared.trusts(asked.uri).then(|| sent_context(&outer, &context)));
-        let waiting = requests::current().map(|entry| entry.wait_for(format!("calling {}", target.shown())));
-        let call = Self {
-            shared: Arc::clone(shared),
-            span,
-            context,
-            started,
-            started_at,
-            method,
-            target,
-            template,
-            answer: None,
-            peer: None,
-            waiting,
-            ended: false,
-            made: None,
-        };
-        (call, sent)
+        let attributes = semconv::start((asked.method, uri), method, &target, template, resend_count);
+        let start = Start { uri, name, attributes, method, target, template, made: None };
+        Self::start(shared, clocks, start, || tracing::info_span!(target: "tracewell::http", "HTTP call"))
     }
 
     /// The same for a call of gRPC.
@@ -132,39 +117,46 @@ impl Call {
         method: &HttpMethod,
         (uri, attributes): (&Uri, Vec<KeyValue>),
     ) -> (Self, Sent) {
-        let (started, started_at) = (Instant::now(), SystemTime::now());
+        let clocks = (Instant::now(), SystemTime::now());
         let method = shared.resolved().settings.methods.find(method);
-        let target = made.target().clone();
+        let (name, target) = (made.span_name(), made.target().clone());
+        let made = Some(Box::new(made));
+        let start = Start { uri, name, attributes, method, target, template: None, made };
+        Self::start(shared, clocks, start, || tracing::info_span!(target: "tracewell::rpc", "gRPC call out"))
+    }
+
+    fn start(
+        shared: &Arc<Shared>,
+        (started, started_at): (Instant, SystemTime),
+        start: Start<'_>,
+        make: impl FnOnce() -> Span,
+    ) -> (Self, Sent) {
+        let Start { uri, name, attributes, method, target, template, made } = start;
         let outer = OtelContext::current();
-        let (name, kind) = (made.span_name(), SpanKind::Client);
+        let kind = SpanKind::Client;
         let seed = SpanSeed { name, kind, start_time: started_at, attributes, links: Vec::new() };
-        let (span, context) = seed.around(|| {
-            let span = tracing::info_span!(target: "tracewell::rpc", "gRPC call out");
-            // starts the span now: its ids travel with the call
-            let context = span.context();
-            (span, context)
-        });
-        let sent = Sent(shared.trusts(uri).then(|| sent_context(&outer, &context)));
-        let waiting = requests::current().map(|entry| entry.wait_for(format!("calling {}", made.shown())));
+        let span = OwnedSpan::start(seed, make);
+        let sent = Sent(shared.trusts(uri).then(|| sent_context(&outer, span.context())));
+        let shown = || made.as_ref().map_or_else(|| target.shown(), |made| made.shown());
+        let waiting = requests::current().map(|entry| entry.wait_for(format!("calling {}", shown())));
         let call = Self {
             shared: Arc::clone(shared),
             span,
-            context,
             started,
             started_at,
             method,
             target,
-            template: None,
+            template,
             answer: None,
             peer: None,
             waiting,
             ended: false,
-            made: Some(Box::new(made)),
+            made,
         };
         (call, sent)
     }
 
-    pub(crate) fn enter(&self) -> tracing::span::Entered<'_> {
+    pub(crate) fn enter(&self) -> Entered<'_> {
         self.span.enter()
     }
 
@@ -172,7 +164,7 @@ impl Call {
     pub(super) fn answered<B: http_body::Body>(mut self, response: Response<B>) -> Response<CallBody<B>> {
         self.answer = Some((response.status(), response.version()));
         if let Some(made) = &mut self.made {
-            made.headers(response.headers(), &self.context);
+            made.headers(response.headers(), &self.span);
         }
         self.peer = peer(response.extensions());
         if response.status().is_informational() || response.body().is_end_stream() {
@@ -185,7 +177,7 @@ impl Call {
     /// A frame was read.
     pub(super) fn passed<D: Buf>(&mut self, frame: &Frame<D>) {
         if let Some(made) = &mut self.made {
-            made.frame(frame, &self.context);
+            made.frame(frame, &self.span);
         }
     }
 
@@ -196,49 +188,55 @@ impl Call {
 
     /// The call or its body failed; `name` is the error's type, for what is of no known kind.
     pub(super) fn failed(mut self, error: &(dyn Error + 'static), name: &'static str) {
-        let kind = semconv_client::failure(error).unwrap_or(name);
+        let kind = semconv::failure(error).unwrap_or(name);
         if let Some(made) = &mut self.made {
             made.failed(error);
         }
         self.end(Ending::Failed(kind));
     }
 
+    /// Each part on its own: a panic in a processor of the program's costs that part, and no other.
     fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         // one reading of the clock for the span and the histogram
         let duration = self.started.elapsed();
+        let ended_at = self.started_at + duration;
         self.waiting = None;
-        let _current = self.context.clone().attach();
-        if let Some(made) = self.made.take() {
-            let status = self.answer.map(|(status, _)| status);
-            let mut peer = Vec::new();
-            semconv_client::peer(self.peer, &mut peer);
-            self.context.span().set_attributes(peer);
-            return made.end(ending, status, &self.context, (self.started_at, duration));
-        }
+        let _current = self.span.context().clone().attach();
+        let mut attributes: Vec<KeyValue> = Vec::new();
+        semconv::peer(self.peer, &mut attributes);
         let Self { method, template, answer, .. } = *self;
-        let point = Point { method, target: &self.target, template, answer, ending };
-        self.shared.resolved().instruments.record(&point, duration);
-
-        let span = self.context.span();
-        if span.is_recording() {
-            let mut attributes: Vec<KeyValue> = Vec::with_capacity(6);
-            semconv_client::end(answer, ending, &mut attributes);
-            semconv_client::peer(self.peer, &mut attributes);
-            span.set_attributes(attributes);
-            if semconv_client::error_type(answer.map(|(status, _)| status), ending).is_some() {
-                span.set_status(Status::error(""));
-            }
-            span.end_with_timestamp(self.started_at + duration);
+        let status = answer.map(|(status, _)| status);
+        if let Some(made) = self.made.take() {
+            let conclusion = made.conclude(ending, status, duration);
+            quietly(|| made.measure(conclusion, duration));
+            return quietly(|| {
+                self.span.end(ended_at, |span| {
+                    span.set_attributes(attributes);
+                    made.describe(&conclusion, span);
+                });
+            });
         }
+        let point = Point { method, target: &self.target, template, answer, ending };
+        quietly(|| self.shared.resolved().instruments.record(&point, duration));
+        quietly(|| {
+            self.span.end(ended_at, |span| {
+                semconv::end(answer, ending, &mut attributes);
+                span.set_attributes(attributes);
+                if semconv::error_type(status, ending).is_some() {
+                    span.set_status(Status::error(""));
+                }
+            });
+        });
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         let ending = match (given_up(), self.answer) {
+            _ if std::thread::panicking() => Ending::Failed("panic"),
             (Some(reason), _) => Ending::Failed(reason),
             (None, None) => Ending::Cancelled,
             (None, Some(_)) => Ending::Aborted,

@@ -1,9 +1,8 @@
 //! The body: carries the exchange to the last byte.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http_body::{Body, Frame, SizeHint};
@@ -26,20 +25,8 @@ pin_project! {
     impl<B> PinnedDrop for ResponseBody<B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let Some(mut exchange) = this.exchange.take() else { return };
-            let dropped = {
-                let _entered = exchange.enter();
-                catch_unwind(AssertUnwindSafe(|| this.inner.set(None)))
-            };
-            match dropped {
-                Ok(()) => exchange.end(End::Left),
-                Err(panic) => {
-                    exchange.end(End::Panicked);
-                    // a second panic while the first one unwinds would abort the process
-                    if !std::thread::panicking() {
-                        resume_unwind(panic);
-                    }
-                }
+            if let Some(exchange) = this.exchange.take() {
+                exchange.leave(|| this.inner.set(None));
             }
         }
     }
@@ -88,23 +75,13 @@ where
             self.set(Self::empty());
             return Poll::Ready(Some(Err(Cancelled.into())));
         }
-        let polled = {
-            let _entered = exchange.enter();
-            catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll_frame(cx)))
+        let polled = Exchange::run_in(this.exchange, || inner.as_mut().poll_frame(cx));
+        let Some(exchange) = this.exchange.as_mut() else { return polled.map_err(Into::into) };
+        let Poll::Ready(frame) = polled else {
+            exchange.waits();
+            return Poll::Pending;
         };
-        let frame = match polled {
-            Ok(Poll::Pending) => {
-                exchange.waits();
-                return Poll::Pending;
-            }
-            Ok(poll) => ready!(poll).map(|frame| frame.map_err(Into::<BoxError>::into)),
-            Err(panic) => {
-                if let Some(exchange) = this.exchange.take() {
-                    exchange.end(End::Panicked);
-                }
-                resume_unwind(panic)
-            }
-        };
+        let frame = frame.map(|frame| frame.map_err(Into::<BoxError>::into));
         let ended = match &frame {
             None => true,
             Some(Ok(frame)) => {

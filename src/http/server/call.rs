@@ -12,13 +12,11 @@ use super::{
     exchange::{End, Exchange},
     layer::Resolved,
     start::{facts, new_entry, start_span},
-    state::{Next, State, quietly},
+    state::{Next, State},
 };
 use crate::{
-    http::{
-        semconv::{self, Ending},
-        semconv_forwarded::scheme_used,
-    },
+    http::semconv::{self, Ending, forwarded::scheme_used},
+    quietly::quietly,
     requests::{self, Current, EndDetails, Kind},
     rpc::{Served, Serving},
     span_seed::{self, SpanSeed},

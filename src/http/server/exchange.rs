@@ -1,6 +1,13 @@
 //! One request from its arrival to its last byte: the guard that is moved call → future → body and ends once.
 
-use std::{cell::Cell, fmt, sync::Arc, task::Context};
+use std::{
+    cell::Cell,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    task::Context,
+    thread,
+};
 
 use bytes::Buf;
 use http::{Request, Response};
@@ -12,7 +19,7 @@ use super::{
     layer::Resolved,
     state::{Entered, Next, State},
 };
-use crate::rpc::Served;
+use crate::{quietly::quietly, rpc::Served};
 
 /// How an exchange can end.
 #[derive(Clone, Copy)]
@@ -64,9 +71,43 @@ impl Exchange {
         self.0.as_deref()?.as_ref()?.call.as_deref()
     }
 
-    /// Makes span and entry current, for a poll.
-    pub(super) fn enter(&mut self) -> Option<Entered<'_>> {
-        self.state().map(State::enter)
+    /// Runs code of the program's inside of the request's span and entry, and gives back its panic.
+    fn run<T>(&mut self, run: impl FnOnce() -> T) -> thread::Result<T> {
+        // twice: neither this panic and one of a layer that is told of the exit, nor both with one that unwinds already, may meet
+        let entered = || {
+            let _entered: Option<Entered<'_>> = self.state().map(State::enter);
+            catch_unwind(AssertUnwindSafe(run))
+        };
+        catch_unwind(AssertUnwindSafe(entered)).and_then(|result| result)
+    }
+
+    /// Runs a poll, or the call before it, inside of the request's span and entry; where there is no exchange any more, as it is.
+    /// A panic ends the exchange and goes on.
+    pub(super) fn run_in<T>(exchange: &mut Option<Self>, run: impl FnOnce() -> T) -> T {
+        let Some(running) = exchange else { return run() };
+        match running.run(run) {
+            Ok(result) => result,
+            Err(panic) => {
+                if let Some(exchange) = exchange.take() {
+                    exchange.end(End::Panicked);
+                }
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    /// What carries the exchange is dropped before its end: `drop_inner` drops what it carries, inside of the request's span.
+    pub(super) fn leave(mut self, drop_inner: impl FnOnce()) {
+        match self.run(drop_inner) {
+            Ok(()) => self.end(End::Left),
+            Err(panic) => {
+                self.end(End::Panicked);
+                // a second panic while the first one unwinds would abort the process
+                if !thread::panicking() {
+                    resume_unwind(panic);
+                }
+            }
+        }
     }
 
     /// Whether an operator wants it gone; its task is woken then.
@@ -130,7 +171,8 @@ impl Drop for Exchange {
         let Some(mut memory) = self.0.take() else { return };
         if let Some(state) = &mut *memory {
             state.finish(End::Left);
-            state.release();
+            // layers of the user's hear that the span closes
+            quietly(|| state.release());
         }
         *memory = None;
         // a thread on its way out keeps nothing

@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -30,20 +29,8 @@ pin_project! {
     impl<F> PinnedDrop for ResponseFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let Some(mut exchange) = this.exchange.take() else { return };
-            let dropped = {
-                let _entered = exchange.enter();
-                catch_unwind(AssertUnwindSafe(|| this.inner.set(None)))
-            };
-            match dropped {
-                Ok(()) => exchange.end(End::Left),
-                Err(panic) => {
-                    exchange.end(End::Panicked);
-                    // a second panic while the first one unwinds would abort the process
-                    if !std::thread::panicking() {
-                        resume_unwind(panic);
-                    }
-                }
+            if let Some(exchange) = this.exchange.take() {
+                exchange.leave(|| this.inner.set(None));
             }
         }
     }
@@ -56,18 +43,10 @@ impl<F> ResponseFuture<F> {
 
     /// The exchange has begun; `call` calls the service. If anything of the user's `runs` there, it may do its work, or
     /// panic, before it returns its future.
-    pub(crate) fn begun(mut exchange: Exchange, runs: bool, call: impl FnOnce() -> F) -> Self {
-        let inner = {
-            let _entered = if runs { exchange.enter() } else { None };
-            catch_unwind(AssertUnwindSafe(call))
-        };
-        match inner {
-            Ok(inner) => Self { inner: Some(inner), exchange: Some(exchange) },
-            Err(panic) => {
-                exchange.end(End::Panicked);
-                resume_unwind(panic)
-            }
-        }
+    pub(crate) fn begun(exchange: Exchange, runs: bool, call: impl FnOnce() -> F) -> Self {
+        let mut exchange = Some(exchange);
+        let inner = if runs { Exchange::run_in(&mut exchange, call) } else { call() };
+        Self { inner: Some(inner), exchange }
     }
 }
 
@@ -100,26 +79,15 @@ where
             self.set(Self { inner: None, exchange: None });
             return Poll::Ready(Ok(cancelled()));
         }
-        let polled = {
-            let _entered = exchange.enter();
-            catch_unwind(AssertUnwindSafe(|| {
-                let polled = poll(this.inner.as_mut(), cx);
-                if polled.is_ready() {
-                    // the service's own state goes while its span is entered
-                    this.inner.set(None);
-                }
-                polled
-            }))
-        };
-        let result = match polled {
-            Ok(poll) => ready!(poll),
-            Err(panic) => {
-                if let Some(exchange) = this.exchange.take() {
-                    exchange.end(End::Panicked);
-                }
-                resume_unwind(panic)
+        let polled = Exchange::run_in(this.exchange, || {
+            let polled = poll(this.inner.as_mut(), cx);
+            if polled.is_ready() {
+                // the service's own state goes while its span is entered
+                this.inner.set(None);
             }
-        };
+            polled
+        });
+        let result = ready!(polled);
         let Some(exchange) = this.exchange.take() else { return Poll::Pending };
         Poll::Ready(match result {
             Ok(response) => Ok(exchange.answer(response)),

@@ -13,7 +13,10 @@ use tower_layer::Layer;
 use super::{extras::Extras, service::ServerService};
 use crate::{
     config::{AccessLog, Config, IpRange, ProxyHeaders},
-    http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
+    http::{
+        metrics::Instruments,
+        semconv::{Methods, forwarded::TrustedProxies},
+    },
     redaction::Redactor,
     requests::Registry,
     sampling::{Known, SamplerInUse},
@@ -344,6 +347,10 @@ impl Settings {
     /// The same where this crate's layers and span processors are the only ones, or are not.
     pub(crate) fn alone(self, alone: bool) -> Self {
         Self { alone, ..self }
+    }
+
+    pub(super) fn sampler_in_use(&self) -> Option<&SamplerInUse> {
+        self.sampler.as_ref()
     }
 
     /// The sampler in use, if one is known.

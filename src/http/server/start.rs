@@ -16,8 +16,7 @@ use super::{layer::Resolved, state::State};
 use crate::{
     http::{
         route::{self, Route},
-        semconv::{self, Method},
-        semconv_forwarded::scheme_used,
+        semconv::{self, Method, forwarded::scheme_used},
     },
     requests::{self, NewEntry},
     sampling::Facts,
@@ -31,6 +30,7 @@ impl State {
     pub(super) fn begin<B>(shared: &Arc<Resolved>, request: &Request<B>) -> Self {
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let method = shared.settings.methods.find(request.method());
+        let sent = Sent::of(request.headers());
         let peer = route::peer(request.extensions());
         let origin = shared.settings.proxies.origin(peer, request.headers());
         let scheme = scheme_used(origin.as_ref(), request.uri());
@@ -42,7 +42,8 @@ impl State {
         let extras = shared.extras.as_deref();
         let attributes = || {
             let template = route.map(|route| route.template);
-            let mut attributes = semconv::start(request, method, scheme, template, peer, Arc::clone(&path));
+            let mut attributes =
+                semconv::start((request, &sent), method, scheme, template, peer, Arc::clone(&path));
             attributes.extend(unremembered.as_deref().map(semconv::unremembered_route));
             origin.iter().for_each(|origin| origin.apply(&mut attributes));
             if let Some(extras) = extras {
@@ -53,7 +54,6 @@ impl State {
         let kind = SpanKind::Server;
         let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
         let facts = |headers: &[String]| facts(request, template, headers);
-        let sent = Sent::of(request.headers());
         let (span, context, foreign) =
             start_span(seed, new_span, (attributes, facts), shared, (&sent, request.headers()));
         let mut new = new_entry(method, path, (&span, &context), (started, started_at));
@@ -189,10 +189,13 @@ pub(super) fn start_span(
     }
     let _parent = caller.context().cloned().map(OtelContext::attach);
     let remote = caller.remote();
-    let sampler = shared.settings.sampler();
+    let settings = &shared.settings;
+    let likely = settings.sampler_in_use().and_then(|sampler| sampler.expects_recording(remote));
+    // asked about rules only where there may be some
+    let sampler = if likely.is_some() { None } else { settings.sampler() };
     let facts = sampler.as_ref().filter(|sampler| sampler.rules).map(|sampler| facts(&sampler.headers));
-    let expected = shared.settings.attributes_count
-        || sampler.as_ref().is_none_or(|sampler| sampler.expects_recording(facts.as_ref(), remote));
+    let known = || sampler.as_ref().is_none_or(|sampler| sampler.expects_recording(facts.as_ref(), remote));
+    let expected = settings.attributes_count || likely.unwrap_or_else(known);
     drop(sampler);
     let seed = seed(if expected { attributes() } else { Vec::new() }, links);
     let start = || {
@@ -239,18 +242,20 @@ pub(super) fn new_entry(
     (own, context): (&Span, &OtelContext),
     (started, started_at): (Instant, SystemTime),
 ) -> NewEntry {
-    let span = context.span();
-    let ids = span.span_context();
     let mut new = NewEntry::request(method.name())
         .with_path(path)
-        .with_span(ids.trace_id(), ids.span_id(), ids.is_sampled())
+        .with_span_context(context.span().span_context())
         .with_start(started_at, started.into_std());
     new.tracing_id = tracing_id(own);
     new
 }
 
 /// Method and route, as far as there is one.
-fn span_name(method: Method, route: Option<&'static Route>, unremembered: Option<&str>) -> Cow<'static, str> {
+pub(super) fn span_name(
+    method: Method,
+    route: Option<&'static Route>,
+    unremembered: Option<&str>,
+) -> Cow<'static, str> {
     match (route, unremembered) {
         (Some(route), _) => route.span_name(method).into(),
         (None, Some(route)) => format!("{} {route}", method.span_name()).into(),

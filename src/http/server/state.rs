@@ -1,7 +1,6 @@
 //! What is known of a request that is being served, and what is recorded when it ends.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::Context,
     thread,
@@ -18,15 +17,20 @@ use opentelemetry::{
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{exchange::End, extras::CancelSignal, layer::Resolved, start};
+use super::{
+    exchange::End,
+    extras::CancelSignal,
+    layer::Resolved,
+    start::{self, span_name},
+};
 use crate::{
     http::{
         Cause,
         metrics::Measured,
-        route::Route,
+        route::{self, Route},
         semconv::{self, Ending, Method, Point, Scheme},
-        semconv_extra,
     },
+    quietly::quietly,
     requests::{self, EndDetails, Outcome, STREAMING},
     resilience,
     rpc::Served,
@@ -107,6 +111,7 @@ impl State {
         let status = response.status();
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
+        self.learn_route();
         if self.call.is_some() {
             return self.answer_call(response);
         }
@@ -140,6 +145,25 @@ impl State {
             self.become_stream();
         }
         Next::Body
+    }
+
+    /// The route that the service said, where nobody had said one before.
+    fn learn_route(&mut self) {
+        let known = self.route.is_some() || self.unremembered.is_some();
+        if known || self.recorded.is_some() || self.call.is_some() {
+            return;
+        }
+        let Some(said) = self.entry.as_ref().and_then(route::said_later) else { return };
+        self.route = route::remembered(&said);
+        if self.route.is_none() {
+            self.unremembered = Some(Box::from(&*said));
+        }
+        let span = self.context.span();
+        if !self.foreign && span.is_recording() {
+            let name = span_name(self.method, self.route, self.unremembered.as_deref());
+            quietly(|| span.update_name(name));
+            quietly(|| span.set_attribute(semconv::unremembered_route(&said)));
+        }
     }
 
     /// A stream's span and duration end at the headers; the request stays active until the stream's own end.
@@ -199,6 +223,7 @@ impl State {
         if self.call.is_some() {
             return self.finish_call(end, ending, duration);
         }
+        self.learn_route();
         let streamed = self.recorded;
         if streamed.is_none() {
             let size = self.status.map(|_| self.sent);
@@ -289,13 +314,7 @@ impl State {
         let unremembered = self.unremembered.clone();
         let route = route.or(unremembered.as_deref()).unwrap_or("");
         let _entered = self.enter();
-        semconv_extra::log_cause(
-            cause.kind(),
-            &cause.message(),
-            cause.stacktrace().as_deref(),
-            method,
-            route,
-        );
+        semconv::log_exception(cause.kind(), &cause.message(), cause.stacktrace().as_deref(), method, route);
     }
 
     /// What a person should read about the end, inside the request's span and entry.
@@ -310,7 +329,9 @@ impl State {
         let _span = span_seed::Entered::new(&self.span);
         let (route, outcome) = (self.route_text().unwrap_or(""), self.outcome(ending).as_str());
         match (end, ending) {
-            (End::Error { name, message }, _) => semconv::log_exception(name, message, self.method, route),
+            (End::Error { name, message }, _) => {
+                semconv::log_exception(name, message, None, self.method, route)
+            }
             (_, Ending::Cancelled | Ending::Aborted) => semconv::log_left(outcome),
             _ => {}
         }
@@ -331,11 +352,6 @@ impl State {
     pub(super) fn release(&mut self) {
         span_seed::release(std::mem::replace(&mut self.span, Span::none()));
     }
-}
-
-/// Telemetry about a request is not worth a panic in it: whatever was called has had its say in the panic hook.
-pub(super) fn quietly(record: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(record));
 }
 
 /// What a response's headers say of its body.

@@ -19,7 +19,7 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 use super::{Parts, ScopedRecord, brief, fields::Fields, held, outlets::Ways};
 use crate::{
     diagnostics::Listener,
-    pipeline::subscriber::LogSwitch,
+    pipeline::{returned_errors, subscriber::LogSwitch},
     requests::{self, Holding},
     span_seed,
 };
@@ -238,6 +238,10 @@ where
         }
         let keeping = requests::keeping_log_lines();
         if self.parts.outlets.is_closed() && !keeping {
+            return;
+        }
+        // such an event passes the filter for its span's sake
+        if returned_errors::may_be(event.metadata()) && !self.switch.may_log(event.metadata(), &context) {
             return;
         }
         if self.switch.has_rules() || self.parts.quiet.is_some() {
