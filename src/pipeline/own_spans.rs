@@ -5,7 +5,7 @@
 //! Where the only processor is this crate's queue, a span is from its start what is exported at its end, and one that is
 //! dropped is its ids.
 
-use std::{borrow::Cow, cell::Cell, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, cell::RefCell, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     Context, InstrumentationScope, KeyValue, SpanId, TraceFlags,
@@ -47,9 +47,29 @@ struct Recorded {
 /// Empty or not: what a span's data leave goes on to the thread's next span.
 type Memory = Box<Option<SpanData>>;
 
+/// Memories that a thread keeps: as many as there are spans in one another, as a rule.
+const SPARES: usize = 8;
+
 thread_local! {
-    /// Of the span that ended last on this thread; empty.
-    static SPARE: Cell<Option<Memory>> = const { Cell::new(None) };
+    /// Of spans that ended on this thread; empty.
+    static SPARE: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
+}
+
+fn spare() -> Memory {
+    // a thread on its way out keeps nothing
+    let spare = SPARE.try_with(|spare| spare.try_borrow_mut().ok()?.pop());
+    spare.ok().flatten().unwrap_or_default()
+}
+
+fn keep(memory: Memory) {
+    // a thread on its way out keeps nothing
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.try_borrow_mut().ok()?;
+        if spare.len() < SPARES {
+            spare.push(memory);
+        }
+        Some(())
+    });
 }
 
 impl Recorded {
@@ -109,8 +129,7 @@ impl OwnSpans {
         });
         let recorded = own.is_sampled().then(|| {
             let local = context.span();
-            // a thread on its way out keeps nothing
-            let mut memory = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
+            let mut memory = spare();
             *memory = Some(self.data(builder, own.clone(), parent(&local, remote.as_ref())));
             Recorded { memory, home: Arc::clone(self) }
         });
@@ -191,8 +210,7 @@ impl OwnSpan {
         home.out.take(&mut memory);
         // what nobody took
         *memory = None;
-        // a thread on its way out keeps nothing
-        let _ = SPARE.try_with(|spare| spare.set(Some(memory)));
+        keep(memory);
     }
 }
 
