@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn user(State(shown): State<Counter<u64>>, Path(id): Path<u64>) -> String {
+async fn user(State(shown): State<Counter<u64>>, Path(id): Path<String>) -> String {
     tracing::info!(user.id = id, "user shown");
     shown.add(1, &[]);
     format!("user {id}")

@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Nothing here is about telemetry but what is worth telling.
-async fn user(Path(id): Path<u64>) -> String {
+async fn user(Path(id): Path<String>) -> String {
     tracing::info!(user.id = id, "user shown");
     format!("user {id}")
 }

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{config::LogLevel, lines::LineWriter, redaction::Redactor, timestamp};
+use crate::{config::LogLevel, line_writer::LineWriter, redaction::Redactor, timestamp};
 
 /// The same kind of line is repeated after this time at the earliest.
 const QUIET: Duration = Duration::from_secs(60);

@@ -5,7 +5,9 @@ use std::{fmt, panic::Location};
 use crate::{config::Mistake, shutdown::end::ShutdownReport};
 
 /// Why telemetry could not be set up. The service decides whether it starts without.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` is the same sentence as its `Display`: what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
     /// A second `install` in one process. Keep the first one's [`Telemetry`](crate::Telemetry), or use
@@ -30,15 +32,29 @@ pub enum InitError {
     Unusable(Vec<String>),
 }
 
+impl fmt::Debug for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 fn joined(items: &[impl fmt::Display]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The shutdown ended, and something was lost in it. The report says what, to the unit.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` is the same sentence as its `Display`: what a `main` that returns it prints.
+#[derive(Clone)]
 pub struct ShutdownError {
     /// What became of every signal.
     pub report: ShutdownReport,
+}
+
+impl fmt::Debug for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl fmt::Display for ShutdownError {

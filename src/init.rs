@@ -20,10 +20,10 @@ use crate::{
     error::InitError,
     http,
     pipeline::Pipeline,
-    reload::{self, Reload},
     requests::Registry,
     resource,
     telemetry::Telemetry,
+    telemetry::reload::{self, Reload},
 };
 
 /// Sets up traces, metrics and logs for this process as the environment says.
@@ -67,7 +67,10 @@ impl Builder {
         let panic_hook = self.panic_hook.unwrap_or(true);
         let early = http::instruments_made();
         let (telemetry, mistakes, layers) = self.start()?;
-        set_globals(&telemetry, layers)?;
+        if let Err(refused) = set_globals(&telemetry, layers) {
+            telemetry.abandon();
+            return Err(refused);
+        }
         config::installed(Arc::clone(&telemetry.inner().explanation));
         *installed = Some(here);
         drop(installed);
@@ -132,17 +135,27 @@ impl Builder {
             telemetry.health().render_with(renderer);
         }
         #[cfg(feature = "admin")]
-        if let Some(console) = console {
-            let inner = telemetry.inner();
-            let (metrics, interval) = (inner.pipeline.scrape.clone(), inner.config.metrics.interval);
-            console.read_metrics(metrics, interval).map_err(|problem| InitError::Unusable(vec![problem]))?;
-            let _ = inner.console.set(console); // it is empty until now
+        let served = serve_operator(&telemetry, console);
+        #[cfg(not(feature = "admin"))]
+        let served = Ok(());
+        if let Err(problem) = served.and_then(|()| reload::watch(&telemetry, stamp)) {
+            telemetry.abandon();
+            return Err(InitError::Unusable(vec![problem]));
         }
-        #[cfg(feature = "admin")]
-        crate::admin::start(&telemetry).map_err(|problem| InitError::Unusable(vec![problem]))?;
-        reload::watch(&telemetry, stamp).map_err(|problem| InitError::Unusable(vec![problem]))?;
         Ok((telemetry, mistakes, self.layers))
     }
+}
+
+/// Starts the console's reading and the admin server, as far as they are wanted.
+#[cfg(feature = "admin")]
+fn serve_operator(telemetry: &Telemetry, console: Option<crate::console::Console>) -> Result<(), String> {
+    if let Some(console) = console {
+        let inner = telemetry.inner();
+        let (metrics, interval) = (inner.pipeline.scrape.clone(), inner.config.metrics.interval);
+        console.read_metrics(metrics, interval)?;
+        let _ = inner.console.set(console); // it is empty until now
+    }
+    crate::admin::start(telemetry)
 }
 
 /// The console's store, if it is wanted; it sees what is emitted.

@@ -130,18 +130,15 @@ pub mod fuzzing;
 
 // start-up, the handle, and what can go wrong
 mod builder;
-mod components;
 mod error;
 mod init;
-mod loglevel;
 pub mod otel;
 mod panic;
-mod reload;
 mod telemetry;
 
 // small things without a station
 mod instruments;
-mod lines;
+mod line_writer;
 mod owned_span;
 mod quietly;
 mod sampling;
@@ -154,12 +151,10 @@ pub use crate::{
     builder::Builder,
     error::{InitError, ShutdownError},
     init::init,
-    loglevel::{LogFilter, LogFilterError},
     pipeline::{Account, LogLines, Loss, SignalReport, SignalState, View},
-    reload::{ReloadError, Reloaded},
     runtime::{PollTimes, TimedPolls},
     shutdown::end::ShutdownReport,
-    telemetry::Telemetry,
+    telemetry::{LogFilter, LogFilterError, ReloadError, Reloaded, Telemetry},
 };
 
 const OPENTELEMETRY_VERSION: &str = "0.33.1";

@@ -233,7 +233,7 @@ fn quickstart_one_trace_id_on_span_log_line_and_latency() {
         ended.stdout.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(lines[0]["trace_id"], span.trace_id());
-    assert_eq!(lines[0]["attributes"]["user.id"], 7);
+    assert_eq!(lines[0]["attributes"]["user.id"], "7");
 }
 
 #[test]

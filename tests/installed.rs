@@ -138,6 +138,7 @@ fn a_second_install_is_refused_and_names_the_first_place() {
             let InitError::AlreadyInstalled { at } = &error else { unreachable!() };
             assert_eq!(at.file(), service.installed_at.file());
             assert!(error.to_string().contains("tests/installed.rs"), "{error}");
+            assert_eq!(format!("{error:?}"), error.to_string(), "what a main that returns it prints");
         }
         other => panic!("{other}"),
     }

@@ -253,6 +253,25 @@ fn an_error_in_an_event_is_an_exception_of_the_conventions() {
 }
 
 #[test]
+fn a_line_of_a_task_names_the_task_and_no_request() {
+    for (format, expected) in [
+        (LogFormat::Json, ",\"task\":{\"id\":\"{id}\",\"name\":\"sweep\"}}"),
+        (LogFormat::Logfmt, " task.id={id} task.name=sweep"),
+        (LogFormat::Ecs, "{\"task_id\":\"{id}\",\"task_name\":\"sweep\"}}"),
+    ] {
+        let logs = Logs::new(format, |builder| builder);
+        let guard = Registry::new(10).start(NewEntry::task("sweep"));
+        logs.log(|| {
+            let _task = requests::enter(guard.handle());
+            tracing::info!("swept");
+        });
+        let lines = logs.end();
+        let expected = expected.replace("{id}", &guard.handle().id().to_string());
+        assert!(lines[0].ends_with(&expected) && !lines[0].contains("request"), "{}", lines[0]);
+    }
+}
+
+#[test]
 fn what_is_said_again_is_counted_and_the_number_is_told_in_time_and_at_the_end() {
     let logs = Logs::json(|builder| builder.with_log_repeats(Duration::from_secs(1)));
     let warn = |disk: &str| tracing::warn!(disk, "disk is slow");
@@ -287,6 +306,21 @@ fn what_is_said_again_is_counted_and_the_number_is_told_in_time_and_at_the_end()
         ("disk is slow (repeated 2 times)", "a", Some(2)),
     ];
     assert_eq!(said, expected);
+}
+
+#[test]
+fn what_is_said_after_the_end_is_logged_since_no_number_would_be_told_any_more() {
+    // however long the window is, and with a limit that is reached at once
+    for change in [(|builder| builder.with_log_repeats(Duration::MAX)) as fn(Builder) -> Builder, |builder| {
+        builder.with_log_rate(1)
+    }] {
+        let logs = Logs::json(change);
+        let warn = || (0..3).for_each(|_| tracing::warn!("disk is slow"));
+        logs.log(warn);
+        assert_eq!(logs.end().len(), 2, "one, and the number of the others");
+        logs.log(warn);
+        assert_eq!(logs.end().len(), 5);
+    }
 }
 
 #[test]

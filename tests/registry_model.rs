@@ -16,22 +16,22 @@ mod timestamp;
 
 #[path = "../src/requests"]
 mod requests {
-    mod bands;
+    mod bounded_text;
+    mod calls;
     mod details;
     mod drain;
     mod entry;
     mod guard;
     mod handle;
-    mod held;
     mod id;
-    mod lines;
+    mod kept_records;
+    mod latency_bands;
+    mod log_lines;
     mod new_entry;
     mod outcome;
     mod registry;
     mod shard;
     mod snapshot;
-    mod text;
-    mod work;
 
     mod sync {
         pub(super) use loom::sync::{

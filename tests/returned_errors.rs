@@ -60,7 +60,7 @@ fn forgiven() -> Result<(), Unreachable> {
 async fn handler() -> &'static str {
     shrugs();
     let _ = (unseen(), forgiven());
-    let _ = tracing::info_span!("around").in_scope(|| unseen());
+    let _ = tracing::info_span!("around").in_scope(unseen);
     let _ = reads_stock().await;
     "not in stock"
 }

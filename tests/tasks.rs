@@ -417,6 +417,16 @@ fn a_periodic_task_dropped_in_a_run_ends_that_run() {
 }
 
 #[test]
+fn a_periodic_task_may_have_an_interval_that_is_never_over() {
+    let bench = bench();
+    bench.run(async {
+        let periodic = bench.tasks.periodic("once", Duration::MAX, || async {});
+        tokio::time::timeout(Duration::from_secs(1), periodic).await.unwrap_err();
+    });
+    assert_eq!(bench.counts("once"), [("started", 1), ("succeeded", 1)]);
+}
+
+#[test]
 fn json_shows_tasks_apart_from_requests() {
     let bench = bench();
     let request = bench.registry.start(NewEntry::request("GET"));

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Every service sends what its part of the traces gives: spans, log records, and every `--interval` seconds its cumulative
-//! metrics with exemplars. A refused message is sent again, as a service's exporter does, for `--patience` seconds. The
-//! report on stdout is one JSON object; `--record FILE` writes one line a trace, `trace-id kind spans`, once all of the
-//! trace was taken: what is missing later was lost behind the endpoint.
+//! metrics with exemplars. A refused message is sent again, as a service's exporter does, for `--patience` seconds; the
+//! first one is told on stderr. The report on stdout is one JSON object; `--record FILE` writes one line a trace,
+//! `trace-id kind spans`, once all of the trace was taken: what is missing later was lost behind the endpoint.
 
 mod message;
 mod service;

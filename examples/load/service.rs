@@ -2,7 +2,11 @@
 
 use std::{
     fmt::Write as _,
-    sync::Arc,
+    io::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -27,6 +31,8 @@ use crate::{
 /// How often a service sends its spans and log records.
 const TICK: Duration = Duration::from_millis(200);
 const BACKOFF: Duration = Duration::from_millis(100);
+/// Whether the first refusal was told; the report counts the others.
+static SAID: AtomicBool = AtomicBool::new(false);
 
 /// Items of one signal.
 #[derive(Debug, Default, Clone, Copy)]
@@ -214,6 +220,13 @@ impl Service {
                 }
             };
             self.account.refusals += 1;
+            if !SAID.swap(true, Ordering::Relaxed) {
+                let error = self.account.last_error.as_deref().unwrap_or_default();
+                let patience = self.settings.patience;
+                // nobody to tell when stderr is gone
+                let _ =
+                    writeln!(std::io::stderr(), "load: refused, and sent again for {patience} s: {error}");
+            }
             if !again || Instant::now() + BACKOFF > end {
                 return Items { taken: 0, given_up: items };
             }

@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn user(State(users): State<Users>, Path(id): Path<i64>) -> Result<Response, Problem> {
     let query = sqlx::query_scalar::<_, String>("SELECT name FROM users WHERE id = $1").bind(id);
     let name = query.fetch_optional(&users).await?;
-    tracing::info!(user.id = id, found = name.is_some(), "user asked for");
+    tracing::info!(user.id = %id, found = name.is_some(), "user asked for");
     Ok(name.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |name| Json(name).into_response()))
 }
 

@@ -18,7 +18,7 @@ use super::{
     requests,
 };
 use crate::{
-    console::{Console, Fullness, LogsBody, MetricsBody, Summary, TracesBody},
+    console::{Console, Fullness, LogsBody, MetricsBody, ShownTrace, TracesBody},
     telemetry::Inner,
 };
 
@@ -112,7 +112,7 @@ async fn traces(State(window): State<Window>, uri: Uri) -> Response {
 }
 
 /// A trace in a list.
-pub(super) fn summary(summary: &Summary) -> Value {
+pub(super) fn summary(summary: &ShownTrace) -> Value {
     let mut shown = json!({
         "trace_id": summary.id.to_string(),
         "name": summary.name(),
@@ -165,7 +165,7 @@ async fn trace_logs(State(window): State<Window>, Path(path): Path<String>) -> R
     answer(&window, move |inner, console| {
         let id = id(&path)?;
         let mut logs = console.logs_of(id);
-        if logs.is_empty() && console.spans(id).is_none() {
+        if logs.is_empty() && !console.has_spans(id) {
             return Err(UNKNOWN);
         }
         logs.sort_by_key(|log| log.record.timestamp());

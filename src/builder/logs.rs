@@ -3,9 +3,45 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::config::{self, LogFile};
+use crate::config::{self, AccessLog, LogFile, LogFormat};
 
 impl Builder {
+    /// Whether lines are written to stdout, and to stderr where they are wanted; `true` unless said otherwise.
+    pub fn with_stdout(mut self, lines: bool) -> Self {
+        self.additions.silent = !lines;
+        self
+    }
+
+    /// How lines on stdout and stderr look.
+    pub fn with_log_format(self, format: LogFormat) -> Self {
+        self.change(move |config| {
+            config.logs.format = Some(format);
+            Ok(())
+        })
+    }
+
+    /// Which events are logged, in the words of `RUST_LOG`.
+    pub fn with_log_filter(self, directives: impl Into<String>) -> Self {
+        let directives = directives.into();
+        self.change(move |config| match directives.parse::<tracing_subscriber::EnvFilter>() {
+            Ok(_) => {
+                config.logs.filter.clone_from(&directives);
+                Ok(())
+            }
+            Err(error) => {
+                Err(format!("log filter {directives:?}: {error}; accepted are RUST_LOG directives"))
+            }
+        })
+    }
+
+    /// Which requests have a completion record.
+    pub fn with_access_log(self, requests: AccessLog) -> Self {
+        self.change(move |config| {
+            config.logs.access_log = requests;
+            Ok(())
+        })
+    }
+
     /// Which events are lines on stdout: levels by target, such as `info,my_crate=debug`, or `off`. As the log filter
     /// otherwise.
     pub fn with_stdout_filter(self, directives: impl Into<String>) -> Self {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tracing_subscriber::filter::Targets;
 
-use super::{AccessLog, Batch, Exporter, LogFormat, LogLimits, LogRotation, Otlp, Output};
+use super::{AccessLog, Batch, Exporter, LogFormat, LogRotation, Otlp, Output};
 
 /// Log records, over OTLP and as lines.
 #[derive(Debug, Clone)]
@@ -181,4 +181,14 @@ impl LogsConfig {
             _ => return None,
         })
     }
+}
+
+/// How much one log record may hold (`OTEL_LOGRECORD_*_LIMIT`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogLimits {
+    /// Attributes per record.
+    pub attributes: u32,
+    /// Characters of an attribute's value, and bytes of a byte value; `None` = no limit.
+    pub value_length: Option<u32>,
 }

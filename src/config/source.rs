@@ -110,6 +110,22 @@ impl Source {
         }
     }
 
+    /// The names of the variables that are set and begin so, in their order.
+    pub(super) fn names(&self, start: &str) -> Vec<String> {
+        let given: Vec<String> = match &self.origin {
+            Origin::Process => std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
+            Origin::Pairs(pairs) => pairs.keys().cloned().collect(),
+        };
+        let added = self.overrides.iter().map(|(name, _)| name).chain(self.defaults.keys()).cloned();
+        let mut names: Vec<String> = given.into_iter().chain(added).collect();
+        names.retain(|name| {
+            name.starts_with(start) && self.exact(name).is_some_and(|value| !value.trim().is_empty())
+        });
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     fn given(&self, name: &str) -> Option<OsString> {
         let set = self.overrides.iter().rev().find(|(known, _)| known == name);
         set.map(|(_, value)| value.clone()).or_else(|| match &self.origin {

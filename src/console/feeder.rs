@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     diagnostics,
-    pipeline::{MetricSource, SpanScrub, Take},
+    pipeline::{MetricSource, Take},
 };
 
 /// How long an item waits to be seen.
@@ -38,13 +38,13 @@ pub(super) struct Feeder {
 }
 
 impl Feeder {
-    pub(super) fn start(shared: &Arc<Shared>, scrub: SpanScrub) -> io::Result<Self> {
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let feeder = Self { ended, threads: Mutex::default(), shared: Arc::clone(shared) };
         let shared = Arc::clone(shared);
         let mut expired = Instant::now();
         let thread = feeder.spawn("tracewell-store", PACE, move || {
-            shared.store_all(&scrub);
+            shared.store_all();
             if expired.elapsed() >= EXPIRY {
                 expired = Instant::now();
                 shared.expire();
@@ -102,7 +102,7 @@ impl Drop for Feeder {
 
 impl Shared {
     /// Stores everything that came.
-    fn store_all(&self, scrub: &SpanScrub) {
+    fn store_all(&self) {
         let batch = self.intake.take();
         if batch.is_empty() {
             return;
@@ -115,9 +115,8 @@ impl Shared {
             let some: Vec<_> = spans
                 .by_ref()
                 .take(AT_ONCE)
-                .map(|(mut data, size)| {
+                .map(|(data, size)| {
                     settled += size;
-                    scrub.span(&mut data);
                     Arc::new(StoredSpan { data, size: size + StoredSpan::OVERHEAD })
                 })
                 .collect();
@@ -126,7 +125,7 @@ impl Shared {
             }
             {
                 let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-                some.iter().for_each(|span| rates.count(&span.data, time));
+                some.iter().for_each(|span| rates.count(&span.data, time, self.veil.redactor()));
             }
             let mut freed = Freed::default();
             let mut store = self.store();

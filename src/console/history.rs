@@ -173,7 +173,7 @@ impl History {
             fingerprint(attributes, &mut texts);
             let Some(place_of_series) = known.by_attributes.get(&texts).copied() else {
                 let list = size_of_val(attributes);
-                let size = 2 * (texts.len() + list) + size_of::<Series>() + 128;
+                let size = 2 * (texts.len() + list) + size_of::<Series>() + point.size() + 128;
                 // what stays may take half at most
                 if self.fixed + size > self.limit / 2 {
                     self.series_dropped += 1;
@@ -229,7 +229,13 @@ impl History {
             shape,
         };
         let texts = 2 * (key.0.len() + key.1.len()) + about.description.len();
-        self.fixed += size_of::<Known>() + texts + 256;
+        let size = size_of::<Known>() + texts + 256;
+        // what stays may take half at most
+        if self.fixed + size > self.limit / 2 {
+            self.series_dropped += 1;
+            return None;
+        }
+        self.fixed += size;
         let place = self.metrics.len();
         self.metrics.push(Known {
             about: Arc::new(about),

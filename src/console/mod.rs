@@ -7,18 +7,20 @@
 //! ```
 //!
 //! What is stored is what is exported, whether or not there is an exporter and a collector that answers: sampled spans and
-//! log records, without their secrets. The service's threads copy an item and go on; when the intake is full, an item is
+//! log records. Log records come without their secrets; those of spans are hidden when something is shown, in `shown.rs`,
+//! through which everything goes that leaves the store. The service's threads copy an item and go on; when the intake is full, an item is
 //! counted and not kept. Everything together stays below `TRACEWELL_CONSOLE_MAX_BYTES`: three quarters for traces and log
 //! records, three sixteenths for metrics, a sixteenth for the intake.
 
+mod evicted;
 mod feeder;
-mod gone;
 mod history;
 mod intake;
 mod otlp;
 mod points;
 mod query;
 mod rates;
+mod shown;
 mod size;
 mod slowest;
 mod store;
@@ -41,6 +43,7 @@ use self::{
     history::{Excerpt, History},
     intake::Intake,
     rates::Rates,
+    shown::Veil,
     store::{Bounds, Store},
 };
 pub(crate) use self::{
@@ -48,12 +51,13 @@ pub(crate) use self::{
     otlp::{LogsBody, MetricsBody, TracesBody},
     query::{LogFilter, StatusFilter, TraceFilter},
     rates::{RouteRate, StepRate},
+    shown::{ShownSpan, ShownTrace},
     store::Fill,
-    trace::{StoredLog, StoredSpan, Summary},
+    trace::StoredLog,
 };
 use crate::{
     config::Config,
-    pipeline::{MetricSource, SpanScrub, Watch},
+    pipeline::{MetricSource, Watch},
     redaction::Redactor,
 };
 
@@ -71,6 +75,7 @@ struct Shared {
     store: Mutex<Store>,
     rates: Mutex<Rates>,
     history: Mutex<History>,
+    veil: Veil,
     limit: usize,
     age: Duration,
     /// The number of readings of the metrics, and the names that changed in the last one.
@@ -102,9 +107,9 @@ impl Console {
             return Ok(None);
         }
         let bounds = &config.admin.console_store;
-        let shared = Arc::new(Shared::new(bounds.max_bytes, bounds.max_age));
-        let scrub = SpanScrub::of_spans(config.traces.limits, redactor);
-        let feeder = Feeder::start(&shared, scrub)
+        let veil = Veil::new(config.traces.limits, redactor);
+        let shared = Arc::new(Shared::new(bounds.max_bytes, bounds.max_age, veil));
+        let feeder = Feeder::start(&shared)
             .map_err(|error| format!("the console's thread could not be started: {error}"))?;
         Ok(Some(Self { shared, feeder }))
     }
@@ -144,13 +149,22 @@ impl Console {
     /// The last minute by route, and the last ten minutes in steps.
     pub(crate) fn rates(&self) -> (Vec<RouteRate>, Vec<StepRate>) {
         let now = SystemTime::now();
-        let rates = self.shared.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        (rates.routes(now), rates.series(now))
+        let (routes, series) = {
+            let rates = self.shared.rates.lock().unwrap_or_else(PoisonError::into_inner);
+            (rates.routes(now), rates.series(now))
+        };
+        (routes.into_iter().map(|rate| self.shared.veil.rate(rate)).collect(), series)
     }
 
     /// The spans of a trace.
-    pub(crate) fn spans(&self, id: TraceId) -> Option<Vec<Arc<StoredSpan>>> {
-        self.shared.store().spans(id)
+    pub(crate) fn spans(&self, id: TraceId) -> Option<Vec<ShownSpan>> {
+        let spans = self.shared.store().spans(id)?;
+        Some(self.shared.veil.spans(&spans))
+    }
+
+    /// Whether there is a span of this trace.
+    pub(crate) fn has_spans(&self, id: TraceId) -> bool {
+        self.shared.store().spans(id).is_some()
     }
 
     /// The log records of a trace, the oldest first.
@@ -174,8 +188,9 @@ impl Console {
     }
 
     /// Traces that have changed since, `most` at most.
-    pub(crate) fn changed_since(&self, change: u64, most: usize) -> Vec<Summary> {
-        self.shared.store().changed_since(change, most)
+    pub(crate) fn changed_since(&self, change: u64, most: usize) -> Vec<ShownTrace> {
+        let changed = self.shared.store().changed_since(change, most);
+        changed.into_iter().map(|summary| self.shared.veil.trace(summary)).collect()
     }
 
     /// Log records since, the oldest first, `most` at most; how many there are beyond, and the number to go on from.
@@ -212,7 +227,7 @@ impl Drop for OpenStream {
 }
 
 impl Shared {
-    fn new(limit: usize, age: Duration) -> Self {
+    fn new(limit: usize, age: Duration, veil: Veil) -> Self {
         let part = |sixteenths: usize| limit / 16 * sixteenths;
         Self {
             intake: Arc::new(Intake::new(part(1))),
@@ -220,6 +235,7 @@ impl Shared {
             // half a MiB of 32
             rates: Mutex::new(Rates::new((limit >> 14).min(2048))),
             history: Mutex::new(History::new(part(3))),
+            veil,
             limit,
             age,
             readings: AtomicU64::new(0),

@@ -16,10 +16,7 @@ use opentelemetry_proto::{
 };
 use serde::Serialize;
 
-use super::{
-    history::Excerpt,
-    trace::{StoredLog, StoredSpan},
-};
+use super::{history::Excerpt, shown::ShownSpan, trace::StoredLog};
 
 /// `{"resourceSpans":[…]}`.
 #[derive(Debug, Serialize)]
@@ -30,9 +27,9 @@ pub(crate) struct TracesBody {
 
 impl TracesBody {
     /// Spans in the order in which they began.
-    pub(crate) fn new(mut spans: Vec<Arc<StoredSpan>>, resource: &opentelemetry_sdk::Resource) -> Self {
-        spans.sort_by_key(|span| span.data.start_time);
-        let spans = spans.iter().map(|span| span.data.clone()).collect();
+    pub(crate) fn new(mut spans: Vec<ShownSpan>, resource: &opentelemetry_sdk::Resource) -> Self {
+        spans.sort_by_key(|span| span.start_time);
+        let spans = spans.into_iter().map(ShownSpan::into_data).collect();
         Self { resource_spans: group_spans_by_resource_and_scope(spans, &resource.into()) }
     }
 }

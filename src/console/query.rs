@@ -10,7 +10,8 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::{
     Console,
-    trace::{StoredLog, StoredSpan, Summary, attribute},
+    shown::{ShownSpan, ShownTrace},
+    trace::{StoredLog, Summary, attribute},
 };
 
 /// Traces or log records looked at under one lock.
@@ -44,12 +45,10 @@ pub(crate) struct TraceFilter {
 }
 
 impl TraceFilter {
+    /// As far as numbers say.
     fn passes(&self, summary: &Summary) -> bool {
         let duration = summary.duration();
-        self.route.as_deref().is_none_or(|route| summary.route().as_deref() == Some(route))
-            && self.method.as_deref().is_none_or(|method| summary.method().as_deref() == Some(method))
-            && self.outcome.as_deref().is_none_or(|outcome| summary.outcome().as_deref() == Some(outcome))
-            && self.min.is_none_or(|min| duration >= min)
+        self.min.is_none_or(|min| duration >= min)
             && self.max.is_none_or(|max| duration <= max)
             && self.status.is_none_or(|status| match status {
                 StatusFilter::Ok => !summary.is_error(),
@@ -58,19 +57,27 @@ impl TraceFilter {
             })
     }
 
+    /// As far as the list's texts say.
+    fn passes_texts(&self, trace: &ShownTrace) -> bool {
+        self.route.as_deref().is_none_or(|route| trace.route().as_deref() == Some(route))
+            && self.method.as_deref().is_none_or(|method| trace.method().as_deref() == Some(method))
+            && self.outcome.as_deref().is_none_or(|outcome| trace.outcome().as_deref() == Some(outcome))
+    }
+
     /// Whether the spans and log records of a trace are to be looked at.
     fn is_deep(&self) -> bool {
         self.attribute.is_some() || self.text.is_some()
     }
 
-    fn passes_deep(&self, id: TraceId, spans: &[Arc<StoredSpan>], logs: &[Arc<StoredLog>]) -> bool {
+    /// What is looked at is what would be shown: nobody finds a secret by asking for it.
+    fn passes_deep(&self, id: TraceId, spans: &[ShownSpan], logs: &[Arc<StoredLog>]) -> bool {
         let has_attribute = self.attribute.as_ref().is_none_or(|(key, value)| {
-            spans.iter().any(|span| attribute(&span.data, key).is_some_and(|own| own.as_str() == *value))
+            spans.iter().any(|span| attribute(span, key).is_some_and(|own| own.as_str() == *value))
         });
         let has_text = |text: &String| {
             let text = text.to_lowercase();
             id.to_string().contains(&text)
-                || spans.iter().any(|span| span_has(&span.data, &text))
+                || spans.iter().any(|span| span_has(span, &text))
                 || logs.iter().any(|log| log_has(log, &text))
         };
         has_attribute && self.text.as_ref().is_none_or(has_text)
@@ -106,7 +113,7 @@ impl Console {
         filter: &TraceFilter,
         before: Option<Cursor>,
         limit: usize,
-    ) -> (Vec<Summary>, Option<Cursor>) {
+    ) -> (Vec<ShownTrace>, Option<Cursor>) {
         let mut found = Vec::new();
         let mut before = before.unwrap_or(u64::MAX);
         loop {
@@ -114,11 +121,15 @@ impl Console {
             let Some(last) = some.last() else { return (found, None) };
             before = last.number;
             for summary in some {
-                if !filter.passes(&summary) || !self.passes_deep(filter, summary.id) {
+                if !filter.passes(&summary) {
                     continue;
                 }
-                let number = summary.number;
-                found.push(summary);
+                let trace = self.shared.veil.trace(summary);
+                if !filter.passes_texts(&trace) || !self.passes_deep(filter, trace.id) {
+                    continue;
+                }
+                let number = trace.number;
+                found.push(trace);
                 if found.len() >= limit {
                     return (found, Some(number));
                 }
@@ -134,7 +145,7 @@ impl Console {
             let store = self.shared.store();
             (store.spans(id).unwrap_or_default(), store.logs_of(id))
         };
-        filter.passes_deep(id, &spans, &logs)
+        filter.passes_deep(id, &self.shared.veil.spans(&spans), &logs)
     }
 
     /// The newest log records that are wanted, before the cursor; and where to go on, if there may be more.

@@ -10,6 +10,7 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::SpanData;
 
 use super::trace::{Standing, duration, is_error, route, standing};
+use crate::redaction::Redactor;
 
 /// Seconds of one step.
 pub(crate) const STEP: u64 = 5;
@@ -78,7 +79,7 @@ impl Rates {
     }
 
     /// Counts a span if it is a request that came in.
-    pub(super) fn count(&mut self, span: &SpanData, now: SystemTime) {
+    pub(super) fn count(&mut self, span: &SpanData, now: SystemTime, redactor: &Redactor) {
         if span.span_kind != SpanKind::Server || standing(span) == Standing::Child {
             return;
         }
@@ -89,7 +90,7 @@ impl Rates {
             return;
         }
         let (method, route) = route(span);
-        let (key, most) = (self.route(method.as_deref(), route.as_deref()), self.samples);
+        let (key, most) = (self.seen(method.as_deref(), route.as_deref(), redactor), self.samples);
         let step = self.step(at);
         step.requests += 1;
         let failed = u64::from(is_error(span));
@@ -109,11 +110,24 @@ impl Rates {
         }
     }
 
-    /// The number of a method and a route.
+    /// The number of a method and a route as they may be seen. What has no secret is known as it is; what has one is
+    /// looked through each time, so that secrets make no routes.
+    fn seen(&mut self, method: Option<&str>, route: Option<&str>, redactor: &Redactor) -> u16 {
+        if let Some(known) = self.known(method, route) {
+            return known;
+        }
+        let (method, route) = (method.map(|text| redactor.text(text)), route.map(|text| redactor.text(text)));
+        self.route(method.as_deref(), route.as_deref())
+    }
+
+    fn known(&self, method: Option<&str>, route: Option<&str>) -> Option<u16> {
+        let known = self.known.get(method.unwrap_or_default())?;
+        known.get(route.unwrap_or_default()).copied()
+    }
+
     fn route(&mut self, method: Option<&str>, route: Option<&str>) -> u16 {
-        let known = self.known.get(method.unwrap_or_default());
-        if let Some(known) = known.and_then(|known| known.get(route.unwrap_or_default())) {
-            return *known;
+        if let Some(known) = self.known(method, route) {
+            return known;
         }
         let is_long = |text: Option<&str>| text.is_some_and(|text| text.len() > NAME);
         let is_other = OTHER == (method, route);

@@ -14,7 +14,7 @@ use std::{
 use opentelemetry::TraceId;
 
 use super::{
-    gone::Gone,
+    evicted::Evicted,
     slowest::Slowest,
     trace::{self, OVERHEAD, Rank, Standing, StoredLog, StoredSpan, Summary, Trace},
 };
@@ -63,7 +63,7 @@ pub(super) struct Store {
     /// The numbers of those without a trace.
     loose: VecDeque<u64>,
     loose_bytes: usize,
-    gone: Gone,
+    gone: Evicted,
     slowest: Slowest,
     changes: VecDeque<(u64, TraceId)>,
     /// The number of the last item or change.
@@ -83,7 +83,7 @@ impl Store {
             logs: BTreeMap::new(),
             loose: VecDeque::new(),
             loose_bytes: 0,
-            gone: Gone::new((bounds.bytes / 4096).max(1024)),
+            gone: Evicted::new((bounds.bytes / 4096).max(1024)),
             slowest: Slowest::default(),
             changes: VecDeque::new(),
             last: 0,

@@ -96,7 +96,7 @@ fn kept(store: &Store, trace: u128) -> Option<usize> {
 #[test]
 fn a_trace_is_named_by_what_was_asked_for_and_by_its_caller_only_if_that_is_all() {
     let mut store = store(MIB);
-    let head = |store: &Store| store.summaries(u64::MAX, 1)[0].name().to_owned();
+    let head = |store: &Store| store.summaries(u64::MAX, 1)[0].head.data.name.to_string();
     let named = |id, name: &'static str, kind, is_remote| SpanData {
         name: name.into(),
         span_kind: kind,
@@ -260,4 +260,18 @@ fn readings_and_series_stay_within_their_bytes() {
         assert!(history.bytes() <= MIB, "{}", history.bytes());
     }
     assert_eq!(shown(&history, 1).first(), Some(&(1999, 1999, 0)), "the newest stay");
+}
+
+#[test]
+fn metrics_that_are_too_many_leave_room_for_the_readings_of_the_others() {
+    let mut history = History::new(MIB);
+    history.add(&reading(&[(1, &[])]), 1);
+    let mut many = reading(&[(1, &[])]);
+    let scope = &mut many.resource_metrics[0].scope_metrics[0];
+    let named = |number| Metric { name: format!("made up {number}"), ..scope.metrics[0].clone() };
+    scope.metrics = (0..5_000).map(named).collect();
+    history.add(&many, 2);
+    assert!(history.bytes() <= MIB && history.series_dropped > 1_000, "{}", history.bytes());
+    history.add(&reading(&[(2, &[])]), 3);
+    assert_eq!(shown(&history, 1), [(3, 2, 0)]);
 }

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::VecDeque,
+    fmt,
     mem::size_of,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -18,13 +19,16 @@ use opentelemetry_semantic_conventions::attribute::{
     HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE,
 };
 
-const OUTCOME: &str = "tracewell.outcome";
-
-/// A span without its secrets.
-#[derive(Debug)]
-pub(crate) struct StoredSpan {
-    pub(crate) data: SpanData,
+/// A span as it came, with its secrets if it has some: it is shown by `shown.rs` alone.
+pub(super) struct StoredSpan {
+    pub(super) data: SpanData,
     pub(super) size: usize,
+}
+
+impl fmt::Debug for StoredSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredSpan").field("size", &self.size).finish_non_exhaustive()
+    }
 }
 
 impl StoredSpan {
@@ -56,7 +60,7 @@ impl StoredLog {
 }
 
 /// An attribute of a span.
-pub(crate) fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
+pub(super) fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
     find(&span.attributes, key)
 }
 
@@ -205,13 +209,13 @@ impl Trace {
     }
 }
 
-/// What a list shows of a trace.
+/// What a list shows of a trace; its texts come from `shown.rs`.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) number: u64,
     pub(crate) changed: u64,
     pub(crate) id: TraceId,
-    head: Arc<StoredSpan>,
+    pub(super) head: Arc<StoredSpan>,
     pub(crate) spans: usize,
     pub(crate) spans_dropped: u64,
     pub(crate) errors: u32,
@@ -226,32 +230,11 @@ impl Summary {
         standing(&self.head.data) > Standing::Child
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.head.data.name
-    }
-
-    pub(crate) fn method(&self) -> Option<String> {
-        text(&self.head.data, HTTP_REQUEST_METHOD)
-    }
-
-    pub(crate) fn route(&self) -> Option<String> {
-        text(&self.head.data, HTTP_ROUTE)
-    }
-
     pub(crate) fn status_code(&self) -> Option<i64> {
         match attribute(&self.head.data, HTTP_RESPONSE_STATUS_CODE) {
             Some(Value::I64(code)) => Some(*code),
             _ => None,
         }
-    }
-
-    /// As the registry of requests says it.
-    pub(crate) fn outcome(&self) -> Option<String> {
-        let said = text(&self.head.data, OUTCOME);
-        said.or_else(|| {
-            let ended = self.has_root() && self.head.data.span_kind == SpanKind::Server;
-            ended.then(|| if is_error(&self.head.data) { "failed" } else { "completed" }.to_owned())
-        })
     }
 
     pub(crate) fn started(&self) -> SystemTime {

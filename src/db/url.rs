@@ -22,7 +22,7 @@ impl Url {
             let path = rest.trim_start_matches("//").split(['?', '#']).next().unwrap_or_default();
             return Self { system, namespace: decoded(path), ..Self::default() };
         }
-        let rest = rest.strip_prefix("//").unwrap_or("");
+        let rest = without_broken_password(rest.strip_prefix("//").unwrap_or(""));
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         // a password may have an unescaped @
@@ -41,6 +41,18 @@ impl Url {
             port,
         }
     }
+}
+
+/// What follows a password that has an unescaped `/`, `?` or `#`: clients refuse such a URL, but it is not to be shown.
+fn without_broken_password(rest: &str) -> &str {
+    let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let Some((_, port)) = authority.split_once(':').filter(|_| !authority.contains(['@', '['])) else {
+        return rest;
+    };
+    // a host with a port may be followed by an @ in its parameters, but by none in its path
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let suspect = if is_port { after.split('?').next().unwrap_or(after) } else { after };
+    suspect.rfind('@').map_or(rest, |at| &after[at + 1..])
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -90,5 +102,15 @@ mod tests {
         assert_read("sqlite::memory:", "sqlite", ":memory:", "", None);
         assert_read("mongodb+srv://a:hunter2@m.net/x", "mongodb", "x", "m.net", None);
         assert_read("hunter2", "other_sql", "", "", None);
+        for password in ["hunter2/x", "x/hunter2", "x?hunter2", "x#hunter2", "1/hunter2"] {
+            assert_read(
+                &format!("postgres://shop:{password}@db:5433/a"),
+                "postgresql",
+                "a",
+                "db",
+                Some(5433),
+            );
+        }
+        assert_read("postgres://db:5433/a?application_name=b@c", "postgresql", "a", "db", Some(5433));
     }
 }

@@ -17,12 +17,12 @@
 //! Each check runs once per cache period, however many ask; a run that is under way is shared.
 
 mod answer;
+mod built_in;
 mod check;
 mod heartbeat;
 #[cfg(feature = "otlp-http")]
 mod http_target;
 mod instruments;
-mod ready_made;
 mod runner;
 pub mod startup;
 #[cfg(test)]

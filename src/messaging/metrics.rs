@@ -52,6 +52,8 @@ impl Instruments {
         point.extend(ending.attribute());
         self.client_duration.record(duration.as_secs_f64(), &point);
         if sent > 0 {
+            // the name says it here: the conventions have the type on durations only
+            point.retain(|attribute| attribute.key.as_str() != semconv::OPERATION_TYPE);
             self.sent.add(sent, &point);
         }
     }

@@ -6,6 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use opentelemetry::{
+    InstrumentationScope,
+    metrics::{Meter, MeterProvider},
+};
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::metric::Data,
 };
@@ -20,12 +24,11 @@ use opentelemetry_sdk::{
 use prost::Message as _;
 
 use super::{
-    Additions,
+    Additions, batches,
     exemplars::{ExemplarStore, Take},
     exporter::Export,
-    otlp,
     queue::{Account, Loss},
-    signal::AccountSource,
+    signal_status::AccountSource,
     transport::Transport,
     views::Views,
 };
@@ -34,6 +37,22 @@ use crate::{
     diagnostics,
     redaction::Redactor,
 };
+
+/// The meter provider whatever it is made of.
+#[derive(Clone)]
+pub(crate) struct SharedMeterProvider(pub(super) Arc<dyn MeterProvider + Send + Sync>);
+
+impl std::fmt::Debug for SharedMeterProvider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedMeterProvider")
+    }
+}
+
+impl MeterProvider for SharedMeterProvider {
+    fn meter_with_scope(&self, scope: InstrumentationScope) -> Meter {
+        self.0.meter_with_scope(scope)
+    }
+}
 
 /// A reader shared by whoever collects.
 #[derive(Debug, Clone)]
@@ -215,7 +234,7 @@ impl MetricExport {
         drop(request);
         match self.transport.send(body, until).await {
             Ok(accepted) => {
-                otlp::remark(Signal::Metrics, &accepted);
+                batches::remark(Signal::Metrics, &accepted);
                 in_flight.settle(|account| {
                     let rejected = accepted.rejected.min(points);
                     account.export(points - rejected);
@@ -223,7 +242,7 @@ impl MetricExport {
                 });
             }
             Err(error) => {
-                in_flight.settle(|account| account.lose(otlp::loss(&error), points));
+                in_flight.settle(|account| account.lose(batches::loss(&error), points));
                 self.transport.lost();
             }
         }

@@ -7,11 +7,15 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
-use crate::config::DropPolicy;
+use crate::{config::DropPolicy, diagnostics};
+
+/// Programs end within this time after their telemetry has.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why an item never left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,9 +160,24 @@ struct State<T> {
     next: u64,
     account: Account,
     closed: bool,
+    /// The handle of the telemetry was dropped, and whoever did it may not know.
+    dropped: Option<Dropped>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Dropped {
+    at: Instant,
+    /// Nothing had been emitted by then.
+    unused: bool,
 }
 
 impl<T> State<T> {
+    /// Whether the program goes on without telemetry; true once.
+    fn goes_on(&mut self) -> bool {
+        let goes_on = |dropped: &mut Dropped| dropped.unused || dropped.at.elapsed() >= LAST_WORDS;
+        self.dropped.take_if(goes_on).is_some()
+    }
+
     fn len(&self) -> usize {
         self.items.len() + self.first.len()
     }
@@ -196,7 +215,13 @@ impl<T: Item> Queue<T> {
         let mut state = self.lock();
         state.account.emit(1);
         if state.closed {
-            return state.account.lose(Loss::Shutdown, 1);
+            state.account.lose(Loss::Shutdown, 1);
+            let goes_on = state.goes_on();
+            drop(state);
+            if goes_on {
+                say_dropped();
+            }
+            return;
         }
         let is_first = is_first && state.first.len() < self.capacity / 2;
         let mut dropped = None;
@@ -230,6 +255,7 @@ impl<T> Queue<T> {
             next: 0,
             account: Account::default(),
             closed: false,
+            dropped: None,
         };
         let batch_size = batch_size.clamp(1, capacity.max(1));
         Self { state: Mutex::new(state), full: Notify::new(), capacity: capacity.max(1), batch_size, policy }
@@ -287,6 +313,12 @@ impl<T> Queue<T> {
         drop(left); // as in `push`
     }
 
+    /// The telemetry has ended because its handle was dropped, not by a shutdown.
+    pub(crate) fn note_drop(&self) {
+        let mut state = self.lock();
+        state.dropped = Some(Dropped { at: Instant::now(), unused: state.account.emitted == 0 });
+    }
+
     /// Items that wait; a batch in flight is not among them.
     pub(crate) fn waiting(&self) -> usize {
         self.lock().len()
@@ -301,9 +333,41 @@ impl<T> Queue<T> {
     }
 }
 
+#[cold]
+fn say_dropped() {
+    diagnostics::warn(
+        "dropped",
+        format_args!(
+            "the Telemetry that init() gave was dropped, and with it telemetry has ended: what is emitted since then is \
+             lost; keep it in a variable until the end of main"
+        ),
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_goes_on_after_its_telemetry_was_dropped_is_told_once() {
+        let told = |queue: &Queue<i32>| {
+            queue.push(1);
+            queue.lock().dropped.is_none()
+        };
+        let unused = Queue::new(4, 4, DropPolicy::Newest);
+        unused.close();
+        unused.note_drop();
+        assert!(told(&unused), "it was never kept");
+        let used = Queue::new(4, 4, DropPolicy::Newest);
+        used.push(1);
+        used.close();
+        used.note_drop();
+        assert!(!told(&used), "the last words of a program that ends");
+        if let Some(dropped) = &mut used.lock().dropped {
+            dropped.at = Instant::now().checked_sub(LAST_WORDS).unwrap();
+        }
+        assert!(told(&used));
+    }
 
     /// Negative ones are kept first.
     impl Item for i32 {

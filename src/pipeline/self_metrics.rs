@@ -10,7 +10,7 @@ use opentelemetry::{KeyValue, metrics::Meter};
 
 use super::{
     queue::{Account, Loss},
-    signal::SignalStatus,
+    signal_status::SignalStatus,
 };
 use crate::config::{Config, Exporter, Otlp, Protocol, Signal};
 

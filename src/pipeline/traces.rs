@@ -18,8 +18,8 @@ use opentelemetry_sdk::{
 };
 
 use super::{
+    batches::{Batched, Lane},
     encode::About,
-    otlp::{Batched, Lane},
     own_spans::{OwnSpan, OwnSpans},
     queue::Item,
     random_flag::{FlaggedSpan, FlaggedTracer, flag_root},

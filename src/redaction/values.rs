@@ -165,17 +165,23 @@ fn hide_in_span(span: &mut SpanData, look: &mut impl Look) {
     if let Cow::Owned(seen) = look.text(&span.name) {
         span.name = seen.into();
     }
-    let mut hide = |attributes: &mut [KeyValue]| {
-        attributes.iter_mut().for_each(|attribute| hide_in_attribute(attribute, look));
-    };
-    hide(&mut span.attributes);
-    span.events.events.iter_mut().for_each(|event| hide(&mut event.attributes));
-    span.links.links.iter_mut().for_each(|link| hide(&mut link.attributes));
+    hide_in_all(&mut span.attributes, look);
+    for event in &mut span.events.events {
+        if let Cow::Owned(seen) = look.text(&event.name) {
+            event.name = seen.into();
+        }
+        hide_in_all(&mut event.attributes, look);
+    }
+    span.links.links.iter_mut().for_each(|link| hide_in_all(&mut link.attributes, look));
     if let Status::Error { description } = &mut span.status {
         if let Cow::Owned(seen) = look.text(description) {
             *description = seen.into();
         }
     }
+}
+
+fn hide_in_all(attributes: &mut [KeyValue], look: &mut impl Look) {
+    attributes.iter_mut().for_each(|attribute| hide_in_attribute(attribute, look));
 }
 
 fn hide_in_attribute(attribute: &mut KeyValue, look: &mut impl Look) {

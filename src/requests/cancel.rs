@@ -107,7 +107,7 @@ impl Current {
         if self.is_cancel_asked() {
             return true;
         }
-        let who = super::text::format_bounded(who, Details::MAX_VALUE);
+        let who = super::bounded_text::format_bounded(who, Details::MAX_VALUE);
         // before the flag: who sees that finds these
         self.annotate("cancelled_by", &who);
         self.say_cancelled(&who);

@@ -9,7 +9,7 @@ use super::Current;
 #[track_caller]
 pub fn current() -> Option<Current> {
     let current = peek();
-    super::lost::check(current.as_ref());
+    super::lost_context::check(current.as_ref());
     current
 }
 

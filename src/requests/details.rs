@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc as StdArc, time::Duration};
 use opentelemetry::KeyValue;
 use tokio::sync::Notify;
 
-use super::{held::Holder, lines::Lines, work::Work};
+use super::{calls::Work, kept_records::Holder, log_lines::Lines};
 
 /// Made with an entry's first stage or annotation.
 #[derive(Default)]

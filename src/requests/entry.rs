@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::{
     EntryId, Kind, NewEntry,
+    bounded_text::{cut, cut_shared},
     details::Details,
     shard::Shard,
     sync::{Arc, AtomicU8, AtomicU32, Mutex, Ordering, lock, thread_local},
-    text::{cut, cut_shared},
 };
 
 /// The longest path that is kept, in bytes.

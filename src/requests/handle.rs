@@ -11,10 +11,10 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::{
     EntryId, Kind,
+    bounded_text::{cut, format_bounded},
     details::Details,
     entry::{Entry, IN_STREAM, ROUTED, STUCK, TaskCount},
     sync::{Arc, Ordering},
-    text::{cut, format_bounded},
 };
 
 /// The stage that says: the response is under way as a stream (upgrade, server-sent events) and its end is the client's

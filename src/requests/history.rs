@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::{
     ActiveEntry, EntryId, Kind, RecentEntry, Registry,
-    bands::{self, KEPT, LATENCIES},
-    lines::LogLine,
+    latency_bands::{self, KEPT, LATENCIES},
+    log_lines::LogLine,
     shard::Ended,
     sync::Arc,
 };
@@ -73,11 +73,11 @@ impl Registry {
         ended.sort_by_cached_key(|ended| std::cmp::Reverse((ended.at(), ended.entry.id)));
         let mut groups: BTreeMap<(usize, StdArc<str>), Group<'_>> = BTreeMap::new();
         for entry in &active {
-            let group = groups.entry((entry.kind.index(), bands::group_name(entry))).or_default();
+            let group = groups.entry((entry.kind.index(), latency_bands::group_name(entry))).or_default();
             group.active += 1;
         }
         for ended in &ended {
-            let key = (ended.entry.kind.index(), bands::group_name(&ended.entry));
+            let key = (ended.entry.kind.index(), latency_bands::group_name(&ended.entry));
             groups.entry(key).or_default().add(ended);
         }
         groups.into_iter().map(|((kind, name), group)| group.show(Kind::ALL[kind], name)).collect()
@@ -118,12 +118,12 @@ struct Group<'a> {
 impl<'a> Group<'a> {
     /// Comes latest first.
     fn add(&mut self, ended: &'a Ended) {
-        let band = bands::band(ended.details.duration);
+        let band = latency_bands::band(ended.details.duration);
         let mut lists: Vec<_> = self.latencies[..=band].iter_mut().collect();
-        if bands::is_error(ended.outcome) {
+        if latency_bands::is_error(ended.outcome) {
             lists.push(&mut self.errors);
         }
-        if bands::is_given_up(ended.outcome) {
+        if latency_bands::is_given_up(ended.outcome) {
             lists.push(&mut self.given_up);
         }
         for list in lists.into_iter().filter(|list| list.len() < KEPT) {

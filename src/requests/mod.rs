@@ -54,20 +54,25 @@
 //! owner listens: [`Cancellable`].
 
 mod attributes;
-mod bands;
+mod bounded_text;
+mod calls;
 mod cancel;
+#[cfg(feature = "testing")]
+mod carried_subscriber;
 mod current;
 mod details;
 mod drain;
 mod entry;
+mod events;
 mod guard;
 mod handle;
-mod held;
 mod history;
 mod id;
 mod interrupted;
-mod lines;
-mod lost;
+mod kept_records;
+mod latency_bands;
+mod log_lines;
+mod lost_context;
 mod new_entry;
 mod outcome;
 mod registry;
@@ -75,12 +80,7 @@ mod shard;
 mod snapshot;
 mod spawn;
 mod stuck;
-#[cfg(feature = "testing")]
-mod subscriber;
 mod sync;
-mod text;
-mod voice;
-mod work;
 
 #[cfg(feature = "admin")]
 mod json;
@@ -89,13 +89,13 @@ mod json;
 mod tests;
 
 #[cfg(feature = "testing")]
-pub(crate) use self::subscriber::CarriedSubscribers;
+pub(crate) use self::carried_subscriber::CarriedSubscribers;
 pub(crate) use self::{
     attributes::log_attributes,
+    calls::Waiting,
     current::peek,
-    held::{Held, Holding},
-    lines::{MAX_LINES, keeping_log_lines},
-    work::Waiting,
+    kept_records::{Held, Holding},
+    log_lines::{MAX_LINES, keeping_log_lines},
 };
 pub use self::{
     attributes::{set_attribute, set_route},
@@ -107,8 +107,8 @@ pub use self::{
     handle::{Current, STREAMING},
     history::{Found, History, LatencyBand},
     id::EntryId,
-    lines::LogLine,
-    lost::detect_lost_context,
+    log_lines::LogLine,
+    lost_context::detect_lost_context,
     new_entry::{Kind, NewEntry},
     outcome::{EndDetails, Outcome},
     registry::Registry,

@@ -4,11 +4,11 @@ use std::{fmt, sync::OnceLock};
 
 use super::{
     Current, Guard, Kind, NewEntry, Snapshot, Totals,
-    bands::Bands,
     drain::IdleSignal,
     entry::Entry,
     id::thread_number,
-    lines,
+    latency_bands::Bands,
+    log_lines,
     shard::{Shard, Tally},
     sync::{Arc, Ordering},
 };
@@ -202,7 +202,7 @@ impl Shards {
 impl Drop for Shards {
     fn drop(&mut self) {
         let kept = self.shards.first().map_or(0, |shard| shard.log_lines.load(Ordering::Relaxed));
-        lines::count_keeping(kept, 0);
+        log_lines::count_keeping(kept, 0);
         for shard in &self.shards {
             shard.close();
         }

@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use super::{
     EndDetails, Kind, Outcome, Totals,
-    bands::{self, Bands},
     drain::IdleSignal,
     entry::{ACTIVE, ENDED, Entry, IN_STREAM},
+    latency_bands::{self, Bands},
     sync::{Arc, AtomicUsize, Mutex, Ordering, lock},
 };
 
@@ -296,7 +296,7 @@ impl State {
         if self.closed {
             return false;
         }
-        if ended.outcome != Outcome::Completed || ended.details.duration >= bands::LATENCIES[1] {
+        if ended.outcome != Outcome::Completed || ended.details.duration >= latency_bands::LATENCIES[1] {
             return true;
         }
         // by its start: a comparison and no sum

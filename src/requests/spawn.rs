@@ -30,7 +30,7 @@ impl Carried {
             span: tracing::Span::current(),
             context: Context::current(),
             #[cfg(feature = "testing")]
-            subscriber: super::subscriber::current(),
+            subscriber: super::carried_subscriber::current(),
         }
     }
 

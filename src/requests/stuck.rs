@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::{
     ActiveEntry, Current, Kind, Registry,
     entry::{Entry, IN_STREAM, STUCK},
+    events::in_trace,
     sync::{Arc, Ordering},
-    voice::in_trace,
 };
 
 /// Counts requests that became stuck: {request}, by `tracewell.name`.

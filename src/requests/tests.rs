@@ -179,11 +179,11 @@ fn ids_are_unique_over_threads_and_registries() {
 
 #[test]
 fn texts_are_cut_between_characters() {
-    assert_eq!(text::cut("aäb".into(), 2), "a");
-    assert_eq!(text::cut(String::from("aäb").into(), 3), "aä");
-    assert_eq!(&*text::cut_box("ää".into(), 3), "ä");
-    assert_eq!(&*text::format_bounded(format_args!("{}{}{}", "xä", "ä", "z"), 4), "xä");
-    assert_eq!(&*text::format_bounded(123, 256), "123");
+    assert_eq!(bounded_text::cut("aäb".into(), 2), "a");
+    assert_eq!(bounded_text::cut(String::from("aäb").into(), 3), "aä");
+    assert_eq!(&*bounded_text::cut_box("ää".into(), 3), "ä");
+    assert_eq!(&*bounded_text::format_bounded(format_args!("{}{}{}", "xä", "ä", "z"), 4), "xä");
+    assert_eq!(&*bounded_text::format_bounded(123, 256), "123");
 }
 
 #[test]

@@ -60,7 +60,7 @@ where
 ///
 /// Tried again are errors and 5xx (but 501 and 505), 408 and 429, of requests that are idempotent by their method (RFC
 /// 9110 section 9.2.2) or carry an `Idempotency-Key`. Other 4xx are good answers: the target is well. `Retry-After` is
-/// honoured, as seconds and as a date.
+/// honoured, as seconds and as a date, up to [the limit](super::Retry::with_delays).
 #[derive(Debug, Clone, Copy)]
 pub struct HttpJudge {
     repeatable: bool,

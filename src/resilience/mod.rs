@@ -43,10 +43,10 @@ mod judge;
 mod layer;
 mod observe;
 mod policy;
+mod policy_counts;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod retry;
-mod tally;
 mod targets;
 mod timeout;
 mod window;
@@ -65,8 +65,8 @@ pub use self::{
     judge::{HttpJudge, Judge, Verdict},
     layer::{PolicyLayer, PolicyService},
     policy::{Failure, Policy},
+    policy_counts::{PolicySnapshot, policies},
     retry::Retry,
-    tally::{PolicySnapshot, policies},
     targets::Breakers,
     timeout::TimedOut,
 };

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Breaker, BreakerOpen, Breakers, Bulkhead, BulkheadFull, Judge, Retry, TimedOut, Verdict, observe,
-    retry::Delays, tally::Tally, timeout::Within, window::Moment,
+    policy_counts::PolicyCounts, retry::Delays, timeout::Within, window::Moment,
 };
 
 /// Why a call under a [`Policy`] has no result.
@@ -77,7 +77,7 @@ pub struct Policy {
     guard: Guard,
     bulkhead: Option<Bulkhead>,
     timeout: Option<Duration>,
-    tally: Arc<Tally>,
+    counts: Arc<PolicyCounts>,
 }
 
 /// Which breaker is asked.
@@ -93,8 +93,8 @@ impl Policy {
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         let name: Arc<str> = name.into();
-        let tally = Tally::new(Arc::clone(&name));
-        Self { name, deadline: None, retry: None, guard: Guard::None, bulkhead: None, timeout: None, tally }
+        let counts = PolicyCounts::new(Arc::clone(&name));
+        Self { name, deadline: None, retry: None, guard: Guard::None, bulkhead: None, timeout: None, counts }
     }
 
     /// All attempts and the delays between them end by then.
@@ -320,7 +320,7 @@ struct Course<'a> {
 impl<'a> Course<'a> {
     #[inline]
     fn begin(policy: &'a Policy, breaker: Option<&'a Breaker>) -> Self {
-        policy.tally.called();
+        policy.counts.called();
         let begun = Moment::now();
         if let Some(budget) = policy.retry.as_ref().and_then(|retry| retry.budget.as_ref()) {
             budget.called(begun);
@@ -334,6 +334,9 @@ impl<'a> Course<'a> {
         let Some(retry) = &self.policy.retry else { return Err("it is not tried again") };
         if self.retries >= retry.max_retries() {
             return Err("every attempt was made");
+        }
+        if asked.is_some_and(|asked| asked > retry.longest_asked()) {
+            return Err("a longer pause was asked for than anybody waits");
         }
         let delay = self.delays.get_or_insert_with(|| retry.delays()).next(asked);
         let at = Instant::now().checked_add(delay);
@@ -349,7 +352,7 @@ impl<'a> Course<'a> {
     fn retrying(&mut self, error: &dyn fmt::Display, delay: Duration) {
         self.retries += 1;
         let attempts = self.policy.retry.as_ref().map_or(0, Retry::max_retries).saturating_add(1);
-        self.policy.tally.retried();
+        self.policy.counts.retried();
         let Self { policy, retries, begun, .. } = self;
         observe::retrying(&policy.name, error, (*retries, attempts), delay, begun.instant.elapsed());
     }
@@ -361,7 +364,7 @@ impl<'a> Course<'a> {
     }
 
     fn given_up(&self, error: &dyn fmt::Display, why: &'static str) {
-        self.policy.tally.gave_up();
+        self.policy.counts.gave_up();
         observe::result(&self.policy.name, Some(error), self.retries + 1, self.begun.instant.elapsed(), why);
     }
 }

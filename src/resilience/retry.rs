@@ -9,6 +9,10 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
 use super::Budget;
 
+/// A pause that the other side asks for and that is longer than this, and than the retries' own longest delay, is not
+/// waited for: the call would hang for as long as somebody else likes.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
+
 /// How often and how soon to try again: 3 retries, from 0.5 s on, doubling, with full jitter, within a [`Budget`].
 ///
 /// The growth is `backon`'s; the jitter is ours, since `backon` adds it to the delay: full jitter picks between nothing
@@ -48,7 +52,8 @@ impl Retry {
         self
     }
 
-    /// The upper bound of the first delay, and of all of them.
+    /// The upper bound of the first delay, and of all of them. A pause that the other side asks for (`Retry-After`) may be
+    /// longer, up to 60 s; where it asks for more than both, the call is not tried again.
     #[must_use]
     pub fn with_delays(mut self, first: Duration, longest: Duration) -> Self {
         (self.first, self.longest) = (first, longest.max(first));
@@ -67,6 +72,11 @@ impl Retry {
     pub fn with_budget(mut self, budget: Option<Budget>) -> Self {
         self.budget = budget;
         self
+    }
+
+    /// The longest pause that the other side may ask for.
+    pub(super) fn longest_asked(&self) -> Duration {
+        self.longest.max(LONGEST_ASKED)
     }
 
     pub(super) fn max_retries(&self) -> u32 {

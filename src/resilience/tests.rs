@@ -68,6 +68,22 @@ async fn the_judge_decides_error_by_error_and_its_delay_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_for_as_long_as_the_other_side_likes() {
+    let waits = async |retry: Retry, asked: Duration| {
+        let begun = Instant::now();
+        let judge = move |_: &&str| Verdict::RetryAfter(asked);
+        let policy = Policy::new("p").with_retry(retry.with_max_retries(1));
+        let result: Result<(), _> = policy.call_with(&judge, |_| async { Err("no") }).await;
+        assert_eq!(result, Err(Failure::Call("no")));
+        begun.elapsed()
+    };
+    assert_eq!(waits(plain_retry(), 60 * SECOND).await, 60 * SECOND);
+    assert_eq!(waits(plain_retry(), 61 * SECOND).await, Duration::ZERO);
+    assert_eq!(waits(plain_retry(), Duration::MAX).await, Duration::ZERO);
+    assert_eq!(waits(plain_retry().with_delays(SECOND, 90 * SECOND), 90 * SECOND).await, 90 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn neither_the_deadline_nor_the_budget_is_exceeded() {
     let begun = Instant::now();
     let count = Cell::new(0);

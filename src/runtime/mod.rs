@@ -4,24 +4,24 @@
 //! `tokio.runtime.*` are this crate's, and so is `process.memory.allocator`. On `/metrics` the names that Prometheus'
 //! clients share (`process_*`) are there too.
 
-mod own;
+mod allocator;
 mod polls;
 pub(crate) mod process;
+mod process_metrics;
 #[cfg(feature = "admin")]
 mod prometheus;
+mod registration;
 mod tokio;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use opentelemetry::{
-    KeyValue,
-    metrics::{AsyncInstrument, Meter},
-};
+use opentelemetry::metrics::AsyncInstrument;
 
-pub(crate) use self::own::observe;
+pub(crate) use self::allocator::Allocator;
 pub use self::polls::{PollTimes, TimedPolls};
 #[cfg(feature = "admin")]
 pub(crate) use self::prometheus::prometheus;
+pub(crate) use self::registration::observe;
 
 /// A collection whose instruments cannot take each other down.
 fn contained<T>(observe: impl Fn(&dyn AsyncInstrument<T>)) -> impl Fn(&dyn AsyncInstrument<T>) {
@@ -29,96 +29,6 @@ fn contained<T>(observe: impl Fn(&dyn AsyncInstrument<T>)) -> impl Fn(&dyn Async
         // a value that cannot be read is a value less
         let _ = catch_unwind(AssertUnwindSafe(|| observe(observer)));
     }
-}
-
-/// What an allocator says of itself: a state, such as `allocated` or `resident`, and its bytes.
-pub(crate) type Allocator = std::sync::Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
-
-/// Makes the instrument of the allocator that the program uses.
-fn observe_allocator(meter: &Meter, allocator: Allocator) {
-    meter
-        .i64_observable_up_down_counter("process.memory.allocator")
-        .with_unit("By")
-        .with_description("Memory as the process's allocator accounts for it.")
-        .with_callback(contained(move |observer| {
-            for (state, bytes) in allocator() {
-                if let Ok(bytes) = i64::try_from(bytes) {
-                    observer.observe(bytes, &[KeyValue::new("process.memory.allocator.state", state)]);
-                }
-            }
-        }))
-        .build();
-}
-
-/// Makes the instruments of the process.
-fn observe_process(meter: &Meter) {
-    memory_and_cpu(meter);
-    meter
-        .i64_observable_up_down_counter("process.thread.count")
-        .with_unit("{thread}")
-        .with_description("Process threads count.")
-        .with_callback(contained(|observer| whole(observer, process::collected().threads)))
-        .build();
-    meter
-        .i64_observable_up_down_counter("process.unix.file_descriptor.count")
-        .with_unit("{file_descriptor}")
-        .with_description("Number of unix file descriptors in use by the process.")
-        .with_callback(contained(|observer| whole(observer, process::collected().descriptors)))
-        .build();
-    meter
-        .u64_observable_counter("process.context_switches")
-        .with_unit("{context_switch}")
-        .with_description("Number of times the process has been context switched.")
-        .with_callback(contained(|observer| {
-            if let Some((voluntary, involuntary)) = process::collected().switches {
-                observer.observe(voluntary, &[KeyValue::new("process.context_switch.type", "voluntary")]);
-                observer.observe(involuntary, &[KeyValue::new("process.context_switch.type", "involuntary")]);
-            }
-        }))
-        .build();
-    meter
-        .u64_observable_counter("process.paging.faults")
-        .with_unit("{fault}")
-        .with_description("Number of page faults the process has made.")
-        .with_callback(contained(|observer| {
-            if let Some((minor, major)) = process::collected().faults {
-                observer.observe(minor, &[KeyValue::new("system.paging.fault.type", "minor")]);
-                observer.observe(major, &[KeyValue::new("system.paging.fault.type", "major")]);
-            }
-        }))
-        .build();
-}
-
-fn memory_and_cpu(meter: &Meter) {
-    meter
-        .f64_observable_counter("process.cpu.time")
-        .with_unit("s")
-        .with_description("Total CPU seconds broken down by different CPU modes.")
-        .with_callback(contained(|observer| {
-            if let Some((user, system)) = process::collected().cpu {
-                observer.observe(user, &[KeyValue::new("cpu.mode", "user")]);
-                observer.observe(system, &[KeyValue::new("cpu.mode", "system")]);
-            }
-        }))
-        .build();
-    meter
-        .i64_observable_up_down_counter("process.memory.usage")
-        .with_unit("By")
-        .with_description("The amount of physical memory in use.")
-        .with_callback(contained(|observer| whole(observer, process::collected().resident)))
-        .build();
-    meter
-        .i64_observable_up_down_counter("process.memory.virtual")
-        .with_unit("By")
-        .with_description("The amount of committed virtual memory.")
-        .with_callback(contained(|observer| whole(observer, process::collected().virtual_memory)))
-        .build();
-    meter
-        .f64_observable_gauge("process.uptime")
-        .with_unit("s")
-        .with_description("The time the process has been running.")
-        .with_callback(contained(|observer| observer.observe(process::uptime().as_secs_f64(), &[])))
-        .build();
 }
 
 fn whole(observer: &dyn AsyncInstrument<i64>, value: Option<u64>) {

@@ -14,6 +14,8 @@
 //! nothing that this could be counted from: there, [`PollTimes`](super::PollTimes) measures the futures it is given.
 
 use opentelemetry::metrics::Meter;
+#[cfg(target_has_atomic = "64")]
+use opentelemetry::{KeyValue, metrics::AsyncInstrument};
 use tokio::runtime::Handle;
 #[cfg(target_has_atomic = "64")]
 use tokio::runtime::RuntimeMetrics;
@@ -21,32 +23,71 @@ use tokio::runtime::RuntimeMetrics;
 use super::{contained, whole};
 use crate::health::Health;
 
+/// Where instruments are made, and who knows which runtime is the service's.
+struct Observed<'a> {
+    meter: &'a Meter,
+    health: &'a Health,
+}
+
+impl Observed<'_> {
+    /// What there is now.
+    fn level(
+        &self,
+        name: &'static str,
+        unit: &'static str,
+        about: &'static str,
+        read: fn(&Handle) -> Option<u64>,
+    ) {
+        let of = self.health.clone();
+        self.meter
+            .i64_observable_up_down_counter(name)
+            .with_unit(unit)
+            .with_description(about)
+            .with_callback(contained(move |observer| {
+                whole(observer, of.runtime().and_then(|runtime| read(&runtime)));
+            }))
+            .build();
+    }
+
+    /// What there was so far.
+    #[cfg(target_has_atomic = "64")]
+    fn total(
+        &self,
+        name: &'static str,
+        unit: &'static str,
+        about: &'static str,
+        read: impl Fn(&RuntimeMetrics, &dyn AsyncInstrument<u64>) + Send + Sync + 'static,
+    ) {
+        let of = self.health.clone();
+        self.meter
+            .u64_observable_counter(name)
+            .with_unit(unit)
+            .with_description(about)
+            .with_callback(contained(move |observer| {
+                if let Some(runtime) = of.runtime() {
+                    read(&runtime.metrics(), observer);
+                }
+            }))
+            .build();
+    }
+}
+
 /// Makes the instruments of the runtime that `health` knows as the service's; they have no points before it does.
 pub(crate) fn observe(meter: &Meter, health: &Health) {
-    let level =
-        |name: &'static str, unit: &'static str, about: &'static str, read: fn(&Handle) -> Option<u64>| {
-            let of = health.clone();
-            meter
-                .i64_observable_up_down_counter(name)
-                .with_unit(unit)
-                .with_description(about)
-                .with_callback(contained(move |observer| {
-                    whole(observer, of.runtime().and_then(|runtime| read(&runtime)));
-                }))
-                .build();
-        };
-    level("tokio.runtime.workers", "{thread}", "Worker threads of the runtime.", |runtime| {
+    let observed = Observed { meter, health };
+    observed.level("tokio.runtime.workers", "{thread}", "Worker threads of the runtime.", |runtime| {
         Some(runtime.metrics().num_workers() as u64)
     });
-    level("tokio.runtime.tasks.alive", "{task}", "Tasks that are spawned and have not ended.", |runtime| {
+    let about = "Tasks that are spawned and have not ended.";
+    observed.level("tokio.runtime.tasks.alive", "{task}", about, |runtime| {
         Some(runtime.metrics().num_alive_tasks() as u64)
     });
     let about = "Tasks that wait in the runtime's global queue.";
-    level("tokio.runtime.global_queue.depth", "{task}", about, |runtime| {
+    observed.level("tokio.runtime.global_queue.depth", "{task}", about, |runtime| {
         Some(runtime.metrics().global_queue_depth() as u64)
     });
     let about = "Threads the runtime has for what blocks.";
-    level("tokio.runtime.blocking_threads", "{thread}", about, blocking_threads);
+    observed.level("tokio.runtime.blocking_threads", "{thread}", about, blocking_threads);
     let of = health.clone();
     meter
         .f64_observable_gauge("tokio.runtime.event_loop.lag")
@@ -60,11 +101,11 @@ pub(crate) fn observe(meter: &Meter, health: &Health) {
         .build();
     #[cfg(target_has_atomic = "64")]
     {
-        busy(meter, health.clone());
+        busy(&observed);
         ratio(meter, health.clone());
     }
     #[cfg(tokio_unstable)]
-    unstable::observe(meter, health);
+    unstable::observe(&observed);
 }
 
 #[cfg(tokio_unstable)]
@@ -136,10 +177,10 @@ fn ratio(meter: &Meter, of: Health) {
 
 /// The rate of the busy time over the number of workers is the busy ratio, for every reader's own interval.
 #[cfg(target_has_atomic = "64")]
-fn busy(meter: &Meter, of: Health) {
-    use opentelemetry::KeyValue;
-    let parks = of.clone();
-    meter
+fn busy(observed: &Observed<'_>) {
+    let of = observed.health.clone();
+    observed
+        .meter
         .f64_observable_counter("tokio.runtime.worker.busy_time")
         .with_unit("s")
         .with_description("Time the workers of the runtime were busy.")
@@ -152,65 +193,41 @@ fn busy(meter: &Meter, of: Health) {
             }
         }))
         .build();
-    meter
-        .u64_observable_counter("tokio.runtime.worker.parks")
-        .with_unit("{park}")
-        .with_description("How often the workers of the runtime had nothing to do.")
-        .with_callback(contained(move |observer| {
-            let Some(metrics) = parks.runtime().map(|runtime| runtime.metrics()) else { return };
-            let total = (0..metrics.num_workers()).map(|worker| metrics.worker_park_count(worker)).sum();
-            observer.observe(total, &[]);
-        }))
-        .build();
+    let about = "How often the workers of the runtime had nothing to do.";
+    observed.total("tokio.runtime.worker.parks", "{park}", about, |metrics, observer| {
+        observer.observe(workers(metrics, RuntimeMetrics::worker_park_count), &[]);
+    });
+}
+
+/// The sum over all workers.
+#[cfg(target_has_atomic = "64")]
+fn workers(metrics: &RuntimeMetrics, read: fn(&RuntimeMetrics, usize) -> u64) -> u64 {
+    (0..metrics.num_workers()).map(|worker| read(metrics, worker)).sum()
 }
 
 #[cfg(tokio_unstable)]
 mod unstable {
     //! What tokio tells under `--cfg tokio_unstable` alone.
 
-    use opentelemetry::{KeyValue, metrics::Meter};
-    use tokio::runtime::RuntimeMetrics;
+    use super::Observed;
+    #[cfg(target_has_atomic = "64")]
+    use super::{KeyValue, RuntimeMetrics, workers};
 
-    use crate::{
-        health::Health,
-        runtime::{contained, whole},
-    };
-
-    pub(super) fn observe(meter: &Meter, health: &Health) {
-        let levels: [(&'static str, &'static str, &'static str, fn(&RuntimeMetrics) -> usize); 2] = [
-            (
-                "tokio.runtime.blocking_threads.idle",
-                "{thread}",
-                "Threads for what blocks that have nothing to do.",
-                RuntimeMetrics::num_idle_blocking_threads,
-            ),
-            (
-                "tokio.runtime.blocking_queue.depth",
-                "{task}",
-                "Blocking tasks that wait for a thread.",
-                RuntimeMetrics::blocking_queue_depth,
-            ),
-        ];
-        for (name, unit, about, read) in levels {
-            let of = health.clone();
-            meter
-                .i64_observable_up_down_counter(name)
-                .with_unit(unit)
-                .with_description(about)
-                .with_callback(contained(move |observer| {
-                    whole(observer, of.runtime().map(|runtime| read(&runtime.metrics()) as u64));
-                }))
-                .build();
-        }
+    pub(super) fn observe(observed: &Observed<'_>) {
+        let about = "Threads for what blocks that have nothing to do.";
+        observed.level("tokio.runtime.blocking_threads.idle", "{thread}", about, |runtime| {
+            Some(runtime.metrics().num_idle_blocking_threads() as u64)
+        });
+        let about = "Blocking tasks that wait for a thread.";
+        observed.level("tokio.runtime.blocking_queue.depth", "{task}", about, |runtime| {
+            Some(runtime.metrics().blocking_queue_depth() as u64)
+        });
         #[cfg(target_has_atomic = "64")]
-        totals(meter, health);
+        totals(observed);
     }
 
     #[cfg(target_has_atomic = "64")]
-    fn totals(meter: &Meter, health: &Health) {
-        fn workers(metrics: &RuntimeMetrics, read: fn(&RuntimeMetrics, usize) -> u64) -> u64 {
-            (0..metrics.num_workers()).map(|worker| read(metrics, worker)).sum()
-        }
+    fn totals(observed: &Observed<'_>) {
         let totals: [(&'static str, &'static str, &'static str, fn(&RuntimeMetrics) -> u64); 4] = [
             ("tokio.runtime.worker.polls", "{poll}", "Polls of tasks.", |metrics| {
                 workers(metrics, RuntimeMetrics::worker_poll_count)
@@ -232,45 +249,25 @@ mod unstable {
             ),
         ];
         for (name, unit, about, read) in totals {
-            let of = health.clone();
-            meter
-                .u64_observable_counter(name)
-                .with_unit(unit)
-                .with_description(about)
-                .with_callback(contained(move |observer| {
-                    if let Some(runtime) = of.runtime() {
-                        observer.observe(read(&runtime.metrics()), &[]);
-                    }
-                }))
-                .build();
+            observed.total(name, unit, about, move |metrics, observer| observer.observe(read(metrics), &[]));
         }
-        polls(meter, health.clone());
-    }
-
-    /// A histogram that is counted elsewhere cannot be handed to an instrument: a counter per bucket can.
-    #[cfg(target_has_atomic = "64")]
-    fn polls(meter: &Meter, of: Health) {
-        meter
-            .u64_observable_counter("tokio.runtime.polls")
-            .with_unit("{poll}")
-            .with_description("Polls of tasks, by the upper bound in seconds of the time they took.")
-            .with_callback(contained(move |observer| {
-                let Some(metrics) = of.runtime().map(|runtime| runtime.metrics()) else { return };
-                if !metrics.poll_time_histogram_enabled() {
-                    return;
-                }
-                let last = metrics.poll_time_histogram_num_buckets().saturating_sub(1);
-                for bucket in 0..=last {
-                    let bound = match bucket == last {
-                        true => f64::INFINITY,
-                        false => metrics.poll_time_histogram_bucket_range(bucket).end.as_secs_f64(),
-                    };
-                    let count = (0..metrics.num_workers())
-                        .map(|worker| metrics.poll_time_histogram_bucket_count(worker, bucket))
-                        .sum();
-                    observer.observe(count, &[KeyValue::new("tokio.poll.duration.bound", bound)]);
-                }
-            }))
-            .build();
+        let about = "Polls of tasks, by the upper bound in seconds of the time they took.";
+        // a histogram that is counted elsewhere cannot be handed to an instrument: a counter per bucket can
+        observed.total("tokio.runtime.polls", "{poll}", about, |metrics, observer| {
+            if !metrics.poll_time_histogram_enabled() {
+                return;
+            }
+            let last = metrics.poll_time_histogram_num_buckets().saturating_sub(1);
+            for bucket in 0..=last {
+                let bound = match bucket == last {
+                    true => f64::INFINITY,
+                    false => metrics.poll_time_histogram_bucket_range(bucket).end.as_secs_f64(),
+                };
+                let count = (0..metrics.num_workers())
+                    .map(|worker| metrics.poll_time_histogram_bucket_count(worker, bucket))
+                    .sum();
+                observer.observe(count, &[KeyValue::new("tokio.poll.duration.bound", bound)]);
+            }
+        });
     }
 }

@@ -69,7 +69,7 @@ struct Begun {
 }
 
 /// A limit may be longer than an `Instant` can hold.
-fn deadline(from: Instant, limit: Duration) -> Instant {
+pub(super) fn deadline(from: Instant, limit: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     from + limit.min(YEAR)
 }
@@ -158,10 +158,21 @@ impl Inner {
     }
 }
 
+impl Telemetry {
+    /// Ends what was never in use: without a word to a collector, and without an effect on requests of others.
+    pub(crate) fn abandon(self) {
+        let (at, lost) = (Instant::now(), [0; 3]);
+        let _ = self.inner().end.begun.set(Begun { at, deadline: at, lost });
+    }
+}
+
 impl Drop for Telemetry {
     fn drop(&mut self) {
         let first = !self.inner().end.has_begun();
         let report = self.inner().end_blocking();
+        if first {
+            self.inner().pipeline.note_drop();
+        }
         if first && !report.is_complete() {
             diagnostics::warn("shutdown", format_args!("{}", ShutdownError { report }));
             self.inner().pipeline.flush_lines_blocking(Instant::now() + LINES, true);

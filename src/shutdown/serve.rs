@@ -30,7 +30,7 @@ use crate::{
     diagnostics::{self, Severity},
     http::ConnectionScope,
     requests::DrainReport,
-    shutdown::end::ShutdownReport,
+    shutdown::end::{self, ShutdownReport},
 };
 
 /// After an error of `accept` that concerns the process (no descriptors left), time for it to pass.
@@ -123,7 +123,7 @@ impl Serve {
             tokio::time::sleep(config.prestop).await;
         }
         let _ = stopped.send(true);
-        let deadline = Instant::now() + config.drain;
+        let deadline = end::deadline(Instant::now(), config.drain);
         let drain = drain(&telemetry, &mut accepting, open, deadline).await;
         let report = match telemetry.shutdown().await {
             Ok(report) => report,

@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{TaskResult, Tasks, hub::Named};
 
-/// The shortest interval.
+/// The shortest interval, and the longest: an `Instant` cannot hold every time to come.
 const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// The longest text of an error that is kept, in characters.
 const MAX_ERROR: usize = 256;
 
@@ -100,7 +101,7 @@ impl Periodic {
         let job = Arc::new(Job {
             named: tasks.named(&name),
             name,
-            interval: interval.max(SHORTEST),
+            interval: interval.clamp(SHORTEST, LONGEST),
             state: Mutex::new(state),
         });
         tasks.add_job(&job);

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    process::{Child, Command, Stdio},
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, ChildStderr, Command, Stdio},
 };
 
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::stack::{Stack, example};
 /// A running load generator; killed when dropped.
 pub(crate) struct Load {
     child: Child,
+    stderr: BufReader<ChildStderr>,
     record: String,
 }
 
@@ -28,8 +30,20 @@ impl Load {
         let record = stack.file("record");
         let mut command = Command::new(example("load"));
         command.args(["--endpoint", endpoint, "--record", &record]).args(flags);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        Self { child, record }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stderr, record }
+    }
+
+    /// Returns once it says that somebody refused what it sends. It ends by itself, so this does, too.
+    ///
+    /// # Panics
+    /// It ended without that.
+    pub(crate) fn wait_for_refusal(&mut self) {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).unwrap();
+        assert!(line.starts_with("load: refused"), "nobody noticed that the agent was gone: {line:?}");
     }
 
     /// Waits for its end: its report, and every trace.
@@ -38,9 +52,11 @@ impl Load {
     /// Something was given up.
     pub(crate) fn finish(mut self) -> (Value, Vec<Taken>) {
         let mut report = String::new();
-        std::io::Read::read_to_string(self.child.stdout.as_mut().unwrap(), &mut report).unwrap();
+        self.child.stdout.as_mut().unwrap().read_to_string(&mut report).unwrap();
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).unwrap();
         let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}: {report}");
+        assert!(status.success(), "{status}: {said}{report}");
         let record = fs::read_to_string(&self.record).unwrap();
         let taken = record.lines().map(|line| {
             let mut words = line.split(' ');

@@ -22,7 +22,9 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // most of their time they wait for the programs to do something
+    arguments.test_threads.get_or_insert(3);
     let missing = stack::binaries().err();
     if let Some(missing) = &missing {
         assert!(
@@ -31,15 +33,16 @@ fn main() -> ExitCode {
         );
         eprintln!("collector_config: trials with real backends are ignored: {missing}");
     }
+    // the long ones first
     let trials: [(&str, fn()); 8] = [
+        ("the_stream_holds_what_no_gateway_takes", tiers::stream),
+        ("a_gateway_keeps_errors_and_slow_traces_and_a_share_of_the_rest", tiers::tail_sampling),
+        ("killed_agents_and_gateways_lose_nothing", tiers::killed),
+        ("the_queries_of_every_panel_and_alert_find_real_data", panels::all),
+        ("signals_go_to_the_backends_without_a_collector", direct::all),
         ("every_collector_file_is_valid", files::collectors),
         ("every_alert_fires_when_it_should", files::rules),
         ("compose_and_kubernetes_read_their_files", files::compose_and_kubernetes),
-        ("the_queries_of_every_panel_and_alert_find_real_data", panels::all),
-        ("a_gateway_keeps_errors_and_slow_traces_and_a_share_of_the_rest", tiers::tail_sampling),
-        ("killed_agents_and_gateways_lose_nothing", tiers::killed),
-        ("the_stream_holds_what_no_gateway_takes", tiers::stream),
-        ("signals_go_to_the_backends_without_a_collector", direct::all),
     ];
     let trials = trials.into_iter().map(|(name, test)| {
         let trial = Trial::test(name, move || {

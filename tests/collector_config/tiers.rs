@@ -1,6 +1,6 @@
 //! Agents and gateways under load, with parts that are killed: counted to the last span.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::json;
 
@@ -185,6 +185,15 @@ fn nothing_is_lost(stack: &mut Stack, taken: &[Taken], log_records: f64) {
     assert_eq!(counted[0].value.to_bits(), items.to_bits(), "{counted:?}");
 }
 
+const ACCEPTED: &str = "otelcol_receiver_accepted_spans";
+const QUEUED: &str = "otelcol_exporter_queue_size";
+const SENT: &str = "otelcol_exporter_sent_spans";
+
+/// Waits until a Collector's own metric, which the backends may not have, has reached a value.
+fn wait_for_own(stack: &mut Stack, port: &'static str, metric: &str, value: f64) {
+    stack.wait_for(metric, |stack| stack.own_metric(port, metric), |found| *found >= value);
+}
+
 pub(crate) fn killed() {
     let mut stack = Stack::new();
     stack.backends();
@@ -192,21 +201,17 @@ pub(crate) fn killed() {
     stack.agent(&[]);
     let agent = stack.url("agent");
     let flags = ["--traces", "200", "--seconds", "10", "--services", "6", "--interval", "2", "--series", "5"];
-    let load = Load::start(&stack, &agent, &flags);
-
-    // the moments are those of the load, which takes 10 s; the outcome does not depend on them
-    thread::sleep(Duration::from_secs(2));
+    let mut load = Load::start(&stack, &agent, &flags);
+    wait_for_own(&mut stack, "agent_metrics", SENT, 500.0); // some are through
     stack.kill("gateway");
-    thread::sleep(Duration::from_secs(3));
-    stack.kill("agent"); // with three seconds of load in its queue
+    wait_for_own(&mut stack, "agent_metrics", QUEUED, 500_000.0); // bytes: some hundred spans wait for it
+    stack.kill("agent");
+    load.wait_for_refusal();
     stack.start_again("agent");
-    thread::sleep(Duration::from_secs(1));
+    wait_for_own(&mut stack, "agent_metrics", ACCEPTED, 500.0); // it counts from zero again
     stack.start_again("gateway");
     let (report, taken) = load.finish();
-    assert!(
-        report["refused_answers"].as_u64().unwrap() > 0,
-        "nobody noticed that the agent was gone: {report}"
-    );
+    assert!(report["refused_answers"].as_u64().unwrap() > 0, "{report}");
     assert_eq!(taken.len(), 2000);
     nothing_is_lost(&mut stack, &taken, 4000.0);
 }
@@ -225,7 +230,7 @@ pub(crate) fn stream() {
     let agent = stack.url("agent");
     let flags = ["--traces", "100", "--seconds", "8", "--services", "6", "--interval", "2", "--series", "5"];
     let load = Load::start(&stack, &agent, &flags);
-    thread::sleep(Duration::from_secs(3)); // no gateway at all: the broker has it
+    wait_for_own(&mut stack, "agent_metrics", SENT, 1500.0); // no gateway at all: the broker has them
     stack.stop("jaeger");
     stack.gateway(&["stream/gateway.yaml"]);
     let waits = "sum(otelcol_exporter_queue_size{job=\"otelcol-gateway\",data_type=\"traces\"})";
@@ -240,8 +245,8 @@ pub(crate) fn stream() {
     // behind the stream a sampler sees every trace whole, although its spans came in two messages
     stack.stop("gateway");
     stack.gateway(&["gateway/tail-sampling.yaml", "stream/gateway.yaml"]);
-    let (_, taken) =
-        Load::start(&stack, &agent, &[&flags[..], &["--seed", "2", "--errors", "1000"]].concat()).finish();
+    let more = ["--seed", "2", "--errors", "2000", "--seconds", "4"];
+    let (_, taken) = Load::start(&stack, &agent, &[&flags[..], &more].concat()).finish();
     let failed: Vec<_> = taken.iter().filter(|trace| trace.kind == "error").collect();
     assert!(failed.len() > 40, "{}", failed.len());
     stack.wait_for(

@@ -27,6 +27,16 @@ impl Program {
     }
 
     pub(crate) fn start_with(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_fed(name, arguments, "", environment)
+    }
+
+    /// With this on its stdin.
+    pub(crate) fn start_fed(
+        name: &str,
+        arguments: &[&str],
+        input: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut path = PathBuf::from(std::env::current_exe().unwrap().parent().unwrap());
         path.pop();
         path.push("examples");
@@ -35,7 +45,9 @@ impl Program {
         let mut command = Command::new(path);
         command.args(arguments).env_clear().envs(environment.iter().copied());
         let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // fails when it has ended without reading, which its end tells
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let said = Arc::new(Mutex::new(Vec::new()));
         let saying = Arc::clone(&said);
@@ -75,8 +87,13 @@ impl Program {
     }
 
     /// Asks it to stop, as an orchestrator does, and waits for its orderly end.
-    pub(crate) fn stop(mut self) {
+    pub(crate) fn stop(self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.end();
+    }
+
+    /// Waits for its orderly end.
+    pub(crate) fn end(mut self) {
         let status = wait_until(|| self.child.try_wait().unwrap());
         assert!(status.is_some_and(|status| status.success()), "{status:?}: {}", self.said());
     }

@@ -8,7 +8,7 @@ use std::{
 
 use axum::{Router, body::Body, routing::any};
 use tokio::{net::TcpStream, sync::Notify};
-use tracewell::{health::Phase, requests::STREAMING};
+use tracewell::{Telemetry, health::Phase, requests::STREAMING};
 
 use crate::harness::{self, DURATION, Expected, Http1, World, http2, until};
 
@@ -239,4 +239,22 @@ async fn until_refused(address: std::net::SocketAddr) {
         assert!(start.elapsed() < harness::PATIENCE, "the listener is still open");
         tokio::task::yield_now().await;
     }
+}
+
+#[test]
+fn a_deadline_that_never_comes_is_one() {
+    let off = [("OTEL_SDK_DISABLED", "true")];
+    let telemetry = Telemetry::builder()
+        .with_env(off)
+        .with_stdout(false)
+        .with_drain_deadline(Duration::MAX)
+        .with_shutdown_deadline(Duration::MAX)
+        .build()
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let served = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        telemetry.serve(listener, Router::new()).until(async {}).await.unwrap()
+    });
+    assert!(served.drain.is_clean());
 }

@@ -4,12 +4,12 @@
 //! and what is left is created from it: the same values as from variables (`create`, `exporters`, `metrics`).
 
 mod create;
+mod distribution;
 #[cfg(test)]
 mod documentation;
 mod exporters;
 mod metrics;
 mod node;
-mod own;
 mod report;
 mod sampling;
 mod scalar;
@@ -113,10 +113,12 @@ pub(super) fn resolve(source: &Source, variable: &'static str, path: &str) -> (C
             return nothing(source, path, report);
         }
     };
-    let (own, mut places) = own::variables(&tree, &mut report);
+    let (own, mut places) = distribution::variables(&tree, &mut report);
     let source = source.with_file(own);
     let (mut config, mistakes) = vars::resolve_variables(&source);
-    report.mistakes.extend(mistakes.into_iter().map(|mistake| own::placed(mistake, &source, &places)));
+    report
+        .mistakes
+        .extend(mistakes.into_iter().map(|mistake| distribution::placed(mistake, &source, &places)));
     create::create(&tree, &source, &mut config, &mut report, &mut places);
     config.file = Some(FileUse { path: PathBuf::from(path), format, places });
     (config, report.mistakes)

@@ -117,6 +117,35 @@ pub(super) const fn nullable(fields: &'static [Field]) -> Shape {
     Shape::Object { fields, null: true }
 }
 
+/// An OTLP exporter: what all have in common, then what one has of its own.
+macro_rules! otlp {
+    ($endpoint:literal, $tls:expr, $($own:expr),* $(,)?) => {
+        nullable(&[
+            field("endpoint", &MAYBE, $endpoint),
+            field("tls", $tls, ""),
+            field("headers", &HEADERS, ""),
+            field("headers_list", &MAYBE, ""),
+            field("compression", &MAYBE, "none"),
+            field("timeout", &COUNT, "10000"),
+            $($own,)*
+        ])
+    };
+}
+pub(super) use otlp;
+
+/// A batch processor in front of an exporter.
+macro_rules! batch {
+    ($delay:literal, $exporter:expr) => {
+        object(&[
+            field("schedule_delay", &COUNT, $delay),
+            field("export_timeout", &COUNT, "30000"),
+            field("max_queue_size", &SIZE, "2048"),
+            field("max_export_batch_size", &SIZE, "512"),
+            required("exporter", $exporter),
+        ])
+    };
+}
+
 static SEVERITY: Shape = Shape::Word(&[
     "trace", "trace2", "trace3", "trace4", "debug", "debug2", "debug3", "debug4", "info", "info2", "info3",
     "info4", "warn", "warn2", "warn3", "warn4", "error", "error2", "error3", "error4", "fatal", "fatal2",
@@ -217,13 +246,7 @@ static SPAN_PROCESSOR: Shape = Shape::Choice {
 
 const AT_ONCE: &str = "sends at once, from a queue: the caller does not wait";
 
-static BATCH_SPANS: Shape = object(&[
-    field("schedule_delay", &COUNT, "5000"),
-    field("export_timeout", &COUNT, "30000"),
-    field("max_queue_size", &SIZE, "2048"),
-    field("max_export_batch_size", &SIZE, "512"),
-    required("exporter", &SPAN_EXPORTER),
-]);
+static BATCH_SPANS: Shape = batch!("5000", &SPAN_EXPORTER);
 
 static SIMPLE_SPANS: Shape = object(&[required("exporter", &SPAN_EXPORTER)]);
 
@@ -293,24 +316,10 @@ pub(super) static GRPC_TLS: Shape = nullable(&[
     field("insecure", &BOOL, "false"),
 ]);
 
-static OTLP_HTTP: Shape = nullable(&[
-    field("endpoint", &MAYBE, "http://localhost:4318/v1/{signal}"),
-    field("tls", &HTTP_TLS, ""),
-    field("headers", &HEADERS, ""),
-    field("headers_list", &MAYBE, ""),
-    field("compression", &MAYBE, "none"),
-    field("timeout", &COUNT, "10000"),
-    field("encoding", &ENCODING, "protobuf"),
-]);
+static OTLP_HTTP: Shape =
+    otlp!("http://localhost:4318/v1/{signal}", &HTTP_TLS, field("encoding", &ENCODING, "protobuf"));
 
-static OTLP_GRPC: Shape = nullable(&[
-    field("endpoint", &MAYBE, "http://localhost:4317"),
-    field("tls", &GRPC_TLS, ""),
-    field("headers", &HEADERS, ""),
-    field("headers_list", &MAYBE, ""),
-    field("compression", &MAYBE, "none"),
-    field("timeout", &COUNT, "10000"),
-]);
+static OTLP_GRPC: Shape = otlp!("http://localhost:4317", &GRPC_TLS,);
 
 static LOGGER_PROVIDER: Shape = object(&[
     required("processors", &Shape::List { of: &LOG_PROCESSOR, least: 1 }),
@@ -328,13 +337,7 @@ static LOG_PROCESSOR: Shape = Shape::Choice {
     kind: Some(Kind::LogProcessor),
 };
 
-static BATCH_LOGS: Shape = object(&[
-    field("schedule_delay", &COUNT, "1000"),
-    field("export_timeout", &COUNT, "30000"),
-    field("max_queue_size", &SIZE, "2048"),
-    field("max_export_batch_size", &SIZE, "512"),
-    required("exporter", &LOG_EXPORTER),
-]);
+static BATCH_LOGS: Shape = batch!("1000", &LOG_EXPORTER);
 
 static SIMPLE_LOGS: Shape = object(&[required("exporter", &LOG_EXPORTER)]);
 

@@ -1,8 +1,8 @@
 //! The part of the schema that is about metrics: readers, their exporters, and views.
 
 use super::schema::{
-    BOOL, COUNT, ENCODING, FOREIGN, GRPC_TLS, HEADERS, HTTP_TLS, MAYBE, MOST, NOTHING, PATTERNS, SIZE, Shape,
-    field, nullable, object, required,
+    BOOL, COUNT, ENCODING, FOREIGN, Field, GRPC_TLS, HEADERS, HTTP_TLS, MAYBE, MOST, NOTHING, PATTERNS, SIZE,
+    Shape, field, nullable, object, otlp, required,
 };
 use crate::config::ComponentKind as Kind;
 
@@ -64,43 +64,30 @@ static TEMPORALITY: Shape = Shape::Word(&["cumulative", "delta", "low_memory"]);
 static AGGREGATION_PREFERENCE: Shape =
     Shape::Word(&["explicit_bucket_histogram", "base2_exponential_bucket_histogram"]);
 
-static OTLP_HTTP_METRICS: Shape = nullable(&[
-    field("endpoint", &MAYBE, "http://localhost:4318/v1/metrics"),
-    field("tls", &HTTP_TLS, ""),
-    field("headers", &HEADERS, ""),
-    field("headers_list", &MAYBE, ""),
-    field("compression", &MAYBE, "none"),
-    field("timeout", &COUNT, "10000"),
-    field("encoding", &ENCODING, "protobuf"),
-    field("temporality_preference", &TEMPORALITY, "cumulative"),
-    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram")
-        .limited(ONE_FOR_ALL),
-]);
+const PREFERRED_TEMPORALITY: Field = field("temporality_preference", &TEMPORALITY, "cumulative");
 
-static OTLP_GRPC_METRICS: Shape = nullable(&[
-    field("endpoint", &MAYBE, "http://localhost:4317"),
-    field("tls", &GRPC_TLS, ""),
-    field("headers", &HEADERS, ""),
-    field("headers_list", &MAYBE, ""),
-    field("compression", &MAYBE, "none"),
-    field("timeout", &COUNT, "10000"),
-    field("temporality_preference", &TEMPORALITY, "cumulative"),
+const PREFERRED_AGGREGATION: Field =
     field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram")
-        .limited(ONE_FOR_ALL),
-]);
+        .limited(ONE_FOR_ALL);
+
+static OTLP_HTTP_METRICS: Shape = otlp!(
+    "http://localhost:4318/v1/metrics",
+    &HTTP_TLS,
+    field("encoding", &ENCODING, "protobuf"),
+    PREFERRED_TEMPORALITY,
+    PREFERRED_AGGREGATION,
+);
+
+static OTLP_GRPC_METRICS: Shape =
+    otlp!("http://localhost:4317", &GRPC_TLS, PREFERRED_TEMPORALITY, PREFERRED_AGGREGATION);
 
 static OTLP_FILE_METRICS: Shape = nullable(&[
     field("output_stream", &MAYBE, "stdout").limited("stdout"),
-    field("temporality_preference", &TEMPORALITY, "cumulative"),
-    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram")
-        .limited(ONE_FOR_ALL),
+    PREFERRED_TEMPORALITY,
+    PREFERRED_AGGREGATION,
 ]);
 
-static CONSOLE_METRICS: Shape = nullable(&[
-    field("temporality_preference", &TEMPORALITY, "cumulative"),
-    field("default_histogram_aggregation", &AGGREGATION_PREFERENCE, "explicit_bucket_histogram")
-        .limited(ONE_FOR_ALL),
-]);
+static CONSOLE_METRICS: Shape = nullable(&[PREFERRED_TEMPORALITY, PREFERRED_AGGREGATION]);
 
 static PULL_EXPORTER: Shape = Shape::Choice {
     of: &[field("prometheus/development", &PROMETHEUS, "").limited("one")],

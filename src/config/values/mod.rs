@@ -3,6 +3,7 @@
 mod attribute;
 mod component;
 mod endpoint;
+mod enums;
 mod headers;
 mod ip_range;
 mod link;
@@ -10,29 +11,28 @@ mod mistake;
 mod rule;
 mod rule_text;
 mod sampler;
-mod words;
 
 pub(crate) use self::attribute::matches;
+pub(super) use self::enums::Word;
 pub(super) use self::mistake::{redacted, shortened};
 pub(crate) use self::rule::{Condition, ParentKind};
 pub(super) use self::rule::{parent_kind, span_kind};
 pub(super) use self::rule_text::sampling_rules;
-pub(super) use self::words::Word;
 pub use self::{
     attribute::{AttributeValue, Patterns},
     component::{Component, ComponentKind},
     endpoint::Endpoint,
+    enums::{
+        AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
+        LogFormat, LogLevel, LogRotation, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Signal,
+        Temporality, Translation,
+    },
     headers::Headers,
     ip_range::IpRange,
     link::ConsoleLink,
     mistake::{Mistake, Secret},
     rule::SamplingRule,
     sampler::{ParentSamplers, Sampler},
-    words::{
-        AccessLog, Compression, Detector, DropPolicy, ExemplarFilter, Exporter, HistogramAggregation,
-        LogFormat, LogLevel, LogRotation, Preset, Propagator, Protocol, ProxyHeaders, RemoteParent, Signal,
-        Temporality, Translation,
-    },
 };
 
 /// Percent-decodes strictly: every `%` needs two hex digits, and the result must be UTF-8.

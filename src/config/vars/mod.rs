@@ -1,5 +1,6 @@
 //! Every variable: the table of what there is, and the reading of it all into a [`Config`].
 
+mod misspelt;
 mod otlp;
 pub(super) mod parse;
 mod reader;
@@ -36,6 +37,7 @@ use super::{
     ResourceConfig, Sampler, ShutdownConfig, Signal, Source, SpanLimits, TracesConfig, file,
 };
 
+pub(crate) use self::misspelt::misspelt_level;
 pub(super) use self::reader::Bad;
 pub use self::table::{Variable, table};
 
@@ -44,10 +46,14 @@ const SERVICE_NAME_ATTRIBUTE: &str = "service.name";
 
 /// Reads the configuration file if one is named, else every variable.
 pub(super) fn resolve(source: &Source) -> (Config, Vec<Mistake>) {
-    match file::chosen(source) {
+    let chosen = file::chosen(source);
+    let misspelt = misspelt::variables(source, chosen.is_some());
+    let (config, mut mistakes) = match chosen {
         Some((variable, path)) => file::resolve(source, variable, &path),
         None => resolve_variables(source),
-    }
+    };
+    mistakes.extend(misspelt);
+    (config, mistakes)
 }
 
 /// Reads every variable.

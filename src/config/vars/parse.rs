@@ -4,7 +4,10 @@ use std::{fmt::Display, fs::File, io::Read, net::SocketAddr, path::PathBuf, time
 
 use tracing_subscriber::EnvFilter;
 
-use super::reader::{Parsed, bad, because, partly, quoted};
+use super::{
+    misspelt,
+    reader::{Parsed, bad, because, partly, quoted},
+};
 use crate::config::{
     ConsoleLink, Detector, Exporter, Headers, IpRange, Propagator, Sampler, SamplingRule, Secret, Signal,
     values::{self, Word, percent_decoded},
@@ -81,15 +84,23 @@ pub(super) fn word<T: Word>(text: &str) -> Parsed<T> {
 
 pub(super) fn filter(text: &str) -> Parsed<String> {
     match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
+        Ok(_) => unless_misspelt(text),
         Err(_) => Err(bad()),
+    }
+}
+
+/// A word that is nearly a level is a target to the filter, and would silence everything else without a word.
+fn unless_misspelt(text: &str) -> Parsed<String> {
+    match misspelt::level(text) {
+        Some(word) => Err(partly(misspelt::no_level(word), text.to_owned(), format!("{word} as a target"))),
+        None => Ok(text.to_owned()),
     }
 }
 
 /// A filter of one place where lines go.
 pub(super) fn levels(text: &str) -> Parsed<String> {
     match crate::config::levels(text) {
-        Ok(_) => Ok(text.to_owned()),
+        Ok(_) => unless_misspelt(text),
         Err(_) => Err(bad()),
     }
 }

@@ -7,7 +7,7 @@
 //! Specification: metrics/sdk.md "Exemplar". A measurement is offered after the SDK has counted it, so no exemplar ever
 //! stands in a point that does not contain its measurement.
 
-mod kept;
+mod attribute_patterns;
 mod provider;
 mod reservoir;
 mod store;

@@ -12,7 +12,7 @@ use opentelemetry::{
 };
 
 use super::{
-    kept::{Keep as _, observing},
+    attribute_patterns::{Keep as _, observing},
     reservoir::{Layout, Number},
     store::{BoundSeries, ExemplarStore, InstrumentExemplars, StreamShape},
 };

@@ -9,7 +9,10 @@ use opentelemetry::{Key, logs::AnyValue};
 use opentelemetry_sdk::{Resource, logs::SdkLogRecord};
 
 use super::json::{write_str, write_text, write_value};
-use crate::{requests::Current, timestamp};
+use crate::{
+    requests::{Current, Kind},
+    timestamp,
+};
 
 /// The version of the schema whose fields these are.
 const VERSION: &str = "9.0.0";
@@ -113,7 +116,12 @@ fn write_attributes(record: &SdkLogRecord, request: Option<&Current>, out: &mut 
             other => write_value(other, out),
         }
     }
-    if let Some(request) = request {
+    if let Some(task) = request.filter(|entry| entry.kind() == Kind::Task) {
+        name("task.id", out);
+        let _ = write!(out, "\"{}\"", task.id());
+        name("task.name", out);
+        write_str(&task.name(), out);
+    } else if let Some(request) = request {
         name("request.id", out);
         let _ = write!(out, "\"{}\"", request.id());
         if let Some(method) = request.method() {

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     config::{LogFile, LogRotation},
     diagnostics::{self, Severity},
-    lines::{Sink, Taken},
+    line_writer::{Sink, Taken},
 };
 
 /// After a rotation that failed, the next one is tried so much later.

@@ -5,12 +5,16 @@ use std::{fmt::Write as _, time::SystemTime};
 use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::logs::SdkLogRecord;
 
-use crate::{requests::Current, timestamp};
+use crate::{
+    requests::{Current, Kind},
+    timestamp,
+};
 
 /// Appends the line of `record`, with its line feed. `request` is the one it was logged in.
 ///
 /// Fields: `timestamp` (RFC 3339, UTC, µs), `level`, `target`, `message`, inside a span `trace_id`, `span_id` and
-/// `trace_flags` (specification, compatibility/logging_trace_context.md), `attributes`, inside a request `request`.
+/// `trace_flags` (specification, compatibility/logging_trace_context.md), `attributes`, inside a request `request`, inside a
+/// task `task`.
 pub(super) fn write_line(record: &SdkLogRecord, request: Option<&Current>, out: &mut String) {
     out.push_str("{\"timestamp\":\"");
     timestamp::rfc3339_micros(record.timestamp().unwrap_or_else(SystemTime::now), out);
@@ -49,6 +53,12 @@ pub(super) fn write_line(record: &SdkLogRecord, request: Option<&Current>, out: 
 }
 
 fn write_request(request: &Current, out: &mut String) {
+    if request.kind() == Kind::Task {
+        let _ = write!(out, ",\"task\":{{\"id\":\"{}\",\"name\":", request.id());
+        write_str(&request.name(), out);
+        out.push('}');
+        return;
+    }
     let _ = write!(out, ",\"request\":{{\"id\":\"{}\",\"method\":", request.id());
     write_str(request.method().unwrap_or(""), out);
     out.push_str(",\"route\":");

@@ -16,7 +16,7 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher::WeakDisp
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{Parts, ScopedRecord, brief, fields::Fields, held, outlets::Ways};
+use super::{Parts, ScopedRecord, entry_line, fields::Fields, kept_records, outlets::Ways};
 use crate::{
     diagnostics::Listener,
     pipeline::{returned_errors, subscriber::LogSwitch},
@@ -170,8 +170,8 @@ impl LogLayer {
                 entry.fail_log();
             }
         }
-        let quiet = self.parts.quiet.as_ref();
-        if quiet.is_some_and(|quiet| !ways.is_none() && quiet.is_beyond_rate(metadata, ways)) {
+        let throttle = self.parts.throttle.as_ref();
+        if throttle.is_some_and(|throttle| !ways.is_none() && throttle.is_beyond_rate(metadata, ways)) {
             ways = Ways::NONE;
         }
         let brief = wanted && requests::keeping_log_lines();
@@ -180,16 +180,16 @@ impl LogLayer {
         }
         let record = self.record(event, context);
         if brief {
-            brief::keep(&record);
+            entry_line::keep(&record);
         }
         if let Some(entry) = entry.filter(|_| !hold.is_none()) {
-            held::hold(&entry, &self.parts.outlets, &self.parts.bounds, record.clone(), hold);
+            kept_records::hold(&entry, &self.parts.outlets, &self.parts.bounds, record.clone(), hold);
         }
         if ways.is_none() {
             return;
         }
-        let record = match quiet {
-            Some(quiet) => quiet.unless_repeated(metadata, record, ways),
+        let record = match throttle {
+            Some(throttle) => throttle.unless_repeated(metadata, record, ways),
             None => Some(record),
         };
         if let Some(record) = record {
@@ -244,12 +244,12 @@ where
         if returned_errors::may_be(event.metadata()) && !self.switch.may_log(event.metadata(), &context) {
             return;
         }
-        if self.switch.has_rules() || self.parts.quiet.is_some() {
+        if self.switch.has_rules() || self.parts.throttle.is_some() {
             return self.on_judged_event(event, &context);
         }
         let mut item = Some((self.record(event, &context), Arc::clone(&self.parts.outlets.scope)));
         if let Some((record, _)) = item.as_ref().filter(|_| keeping) {
-            brief::keep(record);
+            entry_line::keep(record);
         }
         self.put(&mut item, possible(event.metadata()));
     }

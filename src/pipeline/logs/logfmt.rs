@@ -6,14 +6,17 @@ use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::logs::SdkLogRecord;
 
 use super::json;
-use crate::{requests::Current, timestamp};
+use crate::{
+    requests::{Current, Kind},
+    timestamp,
+};
 
 /// Names of ours: an attribute of such a name is `attributes.<name>`.
 const OWN: [&str; 7] = ["ts", "level", "target", "msg", "trace_id", "span_id", "trace_flags"];
 
 /// Appends the line of `record`, with its line feed: `ts` (RFC 3339, UTC, µs), `level` in lower case, `target`, `msg`, inside
 /// a span `trace_id`, `span_id` and `trace_flags`, the attributes, inside a request `request.id`, `request.method` and
-/// `request.route`.
+/// `request.route`, inside a task `task.id` and `task.name`.
 pub(super) fn write_line(record: &SdkLogRecord, request: Option<&Current>, out: &mut String) {
     out.push_str("ts=");
     timestamp::rfc3339_micros(record.timestamp().unwrap_or_else(SystemTime::now), out);
@@ -38,7 +41,10 @@ pub(super) fn write_line(record: &SdkLogRecord, request: Option<&Current>, out: 
         out.push('=');
         write_value(value, out);
     }
-    if let Some(request) = request {
+    if let Some(task) = request.filter(|entry| entry.kind() == Kind::Task) {
+        let _ = write!(out, " task.id={} task.name=", task.id());
+        write_text(&task.name(), out);
+    } else if let Some(request) = request {
         let _ = write!(out, " request.id={} request.method=", request.id());
         write_text(request.method().unwrap_or(""), out);
         if let Some(route) = request.route() {
@@ -51,7 +57,7 @@ pub(super) fn write_line(record: &SdkLogRecord, request: Option<&Current>, out: 
 
 /// A name holds neither spaces nor what ends it.
 fn write_name(name: &str, out: &mut String) {
-    if OWN.contains(&name) || name.starts_with("request.") {
+    if OWN.contains(&name) || name.starts_with("request.") || matches!(name, "task.id" | "task.name") {
         out.push_str("attributes.");
     }
     if name.is_empty() {

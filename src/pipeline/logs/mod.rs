@@ -1,27 +1,27 @@
 //! Log records: one `tracing` event becomes one OTLP record and one line on each sink, with the same ids.
 //!
 //! ```text
-//! event ─► rules: which ways? ─► record ─► quiet: said before? ─► outlets ─┬─► queue ─► OTLP
-//!                 └─► below the filter: held with its request,             ├─► stdout, stderr
-//!                     given out if that fails ────────────────────────────►└─► files
+//! event ─► rules: which ways? ─► record ─► throttle: said before? ─► outlets ─┬─► queue ─► OTLP
+//!                 └─► below the filter: held with its request,                ├─► stdout, stderr
+//!                     given out if that fails ───────────────────────────────►└─► files
 //! ```
 
-mod brief;
 mod ecs;
+mod entry_line;
 mod fields;
 mod file;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
-mod held;
 mod json;
+mod kept_records;
 mod layer;
 mod logfmt;
 mod messages;
 mod outlets;
 mod pretty;
-mod quiet;
 mod rules;
 mod span_fields;
+mod throttle;
 
 use std::{
     io::IsTerminal as _,
@@ -42,23 +42,23 @@ use opentelemetry_sdk::{
 pub(crate) use self::layer::is_transport;
 use self::{
     file::RotatingFile,
-    held::Bounds,
+    kept_records::Bounds,
     outlets::{LineSink, Outlets},
-    quiet::Quiet,
     span_fields::SpanFields,
+    throttle::Throttle,
 };
 pub(super) use self::{layer::LogLayer, rules::Rules};
 use super::{
     baggage::CopiedBaggage,
+    batches::{Batched, Lane},
     encode::About,
-    otlp::{Batched, Lane},
     queue::{Item, Queue},
     scrub::{Blank, Scrub},
     watch::{Watch, Watched},
 };
 use crate::{
     config::{LogFormat, LogsConfig},
-    lines::LineWriter,
+    line_writer::LineWriter,
 };
 
 /// A record with the scope it was made in.
@@ -109,7 +109,7 @@ pub(super) struct Parts {
     code: bool,
     /// Of what is kept back for requests and tasks that fail.
     bounds: Arc<Bounds>,
-    quiet: Option<Arc<Quiet>>,
+    throttle: Option<Arc<Throttle>>,
 }
 
 impl Parts {
@@ -133,7 +133,7 @@ impl Parts {
             service: ecs::Service::of(resource),
         });
         Self {
-            quiet: Quiet::new(config, &outlets),
+            throttle: Throttle::new(config, &outlets),
             bounds: Bounds::new(&config.on_failure),
             span_fields: SpanFields::new(&config.span_fields),
             code: config.code,
@@ -155,8 +155,8 @@ impl Parts {
 
     /// Tells the numbers of what was counted instead of logged: telemetry ends.
     pub(super) fn tell_counts(&self) {
-        if let Some(quiet) = &self.quiet {
-            quiet.tell(None);
+        if let Some(throttle) = &self.throttle {
+            throttle.tell(None);
         }
     }
 
@@ -218,7 +218,7 @@ struct Added(Box<dyn LogProcessor>);
 
 impl LogProcessor for Added {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        super::contained(|| self.0.emit(record, scope));
+        super::user_processors::contained(|| self.0.emit(record, scope));
     }
 
     fn force_flush(&self) -> OTelSdkResult {

@@ -8,7 +8,7 @@ use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger};
 use super::{LogLines, Records, ScopedRecord, ecs, json, logfmt, pretty};
 use crate::{
     config::LogFormat,
-    lines::{LineCounts, LineWriter},
+    line_writer::{LineCounts, LineWriter},
     requests::Current,
 };
 

@@ -1,7 +1,7 @@
 //! The `console` exporter: each request as one line of OTLP JSON on stdout.
 
 use super::SendError;
-use crate::{config::Signal, lines::LineWriter, pipeline::encode};
+use crate::{config::Signal, line_writer::LineWriter, pipeline::encode};
 
 #[derive(Debug)]
 pub(super) struct ConsoleWire {

@@ -16,15 +16,15 @@ use http_body::Frame;
 use tower_service::Service;
 
 use super::{
-    Accepted, SendError, SendErrorKind, Transport, checked::Checked, grpc, http as http_wire,
+    Accepted, SendError, SendErrorKind, Transport, grpc, grpc_status::Checked, http as http_wire,
     retry::MAX_ELAPSED,
 };
 use crate::{
     config::{Config, DropPolicy, Signal, Source},
     pipeline::{
-        otlp::{InFlight, Lane},
+        batches::{InFlight, Lane},
         queue::{Item, Queue},
-        signal::{AccountSource, SignalStatus},
+        signal_status::{AccountSource, SignalStatus},
     },
 };
 

@@ -10,9 +10,8 @@ use tonic::{
 };
 
 use super::{
-    Accepted, Payload, SendError, SendErrorKind,
-    checked::Checked,
-    dns,
+    Accepted, Payload, SendError, SendErrorKind, dns,
+    grpc_status::Checked,
     response::{self, Encoding},
 };
 use crate::config::{Compression, Otlp, Signal};

@@ -7,8 +7,6 @@
 //! next attempt makes another one and asks for the collector's address again.
 
 mod certificates;
-#[cfg(feature = "otlp-grpc")]
-mod checked;
 mod console;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
 mod dns;
@@ -16,6 +14,8 @@ mod dns;
 pub(super) mod fuzzing;
 #[cfg(feature = "otlp-grpc")]
 mod grpc;
+#[cfg(feature = "otlp-grpc")]
+mod grpc_status;
 #[cfg(feature = "otlp-http")]
 mod http;
 #[cfg(any(feature = "otlp-http", feature = "otlp-grpc"))]
@@ -37,8 +37,8 @@ pub(super) use self::retry::{Hurry, Patience};
 use crate::{
     config::{Exporter, Otlp, Protocol, Signal},
     diagnostics,
-    lines::LineWriter,
-    pipeline::{encode, signal::SignalStatus},
+    line_writer::LineWriter,
+    pipeline::{encode, signal_status::SignalStatus},
 };
 
 /// What the collector said to a request that it took.

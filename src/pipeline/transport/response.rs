@@ -111,7 +111,12 @@ pub(super) fn http_error(
     };
     let message = error_message(body, encoding);
     let separator = if message.is_empty() { "" } else { ": " };
-    SendError { kind, cause: format!("HTTP status {status}{separator}{message}") }
+    let hint = match status {
+        401 | 403 => " (OTEL_EXPORTER_OTLP_HEADERS has the credentials)",
+        404 | 405 => " (nothing takes OTLP at this path: another port, or a path too much?)",
+        _ => "",
+    };
+    SendError { kind, cause: format!("HTTP status {status}{separator}{message}{hint}") }
 }
 
 /// The `message` of the `google.rpc.Status` that an error's body should be; other bodies are pages for nobody here.
@@ -188,13 +193,15 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Parts of causes that name a symptom, and what is behind it.
-const HINTS: [(&str, &str); 6] = [
+const HINTS: [(&str, &str); 8] = [
     ("BadSignature", "OTEL_EXPORTER_OTLP_CERTIFICATE names the authority to trust"),
     ("UnknownIssuer", "OTEL_EXPORTER_OTLP_CERTIFICATE names the authority to trust"),
     ("InvalidContentType", "the server does not speak TLS: http:// rather than https://?"),
     ("CertificateRequired", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _KEY name a client certificate"),
     ("invalid HTTP version parsed", "the server speaks gRPC or TLS: another port, protocol or scheme?"),
+    ("received unexpected message", "the server speaks gRPC or TLS: another port, protocol or scheme?"),
     ("frame with invalid size", "the server speaks HTTP/1.1 or TLS: another port, protocol or scheme?"),
+    ("stream closed because of a broken pipe", "the server hung up: does it speak gRPC at this port?"),
 ];
 
 /// A foreign text, short and on one line.
@@ -239,6 +246,22 @@ mod tests {
             ("hi", html),
         ] {
             assert_eq!(accepted(Signal::Metrics, garbage.as_bytes(), encoding), None, "{garbage}");
+        }
+    }
+
+    #[cfg(feature = "otlp-http")]
+    #[test]
+    fn a_cause_that_names_a_symptom_says_what_is_behind_it() {
+        let cause = |status| http_error(status, None, b"", Encoding::Foreign).cause;
+        assert_eq!(
+            cause(404),
+            "HTTP status 404 (nothing takes OTLP at this path: another port, or a path too much?)"
+        );
+        assert_eq!(cause(401), "HTTP status 401 (OTEL_EXPORTER_OTLP_HEADERS has the credentials)");
+        assert_eq!(cause(500), "HTTP status 500");
+        for (symptom, hint) in HINTS {
+            let error = std::io::Error::other(format!("it was {symptom} here"));
+            assert_eq!(root_cause(&error), format!("it was {symptom} here ({hint})"));
         }
     }
 

@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::{Transport, dns::hosts};
 use crate::{
     config::{Config, Exporter, Signal, Source},
-    pipeline::{metrics::PointAccount, signal::SignalStatus},
+    pipeline::{metrics::PointAccount, signal_status::SignalStatus},
     testing::Collector,
 };
 
