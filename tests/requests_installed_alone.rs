@@ -65,8 +65,8 @@ async fn handler(Extension(tell): Extension<Sender<Found>>) -> &'static str {
 }
 
 struct Installed {
-    collector: Collector,
     telemetry: Telemetry,
+    collector: Collector,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -77,7 +77,7 @@ impl Installed {
             .with_stdout(false)
             .with_env([("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint())]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { collector, telemetry: builder.install().unwrap(), runtime }
+        Self { telemetry: builder.install().unwrap(), collector, runtime }
     }
 
     fn serve(&self, path: &'static str, headers: &[(&'static str, &'static str)]) -> Found {

@@ -283,3 +283,137 @@ impl Drop for OwnSpan {
         self.end_at(None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use opentelemetry::{
+        TraceId,
+        trace::{TraceState, Tracer as _, TracerProvider as _},
+    };
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    use super::*;
+    use crate::{
+        config::{DropPolicy, Sampler},
+        pipeline::{queue::Queue, watch::Watched},
+    };
+
+    const LIMITS: SpanLimits = SpanLimits {
+        attributes: 3,
+        events: 2,
+        links: 1,
+        attributes_per_event: 1,
+        attributes_per_link: 1,
+        value_length: None,
+    };
+
+    fn attributes(count: i64) -> Vec<KeyValue> {
+        (0..count).map(|number| KeyValue::new(format!("key {number}"), number)).collect()
+    }
+
+    fn remote(flags: u8) -> SpanContext {
+        let (trace, span) = (TraceId::from(0xabc), SpanId::from(0xdef));
+        let state = TraceState::from_key_value([("a", "1")]).unwrap();
+        SpanContext::new(trace, span, TraceFlags::new(flags), true, state)
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn builder(much: bool) -> SpanBuilder {
+        let builder = SpanBuilder::from_name("a span").with_start_time(at(1));
+        if !much {
+            return builder;
+        }
+        let event = |name| Event::new(name, at(2), attributes(2), 0);
+        let links = (0..2).map(|_| Link::new(remote(1), attributes(2), 0)).collect();
+        builder
+            .with_kind(SpanKind::Producer)
+            .with_attributes(attributes(5))
+            .with_events(vec![event("a"), event("b"), event("c")])
+            .with_links(links)
+    }
+
+    /// Everything that can be done to a span.
+    fn live(span: &mut impl Span) -> SpanContext {
+        let context = span.span_context().clone();
+        span.set_attributes(attributes(4));
+        (0..3).for_each(|number| span.add_event_with_timestamp(format!("{number}"), at(3), attributes(2)));
+        span.add_link(remote(0), attributes(2));
+        span.set_status(Status::error("first"));
+        span.set_status(Status::Unset);
+        span.update_name("another name");
+        assert_eq!(span.is_recording(), context.is_sampled());
+        span.end_with_timestamp(at(4));
+        assert!(!span.is_recording());
+        // too late
+        span.set_attribute(KeyValue::new("late", true));
+        span.end();
+        context
+    }
+
+    fn queue() -> (Arc<Queue<SpanData>>, QueueProcessor) {
+        let queue = Arc::new(Queue::new(8, 8, DropPolicy::Oldest));
+        let out = QueueProcessor(Watched { watch: None, queue: Some(Arc::clone(&queue)) });
+        (queue, out)
+    }
+
+    #[test]
+    fn a_span_is_what_the_sdk_would_have_made_of_it() {
+        let sampler = SamplerSwitch::new(&Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
+        let scope = InstrumentationScope::builder("a scope").with_version("1").build();
+        let (own_queue, own_out) = queue();
+        let own = OwnSpans::new(sampler.clone(), LIMITS, scope.clone(), own_out);
+        let (sdk_queue, sdk_out) = queue();
+        let provider = SdkTracerProvider::builder()
+            .with_sampler(sampler)
+            .with_max_attributes_per_span(LIMITS.attributes)
+            .with_max_events_per_span(LIMITS.events)
+            .with_max_links_per_span(LIMITS.links)
+            .with_max_attributes_per_event(LIMITS.attributes_per_event)
+            .with_max_attributes_per_link(LIMITS.attributes_per_link)
+            .with_span_processor(sdk_out)
+            .build();
+        let tracer = provider.tracer_with_scope(scope);
+        let none = Context::new();
+        for (parent, much) in
+            [None, Some(0), Some(1), Some(3)].into_iter().flat_map(|parent| [(parent, false), (parent, true)])
+        {
+            let parent = parent.map(remote);
+            let context =
+                parent.clone().map_or_else(Context::new, |parent| none.with_remote_span_context(parent));
+            let planted = Planted { remote: parent.clone(), decided: None };
+            let mut below_remote = own.start(builder(much), &none, planted);
+            let mut in_context = own.start(builder(much), &context, Planted::default());
+            let mut sdk = tracer.build_with_context(builder(much), &context);
+            let contexts = [live(&mut below_remote), live(&mut in_context)];
+            let of_sdk = live(&mut sdk);
+            let mut spans = own_queue.take();
+            let expected = sdk_queue.take();
+            assert_eq!(spans.len(), 2 * expected.len(), "{parent:?}");
+            for (span, context) in spans.iter_mut().zip(&contexts) {
+                assert_eq!(span.span_context, *context);
+                let (state, flags) = (context.trace_state(), context.trace_flags());
+                assert_eq!(
+                    (state, flags),
+                    (expected[0].span_context.trace_state(), expected[0].span_context.trace_flags())
+                );
+                // ids are random
+                span.span_context = expected[0].span_context.clone();
+                assert_eq!(*span, expected[0], "{parent:?}");
+            }
+            for context in contexts {
+                assert_eq!((context.is_valid(), context.is_sampled()), (true, of_sdk.is_sampled()));
+                assert!(parent.as_ref().is_none_or(|parent| parent.trace_id() == context.trace_id()));
+            }
+        }
+        let suppressed = none.with_telemetry_suppressed();
+        assert!(!own.start(builder(true), &suppressed, Planted::default()).span_context().is_valid());
+        // a span that is dropped ends now
+        drop(own.start(builder(false), &none, Planted::default()));
+        assert!(own_queue.take()[0].end_time > at(4));
+    }
+}
