@@ -10,17 +10,18 @@ const SLOTS: usize = 16;
 /// Longest text that is kept, in bytes.
 const MAX: usize = 256;
 
-type Texts = RefCell<[Option<Arc<str>>; SLOTS]>;
+type Kept<T> = RefCell<[Option<T>; SLOTS]>;
+type Texts = Kept<Arc<str>>;
+type Address = (IpAddr, Arc<str>);
+type Host = (Box<[u8]>, Arc<str>, Option<u16>);
 
 thread_local! {
     static FEW: Texts = const { RefCell::new([const { None }; SLOTS]) };
     // apart from the others, which many different ones would drive away
     static PATHS: Texts = const { RefCell::new([const { None }; SLOTS]) };
-    static ADDRESSES: RefCell<[Option<(IpAddr, Arc<str>)>; SLOTS]> =
-        const { RefCell::new([const { None }; SLOTS]) };
+    static ADDRESSES: Kept<Address> = const { RefCell::new([const { None }; SLOTS]) };
     // as it was asked for, and taken apart
-    static HOSTS: RefCell<[Option<(Box<[u8]>, Arc<str>, Option<u16>)>; SLOTS]> =
-        const { RefCell::new([const { None }; SLOTS]) };
+    static HOSTS: Kept<Host> = const { RefCell::new([const { None }; SLOTS]) };
 }
 
 /// The text as a value: of one that came lately, without a copy.

@@ -29,15 +29,13 @@ impl State {
     /// before what must be taken back.
     pub(super) fn begin<B>(shared: &Arc<Resolved>, request: &Request<B>) -> Self {
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        let method = shared.settings.methods.find(request.method());
-        let sent = Sent::of(request.headers());
+        let (sent, method) = (Sent::of(request.headers()), shared.settings.methods.find(request.method()));
         let peer = route::peer(request.extensions());
         let origin = shared.settings.proxies.origin(peer, request.headers());
-        let scheme = scheme_used(origin.as_ref(), request.uri());
         let template = route::template(request.extensions());
         let route = template.and_then(route::remembered);
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
-        let path = semconv::path(request.uri());
+        let (scheme, path) = (scheme_used(origin.as_ref(), request.uri()), semconv::path(request.uri()));
         let name = span_name(method, route, unremembered.as_deref());
         let extras = shared.extras.as_deref();
         let attributes = || {
@@ -51,11 +49,10 @@ impl State {
             }
             attributes
         };
-        let kind = SpanKind::Server;
-        let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
-        let facts = |headers: &[String]| facts(request, template, headers);
-        let (span, context, foreign) =
-            start_span(seed, new_span, (attributes, facts), shared, (&sent, request.headers()));
+        let (kind, start_time) = (SpanKind::Server, started_at);
+        let seed = |attributes, links| SpanSeed { name, kind, start_time, attributes, links };
+        let (by, facts) = ((&sent, request.headers()), |names: &[String]| facts(request, template, names));
+        let (span, context, foreign) = start_span(seed, new_span, (attributes, facts), shared, by);
         let mut new = new_entry(method, path, (&span, &context), (started, started_at));
         new.cancellable = extras.is_some_and(|extras| extras.cancellable);
         shared.instruments.add_active(method, scheme, 1);
