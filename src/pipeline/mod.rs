@@ -47,7 +47,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::{
     logs::{LogProcessor, SdkLoggerProvider},
-    metrics::SdkMeterProvider,
+    metrics::{MeterProviderBuilder, SdkMeterProvider},
     trace::{SdkTracer, SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
 };
 use tracing::{Dispatch, Subscriber, level_filters::LevelFilter};
@@ -77,7 +77,6 @@ pub(crate) use self::{
     watch::Watch,
 };
 use crate::{
-    builder::components::AddReader,
     config::{Config, LogsConfig, Signal},
     redaction::Redactor,
 };
@@ -88,6 +87,9 @@ const USER_AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"), " OTel
 
 /// Gives the tracer provider an id generator.
 pub(crate) type SetIds = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
+
+/// Adds a reader to a meter provider that is being built.
+pub(crate) type AddReader = Box<dyn FnOnce(MeterProviderBuilder) -> MeterProviderBuilder>;
 
 /// What a program adds to the pipeline in code.
 #[derive(Default)]

@@ -90,8 +90,13 @@ impl fmt::Display for SendError {
 /// A request ready to go: encoded, not yet compressed.
 #[derive(Debug, Clone)]
 struct Payload {
+    #[cfg_attr(
+        not(any(feature = "otlp-http", feature = "otlp-grpc")),
+        expect(dead_code, reason = "read by the OTLP transports alone")
+    )]
     body: Bytes,
     /// `application/json` rather than protobuf.
+    #[cfg_attr(not(feature = "otlp-http"), expect(dead_code, reason = "gRPC has no JSON"))]
     json: bool,
 }
 
