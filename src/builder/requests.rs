@@ -14,7 +14,7 @@ impl Builder {
     }
 
     /// From which age on requests and tasks count as stuck, per route and per name of tasks too, in the place of
-    /// `TRACEWELL_STUCK_MS` and `TRACEWELL_STUCK_TASKS_MS`. [`Telemetry::serve`] watches over them.
+    /// `TRACEWELL_STUCK_MS` and `TRACEWELL_STUCK_TASKS_MS`. [`Telemetry::serve`](crate::Telemetry::serve) watches over them.
     pub fn with_stuck_thresholds(mut self, thresholds: Thresholds) -> Self {
         self.stuck = Some(thresholds);
         self

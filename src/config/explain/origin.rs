@@ -17,7 +17,7 @@ pub enum Origin {
     Code,
     /// An environment variable: of this name, or for one signal's setting that of all signals.
     Environment,
-    /// The configuration file; [`Setting::place`] says where in it.
+    /// The configuration file; [`Setting::place`](super::Setting::place) says where in it.
     File,
     /// The program, as a default below the environment.
     ProgramDefault,
