@@ -47,7 +47,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::{
     logs::{LogProcessor, SdkLoggerProvider},
-    metrics::{MeterProviderBuilder, SdkMeterProvider},
+    metrics::SdkMeterProvider,
     trace::{SdkTracer, SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
 };
 use tracing::{Dispatch, Subscriber, level_filters::LevelFilter};
@@ -89,7 +89,11 @@ const USER_AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"), " OTel
 pub(crate) type SetIds = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
 
 /// Adds a reader to a meter provider that is being built.
-pub(crate) type AddReader = Box<dyn FnOnce(MeterProviderBuilder) -> MeterProviderBuilder>;
+pub(crate) type AddReader = Box<
+    dyn FnOnce(
+        opentelemetry_sdk::metrics::MeterProviderBuilder,
+    ) -> opentelemetry_sdk::metrics::MeterProviderBuilder,
+>;
 
 /// What a program adds to the pipeline in code.
 #[derive(Default)]

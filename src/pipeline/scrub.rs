@@ -37,7 +37,7 @@ impl Scrub {
         Self { redactor: redactor.clone(), value_length: limits.value_length, attributes: limits.attributes }
     }
 
-    #[cfg(feature = "admin")]
+    #[cfg(feature = "admin")] // the console's
     pub(crate) fn span(&self, span: &mut SpanData) {
         self.redactor.span(span);
         self.cut(span);

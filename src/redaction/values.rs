@@ -34,12 +34,9 @@ impl Redactor {
     }
 
     /// Everything a span says.
-    #[cfg(feature = "admin")]
+    #[cfg(feature = "admin")] // the console's
     pub(crate) fn span(&self, span: &mut SpanData) {
-        let rules = self.rules();
-        if rules.on {
-            hide_in_span(span, &mut &**rules);
-        }
+        self.rules().span(span);
     }
 
     /// The same, for a thread that sees the same names and texts again and again.
@@ -70,6 +67,13 @@ impl Redactor {
 
 /// The same for whoever has the rules already: finding them costs more than most values do.
 impl Rules {
+    #[cfg(feature = "admin")]
+    fn span(&self, span: &mut SpanData) {
+        if self.on {
+            hide_in_span(span, &mut &*self);
+        }
+    }
+
     fn attribute(&self, attribute: &mut KeyValue) {
         if self.on {
             hide_in_attribute(attribute, &mut &*self);

@@ -92,11 +92,11 @@ impl fmt::Display for SendError {
 struct Payload {
     #[cfg_attr(
         not(any(feature = "otlp-http", feature = "otlp-grpc")),
-        expect(dead_code, reason = "read by the OTLP transports alone")
+        expect(dead_code, reason = "nothing is sent without a protocol")
     )]
     body: Bytes,
     /// `application/json` rather than protobuf.
-    #[cfg_attr(not(feature = "otlp-http"), expect(dead_code, reason = "gRPC has no JSON"))]
+    #[cfg_attr(not(feature = "otlp-http"), expect(dead_code, reason = "of HTTP alone"))]
     json: bool,
 }
 
