@@ -31,7 +31,7 @@ pub(crate) use self::{
     explain::{installed, reinstalled},
     file::stamp,
     logs::levels,
-    values::{Condition, ParentKind, matches},
+    values::{Condition, ParentKind, SLOW, matches},
     vars::misspelt_level,
 };
 pub use self::{

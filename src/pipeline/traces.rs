@@ -24,7 +24,11 @@ use super::{
     scrub::Scrub,
     watch::Watched,
 };
-use crate::{config::TracesConfig, redaction::Memory, span_seed::SpanSeed};
+use crate::{
+    config::{SLOW, TracesConfig},
+    redaction::Memory,
+    span_seed::SpanSeed,
+};
 
 /// The tracer provider: spans that are sampled go into `queues`.
 pub(super) fn provider(
@@ -48,9 +52,6 @@ pub(super) fn provider(
     }
     customize(builder).build()
 }
-
-/// A span that took this long is slow, as a request is to the access log.
-const SLOW: Duration = Duration::from_secs(1);
 
 impl Item for SpanData {
     fn is_kept_first(&self) -> bool {

@@ -33,7 +33,8 @@ use crate::{
 /// Running telemetry. Keep it until the end of `main`: dropped, it flushes within the shutdown deadline, blocking its
 /// thread for as long.
 ///
-/// [`shutdown`](Self::shutdown) does the same without blocking and says what was lost.
+/// [`shutdown`](Self::shutdown) does the same without blocking and says what was lost. `std::process::exit` does neither: it
+/// runs no `drop`.
 #[must_use = "telemetry ends when this is dropped, as `let _ =` does; keep it in a variable until the end of main"]
 pub struct Telemetry {
     pub(crate) inner: Arc<Inner>,

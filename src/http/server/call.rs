@@ -15,10 +15,7 @@ use super::{
     state::{Next, State},
 };
 use crate::{
-    http::{
-        semconv::{self, Ending},
-        semconv_forwarded::scheme_used,
-    },
+    http::semconv::{self, Ending, forwarded::scheme_used},
     quietly::quietly,
     requests::{self, Current, EndDetails, Kind},
     rpc::{Served, Serving},
@@ -112,7 +109,8 @@ impl State {
         let conclusion = call.conclude(ending, self.status, duration);
         quietly(|| {
             let _current = self.context.clone().attach();
-            call.measure(conclusion, duration, self.own_attributes().unwrap_or_default());
+            let own = self.shared.extras.as_deref().map(|extras| extras.of_metrics(call.entry()));
+            call.measure(conclusion, duration, own.unwrap_or_default());
         });
         quietly(|| {
             let mut scope = std::mem::take(&mut self.scope);
@@ -134,8 +132,9 @@ impl State {
             span.set_attributes(self.said_more(ending));
             span.end_with_timestamp(self.started_at + duration);
         });
+        quietly(|| call.annotate(&conclusion));
+        // an entry that another exchange has made ends with that
         if let Some(entry) = self.entry.take() {
-            quietly(|| call.annotate(&conclusion));
             entry.end(Served::outcome(ending, &conclusion), EndDetails::new(duration));
         }
     }

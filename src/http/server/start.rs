@@ -16,8 +16,7 @@ use super::{layer::Resolved, state::State};
 use crate::{
     http::{
         route::{self, Route},
-        semconv::{self, Method},
-        semconv_forwarded::scheme_used,
+        semconv::{self, Method, forwarded::scheme_used},
     },
     requests::{self, NewEntry},
     sampling::Facts,

@@ -29,7 +29,6 @@ use crate::{
         metrics::Measured,
         route::{self, Route},
         semconv::{self, Ending, Method, Point, Scheme},
-        semconv_extra,
     },
     quietly::quietly,
     requests::{self, EndDetails, Outcome, STREAMING},
@@ -283,7 +282,7 @@ impl State {
     }
 
     /// What the program gave the request for its metrics, if anything.
-    pub(super) fn own_attributes(&self) -> Option<Vec<KeyValue>> {
+    fn own_attributes(&self) -> Option<Vec<KeyValue>> {
         let (extras, entry) = (self.shared.extras.as_deref()?, self.entry.as_ref()?);
         Some(extras.of_metrics(entry.handle())).filter(|own| !own.is_empty())
     }
@@ -313,13 +312,7 @@ impl State {
         let unremembered = self.unremembered.clone();
         let route = route.or(unremembered.as_deref()).unwrap_or("");
         let _entered = self.enter();
-        semconv_extra::log_cause(
-            cause.kind(),
-            &cause.message(),
-            cause.stacktrace().as_deref(),
-            method,
-            route,
-        );
+        semconv::log_exception(cause.kind(), &cause.message(), cause.stacktrace().as_deref(), method, route);
     }
 
     /// What a person should read about the end, inside the request's span and entry.
@@ -334,7 +327,9 @@ impl State {
         let _span = span_seed::Entered::new(&self.span);
         let (route, outcome) = (self.route_text().unwrap_or(""), self.outcome(ending).as_str());
         match (end, ending) {
-            (End::Error { name, message }, _) => semconv::log_exception(name, message, self.method, route),
+            (End::Error { name, message }, _) => {
+                semconv::log_exception(name, message, None, self.method, route)
+            }
             (_, Ending::Cancelled | Ending::Aborted) => semconv::log_left(outcome),
             _ => {}
         }
