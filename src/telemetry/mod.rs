@@ -290,7 +290,9 @@ impl Telemetry {
     /// itself. After `install` it is the global propagator. It works where the SDK is disabled, too.
     #[must_use]
     pub fn propagator(&self) -> opentelemetry::propagation::TextMapCompositePropagator {
-        Pipeline::propagator(&self.inner.config)
+        opentelemetry::propagation::TextMapCompositePropagator::new(vec![Box::new(Pipeline::propagator(
+            &self.inner.config,
+        ))])
     }
 
     /// A server layer that records into this telemetry, whether or not it is the installed one.
