@@ -28,7 +28,7 @@ use super::{
     watch::Watched,
 };
 use crate::{
-    config::TracesConfig,
+    config::{SLOW, TracesConfig},
     redaction::Memory,
     span_seed::{Planted, Sown},
 };
@@ -55,9 +55,6 @@ pub(super) fn provider(
     }
     customize(builder).build()
 }
-
-/// A span that took this long is slow, as a request is to the access log.
-const SLOW: Duration = Duration::from_secs(1);
 
 impl Item for SpanData {
     fn is_kept_first(&self) -> bool {

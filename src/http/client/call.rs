@@ -195,6 +195,11 @@ impl Call {
         self.end(Ending::Failed(kind));
     }
 
+    /// The client panicked.
+    pub(super) fn panicked(mut self) {
+        self.end(Ending::Failed("panic"));
+    }
+
     /// Each part on its own: a panic in a processor of the program's costs that part, and no other.
     fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.ended, true) {

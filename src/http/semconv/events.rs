@@ -7,9 +7,6 @@ use http::StatusCode;
 use super::{METHOD, Method, OUTCOME, ROUTE, STATUS};
 use crate::config::AccessLog;
 
-/// Requests from this on are slow for the access log.
-const SLOW: Duration = Duration::from_secs(1);
-
 /// The event of an error that ended a request, or is behind its 5xx (exceptions/exceptions-logs.md).
 pub(in crate::http) fn log_exception(
     kind: &str,
@@ -50,13 +47,7 @@ pub(in crate::http) fn log_access(
     outcome: &'static str,
     duration: Duration,
 ) {
-    let wanted = match wanted {
-        AccessLog::All => true,
-        AccessLog::Slow => duration >= SLOW || outcome != "completed",
-        AccessLog::Errors => outcome != "completed",
-        _ => false,
-    };
-    if wanted {
+    if wanted.wants(outcome == "completed", duration) {
         tracing::event!(
             name: "tracewell.access",
             target: "tracewell::access",

@@ -111,7 +111,8 @@ impl State {
         let conclusion = call.conclude(ending, self.status, duration);
         quietly(|| {
             let _current = self.context.clone().attach();
-            call.measure(conclusion, duration, self.own_attributes().unwrap_or_default());
+            let own = self.shared.extras.as_deref().map(|extras| extras.of_metrics(call.entry()));
+            call.measure(conclusion, duration, own.unwrap_or_default());
         });
         quietly(|| {
             let mut scope = std::mem::take(&mut self.scope);
@@ -133,8 +134,9 @@ impl State {
             span.set_attributes(self.said_more(ending));
             span.end_with_timestamp(self.started_at + duration);
         });
+        quietly(|| call.annotate(&conclusion));
+        // an entry that another exchange has made ends with that
         if let Some(entry) = self.entry.take() {
-            quietly(|| call.annotate(&conclusion));
             entry.end(Served::outcome(ending, &conclusion), EndDetails::new(duration));
         }
     }

@@ -283,7 +283,7 @@ impl State {
     }
 
     /// What the program gave the request for its metrics, if anything.
-    pub(super) fn own_attributes(&self) -> Option<Vec<KeyValue>> {
+    fn own_attributes(&self) -> Option<Vec<KeyValue>> {
         let (extras, entry) = (self.shared.extras.as_deref()?, self.entry.as_ref()?);
         Some(extras.of_metrics(entry.handle())).filter(|own| !own.is_empty())
     }

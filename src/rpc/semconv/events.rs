@@ -5,9 +5,6 @@ use std::time::Duration;
 use super::{Code, Conclusion, METHOD, OUTCOME, STATUS_CODE};
 use crate::config::AccessLog;
 
-/// Calls from this on are slow for the access log.
-const SLOW: Duration = Duration::from_secs(1);
-
 /// The event of an error that ended a call (exceptions/exceptions-logs.md).
 pub(crate) fn log_exception(kind: &str, message: &dyn std::fmt::Display, method: &str) {
     tracing::event!(
@@ -45,14 +42,7 @@ pub(crate) fn log_access(
     outcome: &'static str,
     duration: Duration,
 ) {
-    let failed = outcome != "completed";
-    let wanted = match wanted {
-        AccessLog::All => true,
-        AccessLog::Slow => duration >= SLOW || failed,
-        AccessLog::Errors => failed,
-        _ => false,
-    };
-    if wanted {
+    if wanted.wants(outcome == "completed", duration) {
         tracing::event!(
             name: "tracewell.access",
             target: "tracewell::access",
