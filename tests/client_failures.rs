@@ -177,6 +177,30 @@ async fn reqwest_through_its_middleware() {
     every_failure("reqwest", false, async |capture, call| by_reqwest(capture, call).await).await;
 }
 
+/// The call has not just been left: something is broken here.
+#[tokio::test]
+async fn a_panic_of_the_client_or_around_the_call_is_what_it_ends_with() {
+    for inside in [true, false] {
+        let capture = Capture::new();
+        let client = tower::service_fn(move |_: Request<Empty<Bytes>>| async move {
+            assert!(!inside, "in the client");
+            std::future::pending::<Result<http::Response<Empty<Bytes>>, Error>>().await
+        });
+        let client = ServiceBuilder::new().layer(capture.client_layer()).service(client);
+        let work = async {
+            let call = client.oneshot(Request::get("http://shop.example/").body(Empty::new()).unwrap());
+            let mut call = std::pin::pin!(call);
+            assert!(futures_util::poll!(&mut call).is_pending());
+            panic!("around the call");
+        };
+        let work = std::panic::AssertUnwindSafe(capture.run(work));
+        assert!(futures_util::FutureExt::catch_unwind(work).await.is_err());
+        capture.assert_span("GET").kind("client").error().has("error.type", "panic");
+        let durations = capture.metric("http.client.request.duration").unwrap();
+        assert_eq!(durations.point(&[("error.type", "panic")]).unwrap().count(), 1);
+    }
+}
+
 /// Answers `answers` in turn, one connection each.
 async fn answering(answers: &'static [&'static str]) -> SocketAddr {
     let (listener, address) = listening().await;

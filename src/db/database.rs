@@ -232,8 +232,11 @@ impl Operation {
         Running::start(self.database, &self.asked)
     }
 
-    /// Runs the operation: `work` is polled inside of its span. An error is a failure whose `error.type` is the name of
-    /// its type.
+    /// Runs the operation, which starts now: `work` is polled inside of its span. An error is a failure whose `error.type` is the
+    /// name of its type.
+    ///
+    /// # Errors
+    /// Those of `work`, as they are; a panic of it goes on, once it is recorded.
     ///
     /// Cancel safety: dropping the result drops `work`, and the operation ends as cancelled.
     pub fn run<F, T, E>(self, work: F) -> impl Future<Output = Result<T, E>>
@@ -245,6 +248,11 @@ impl Operation {
 
     /// [`run`](Self::run), where `classify` says what an error is, for `db.response.status_code` and a better
     /// `error.type`.
+    ///
+    /// # Errors
+    /// Those of `work`, as they are.
+    ///
+    /// Cancel safety: as of [`run`](Self::run).
     pub fn run_with<F, T, E, C>(self, work: F, classify: C) -> impl Future<Output = Result<T, E>>
     where
         F: Future<Output = Result<T, E>>,

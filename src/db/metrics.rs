@@ -136,7 +136,9 @@ impl PoolMetrics {
         }
     }
 
-    /// Waits for a connection: pending until `acquire` is ready or dropped, and its time when it succeeds.
+    /// Waits for a connection: pending until `acquire` is ready or dropped, and its time (s) when it succeeds.
+    ///
+    /// Cancel safety: that of `acquire`; dropped, nobody is pending any more, and no time is recorded.
     ///
     /// # Errors
     /// Those of `acquire`.
@@ -149,12 +151,12 @@ impl PoolMetrics {
         Ok(connection)
     }
 
-    /// A connection went back after it was in use for so long.
+    /// A connection went back after it was in use for so long (recorded in seconds).
     pub fn used_for(&self, time: Duration) {
         self.use_time.record(time.as_secs_f64(), &[semconv::pool(&self.name)]);
     }
 
-    /// Nobody gave a connection in time.
+    /// Nobody gave a connection in time: one timeout more. The caller says so, since only it knows why `acquire` failed.
     pub fn timed_out(&self) {
         self.timeouts.add(1, &[semconv::pool(&self.name)]);
     }

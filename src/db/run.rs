@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    panic::resume_unwind,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,6 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{Failure, Running};
+use crate::quietly::contained;
 
 pin_project! {
     /// An operation's work. Its result passes through, a panic too.
@@ -38,14 +40,16 @@ where
     fn poll(self: Pin<&mut Self>, poller: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(mut running) = this.running.take() else { return this.work.poll(poller) };
-        // should the work panic, the guard is dropped by the unwinding, and ends as failed
-        let polled = {
-            let _entered = running.enter();
-            this.work.poll(poller)
-        };
-        let Poll::Ready(result) = polled else {
-            *this.running = Some(running);
-            return Poll::Pending;
+        let result = match contained(|| running.enter(), || this.work.poll(poller)) {
+            Ok(Poll::Ready(result)) => result,
+            Ok(Poll::Pending) => {
+                *this.running = Some(running);
+                return Poll::Pending;
+            }
+            Err(panic) => {
+                running.fail(Failure::kind("panic"));
+                resume_unwind(panic)
+            }
         };
         match this.judge.take().and_then(|judge| judge(&mut running, &result)) {
             Some(failure) => running.fail(failure),

@@ -99,17 +99,19 @@ impl Running {
         self.span.tracing().enter()
     }
 
-    /// So many rows more have come.
+    /// So many rows more have come: `db.response.returned_rows`, where [`Database::with_returned_rows`] asks for it, and what tells
+    /// an operation that is left in the middle from one that is cancelled.
     pub fn add_rows(&mut self, rows: u64) {
         self.rows = Some(self.rows.unwrap_or(0).saturating_add(rows));
     }
 
-    /// It went well.
+    /// It went well: its duration (s) is recorded, and its span ends without a status.
     pub fn succeed(mut self) {
         self.end(&Ending::Completed);
     }
 
-    /// It failed.
+    /// It failed: the same with `error.type` (and `db.response.status_code`), and the span's status Error (database spans,
+    /// "Recording errors").
     pub fn fail(mut self, failure: Failure) {
         self.end(&Ending::from(failure));
     }

@@ -37,7 +37,7 @@ impl Failure {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, cause: Cause::new(error) }
     }
 
-    /// The same error, answered with this status; it is logged from 500 on.
+    /// The same error, answered with this status; it is logged from 500 on, since below it is the client's (RFC 9110, section 15.5).
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }

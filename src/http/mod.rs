@@ -44,9 +44,6 @@ mod handler;
 mod metrics;
 mod route;
 mod semconv;
-mod semconv_client;
-mod semconv_extra;
-mod semconv_forwarded;
 mod server;
 mod texts;
 
@@ -63,10 +60,12 @@ pub(crate) use self::{
     client::{Call, Shared as ClientShared},
     metrics::instruments_made,
     semconv::{
-        Ending as ServerEnding, METHOD, PATH, ROUTE, SECONDS, address_text, clip, server as server_asked,
+        Ending as ServerEnding, METHOD, PATH, ROUTE, SECONDS, address_text,
+        client::{Ending as ClientEnding, Target, failure},
+        clip,
+        headers::{Captured, REQUEST_HEADER, captured, header_attributes},
+        server as server_asked,
     },
-    semconv_client::{Ending as ClientEnding, Target, failure},
-    semconv_extra::{Captured, REQUEST_HEADER, captured, header_attributes},
     server::{Settings, Shared as ServerShared, begin_call, configure},
     texts::shared as shared_text,
 };

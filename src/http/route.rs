@@ -116,10 +116,22 @@ pub(super) fn remembered(template: &str) -> Option<&'static Route> {
 
 /// The template of the route that matched, if the program or a router said so; the raw path is never one.
 pub(super) fn template(extensions: &http::Extensions) -> Option<&str> {
-    let said = extensions.get::<RouteTemplate>().map(|route| semconv::clip(route.as_str(), MAX_TEMPLATE));
-    #[cfg(feature = "axum")]
-    let said = said.or_else(|| extensions.get().map(axum::extract::MatchedPath::as_str));
-    said
+    match extensions.get::<RouteTemplate>() {
+        Some(route) => Some(semconv::clip(route.as_str(), MAX_TEMPLATE)),
+        None => matched(extensions),
+    }
+}
+
+/// As axum's router says it.
+#[cfg(feature = "axum")]
+fn matched(extensions: &http::Extensions) -> Option<&str> {
+    extensions.get::<axum::extract::MatchedPath>().map(axum::extract::MatchedPath::as_str)
+}
+
+/// Without axum no router does.
+#[cfg(not(feature = "axum"))]
+fn matched(_: &http::Extensions) -> Option<&str> {
+    None
 }
 
 /// What the program said of the route while the request was served; asked for once.

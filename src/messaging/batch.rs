@@ -37,7 +37,8 @@ impl Batch {
         Self { tasks: tasks.clone(), place: place.clone(), task, ids: Vec::new(), created: Vec::new() }
     }
 
-    /// One message more, of the task with this id; the headers that it carries.
+    /// One message more, of the task with this id; the headers that it carries: the context of a span of its own, `create
+    /// <destination>` (messaging/messaging-spans.md "Producer spans", of batches).
     pub fn add(&mut self, id: impl fmt::Display) -> HashMap<String, String> {
         let id = id.to_string();
         let asked = Asked {
@@ -61,7 +62,7 @@ impl Batch {
         headers
     }
 
-    /// Hands the messages over. Their tasks count as sent when the result is no failure.
+    /// Hands the messages over. Their tasks count as sent when the result is no failure; it passes through.
     ///
     /// Cancel safety: that of `send`; dropped, no task counts as sent, and the span ends as cancelled.
     pub async fn run<F>(self, send: F) -> F::Output

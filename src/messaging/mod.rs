@@ -126,7 +126,8 @@ impl Destination {
         self.tasks.as_ref().unwrap_or_else(|| Tasks::global())
     }
 
-    /// A message about to be sent here, the cause of the task with this name and id.
+    /// A message about to be sent here, the cause of the task with this name and id (of which there may be any number; names
+    /// beyond the first 1,000 are counted as `_OTHER`).
     pub fn send(&self, task: impl Into<Cow<'static, str>>, id: impl fmt::Display) -> Outgoing {
         self.tasks().send(task, id).at_place(&self.place)
     }
@@ -136,8 +137,8 @@ impl Destination {
         Batch::new(self.tasks(), &self.place, task.into())
     }
 
-    /// A message that arrived from here, with its headers: one delivery more, and the task with this name and id is
-    /// received.
+    /// A message that arrived from here, with its headers by their lower-case names: one delivery more, and the task with this
+    /// name and id is received. Headers that cannot be read are as none.
     pub fn receive<S: BuildHasher>(
         &self,
         task: impl Into<Cow<'static, str>>,

@@ -98,7 +98,8 @@ impl ClientLayer {
         self
     }
 
-    /// Makes this metadata of requests attributes of the span (`rpc.request.metadata.<name>`). Secrets in it are hidden.
+    /// Makes this metadata of requests attributes of the span (`rpc.request.metadata.<name>`, rpc/rpc-spans.md). Secrets in it are
+    /// hidden; of each name 32 values are kept, of each value 1024 bytes.
     #[must_use]
     pub fn with_captured_request_metadata(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.metadata.add_requests(names);
@@ -183,7 +184,8 @@ impl fmt::Debug for Shared {
 
 /// A client whose calls are observed; made by [`ClientLayer`].
 ///
-/// Its errors are those of the inner service, boxed: `downcast` finds them, and so does `tonic`.
+/// Its errors are those of the inner service, boxed: `downcast` finds them, and so does `tonic`. Panics pass through, once they
+/// are recorded. The answer's future may be dropped at any time: the call ends as cancelled.
 #[derive(Debug, Clone)]
 pub struct ClientService<S> {
     inner: S,

@@ -18,7 +18,8 @@
 //! | the inner service returns an error, or the body fails | failed, aborted | none | Error, type name |
 //!
 //! On a client every code but `OK` is an error; a call that its caller drops has `CANCELLED`, one that never got through
-//! `UNAVAILABLE` with `error.type` = `connect`, `dns` or `tls`, one whose stream was reset the code that the reset means.
+//! `UNAVAILABLE` with `error.type` = `connect`, `dns` or `tls`, one whose stream was reset the code that the reset means, one
+//! that a panic ends `UNKNOWN` with `error.type` = `panic`.
 //! An answer without `grpc-status` has the code that its HTTP status means. The status's words are the span's status
 //! description.
 //!

@@ -66,7 +66,8 @@ impl Seen {
 }
 
 pin_project! {
-    /// The body of an observed call, as the services inside get it.
+    /// The body of an observed call, as the services inside get it. Its errors are the body's own, boxed: `downcast` finds them,
+    /// and so does `tonic`.
     #[derive(Debug)]
     pub struct RequestBody<B> {
         #[pin]

@@ -36,6 +36,11 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// The entry of the call, or of the HTTP request that it is.
+    pub(crate) fn entry(&self) -> &Current {
+        &self.entry
+    }
+
     /// The place where the request's body counts.
     pub(super) fn received(&self) -> (Received, Current) {
         (self.received.clone(), self.entry.clone())

@@ -86,14 +86,15 @@ impl ServerLayer {
         self.change(|http| http.with_meter_provider(provider))
     }
 
-    /// Finds the caller's trace in the metadata with this propagator instead of the global one.
+    /// Finds the caller's trace in the metadata with this propagator instead of the global one. Should it panic, the call is
+    /// served unobserved.
     #[must_use]
     pub fn with_propagator(self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
         self.change(|http| http.with_propagator(propagator))
     }
 
     /// Calls for which `unobserved` answers true (by their path, `/package.Service/Method`) pass without a span, a metric or
-    /// an entry; without this, those of `grpc.health.v1.Health` do. It should not block.
+    /// an entry; without this, those of `grpc.health.v1.Health` do. It should not block; its panics go on to the caller.
     #[must_use]
     pub fn with_unobserved(mut self, unobserved: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.health = true;
@@ -119,7 +120,8 @@ impl ServerLayer {
         self.change(|http| http.with_proxy_headers(headers))
     }
 
-    /// Makes this metadata of requests attributes of the span (`rpc.request.metadata.<name>`). Secrets in it are hidden.
+    /// Makes this metadata of requests attributes of the span (`rpc.request.metadata.<name>`, rpc/rpc-spans.md). Secrets in it are
+    /// hidden; of each name 32 values are kept, of each value 1024 bytes.
     #[must_use]
     pub fn with_captured_request_metadata(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.metadata.add_requests(names);
@@ -240,6 +242,9 @@ impl fmt::Debug for Shared {
 }
 
 /// A service whose calls are observed; made by [`ServerLayer`].
+///
+/// Errors and panics of the inner service pass through, once they are recorded. The answer's future may be dropped at any
+/// time, on any thread: the call ends as cancelled.
 #[derive(Debug, Clone)]
 pub struct ServerService<S> {
     inner: S,

@@ -102,7 +102,8 @@ impl Tasks {
             .get_or_init(|| Self::new(Registry::global().clone(), &*opentelemetry::global::meter_provider()))
     }
 
-    /// Tasks of their own, entered into this registry and counted by instruments of this provider.
+    /// Tasks of their own, entered into this registry and counted by instruments of this provider, which keeps asking for their
+    /// periodic ones as long as these tasks exist.
     #[must_use]
     pub fn new(registry: Registry, meters: &(impl MeterProvider + ?Sized)) -> Self {
         let inner = Inner {

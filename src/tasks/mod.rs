@@ -101,7 +101,8 @@ pub fn send(name: impl Into<Cow<'static, str>>, id: impl fmt::Display) -> Outgoi
     Tasks::global().send(name, id)
 }
 
-/// A message that arrived, with its headers: counts the task as received; [`Incoming::run`] starts it.
+/// A message that arrived, with its headers by their lower-case names: counts the task as received; [`Incoming::run`] starts it.
+/// Headers that cannot be read are as none.
 pub fn receive<S: BuildHasher>(
     name: impl Into<Cow<'static, str>>,
     id: impl fmt::Display,
@@ -110,7 +111,8 @@ pub fn receive<S: BuildHasher>(
     Tasks::global().receive(name, id, headers)
 }
 
-/// Starts a task that no message caused, for work that is no future.
+/// Starts a task that no message caused, for work that is no future. Its span is a child of the current one, its end what the
+/// guard's methods say; dropped, it counts as cancelled.
 pub fn start(name: impl Into<Cow<'static, str>>) -> Running {
     Tasks::global().start(name)
 }
@@ -139,13 +141,16 @@ where
     Tasks::global().run_cancellable(name, work)
 }
 
-/// Runs a task at once and then every `interval` (1 ms at least), as long as the result is polled: for `tokio::spawn`.
+/// Runs a task at once and then every `interval` (from 1 ms to 30 years; what is shorter or longer counts as that), as long as
+/// the result is polled: for `tokio::spawn`.
 ///
 /// Runs never overlap and never pile up: what is due while a run is under way is left out, and said by
 /// [`PeriodicJob::overrun`]. A failure or a panic ends its run only. Cancel safety: dropping the result drops the run
 /// under way, which counts as cancelled, and takes the task from the list of [`jobs`].
 ///
-/// Needs a tokio runtime with its timer enabled.
+/// # Panics
+///
+/// The result does when it is polled outside of a tokio runtime with its timer enabled.
 pub fn periodic<W, F>(name: impl Into<Cow<'static, str>>, interval: Duration, work: W) -> Periodic
 where
     W: FnMut() -> F + Send + 'static,

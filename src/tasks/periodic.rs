@@ -37,13 +37,13 @@ pub struct PeriodicJob {
     pub name: String,
     /// The time between the beginnings of two runs.
     pub interval: Duration,
-    /// When the last run began.
+    /// When the last run began, by the wall clock.
     pub last_run: Option<SystemTime>,
-    /// When the next run begins, if the one before is over by then.
+    /// When the next run begins, by the wall clock, if the one before is over by then.
     pub next_run: SystemTime,
     /// How long the last run took that is over.
     pub last_duration: Option<Duration>,
-    /// Why the last run that is over did not go well; `None` when it did.
+    /// Why the last run that is over did not go well, in at most 256 characters; `None` when it did.
     pub last_error: Option<String>,
     /// Whether a run is under way.
     pub running: bool,

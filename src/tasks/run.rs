@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::resume_unwind,
     pin::Pin,
     task::{Context as Poller, Poll, ready},
 };
@@ -11,6 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{Running, result::End};
+use crate::quietly::{contained, resume_in_drop};
 
 pin_project! {
     /// A task's work. Its result passes through, a panic too.
@@ -30,19 +31,12 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let Some(running) = this.running.take() else { return };
-            let dropped = {
-                let _entered = running.enter();
-                catch_unwind(AssertUnwindSafe(|| this.work.set(None)))
-            };
-            match dropped {
+            match contained(|| running.enter(), || this.work.set(None)) {
                 // should the thread be panicking, it is not this work that did: its own panics end in `poll`
                 Ok(()) => running.end(&End::Cancelled),
                 Err(panic) => {
                     running.end(&End::Panicked);
-                    // a second panic while the first one unwinds would abort the process
-                    if !std::thread::panicking() {
-                        resume_unwind(panic);
-                    }
+                    resume_in_drop(panic);
                 }
             }
         }
@@ -63,11 +57,7 @@ impl<F: Future> Future for Run<F> {
         // polled after it was ready, or after a panic: as `async` blocks do, but without another panic
         let Some(running) = this.running.as_ref() else { return Poll::Pending };
         let Some(work) = this.work.as_mut().as_pin_mut() else { return Poll::Pending };
-        let polled = {
-            let _entered = running.enter();
-            catch_unwind(AssertUnwindSafe(|| work.poll(poller)))
-        };
-        let result = match polled {
+        let result = match contained(|| running.enter(), || work.poll(poller)) {
             Ok(poll) => ready!(poll),
             Err(panic) => {
                 if let Some(running) = this.running.take() {

@@ -121,12 +121,13 @@ impl Running {
         Entered { _span: self.span.enter(), _entry: requests::enter(&self.handle) }
     }
 
-    /// The work went well.
+    /// The work went well: the run counts as succeeded, its duration (s) is recorded, its span ends without a status.
     pub fn succeed(self) {
         self.end(&End::Succeeded);
     }
 
-    /// The work failed.
+    /// The work failed: an ERROR record `exception` with the failure's message, and the status Error with its kind as
+    /// `error.type` (general/recording-errors.md).
     pub fn fail(self, failure: Failure<'_>) {
         self.end(&End::Failed(failure));
     }

@@ -7,7 +7,7 @@ use tonic_prost::ProstCodec;
 use tracewell::{http::ServerLayer as HttpLayer, rpc::ServerLayer};
 
 use crate::{
-    harness::{SERVED, World, item, text},
+    harness::{MISSING, SERVED, World, item, text},
     stock::{Item, Level, stock_server::StockServer},
 };
 
@@ -118,6 +118,16 @@ fn beside_the_layer_of_http_nothing_is_counted_twice() {
         assert_eq!(world.totals().started, 2);
         let count = |name| world.capture.metric(name).unwrap().count();
         assert_eq!((count(SERVED), count("http.server.request.duration")), (1, 2));
+
+        // the one entry says how the call ended, whichever layer made it
+        world.client(address).await.reserve(item(MISSING, 1)).await.unwrap_err();
+        tokio::time::timeout(crate::harness::PATIENCE, world.capture.requests().idle()).await.unwrap();
+        let recent = world.capture.requests().snapshot().recent;
+        let said = |key: &str| {
+            let fact = recent[0].entry.annotations.iter().find(|fact| fact.key == key);
+            fact.map(|fact| fact.shown().to_owned())
+        };
+        assert_eq!(said("status").as_deref(), Some("NOT_FOUND"));
     });
 }
 

@@ -16,7 +16,7 @@ fn ask(world: &World, address: std::net::SocketAddr, path: &str) {
 
 #[test]
 fn said_before_the_layer_it_is_there_from_the_start() {
-    let world = World::with(&[("TRACEWELL_SAMPLING_RULES", "keep route=/users/{id}; drop")]);
+    let world = World::with(&[("TRACEWELL_SAMPLING_RULES", "keep route=/users/{id}, drop")]);
     let seen = std::sync::Arc::new(std::sync::Mutex::new(None));
     let kept = seen.clone();
     let service = world.layer.layer(answering(move |_| {

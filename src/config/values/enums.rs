@@ -1,6 +1,9 @@
 //! Settings that are one word out of a few, spelled as in the environment.
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+/// What takes this long is slow: a request to the access log, a span to the queue that keeps some before others.
+pub(crate) const SLOW: Duration = Duration::from_secs(1);
 
 /// A setting that is one word out of a few.
 pub(in crate::config) trait Word: Copy + 'static {
@@ -288,6 +291,18 @@ words! {
         Delta = "delta",
         /// Delta for synchronous counters and histograms, cumulative for the others.
         LowMemory = "lowmemory",
+    }
+}
+
+impl AccessLog {
+    /// Whether something that ended like this gets its completion record.
+    pub(crate) fn wants(self, completed: bool, duration: Duration) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Errors => !completed,
+            Self::Slow => !completed || duration >= SLOW,
+            Self::All => true,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod rule_text;
 mod sampler;
 
 pub(crate) use self::attribute::matches;
+pub(crate) use self::enums::SLOW;
 pub(super) use self::enums::Word;
 pub(super) use self::mistake::{redacted, shortened};
 pub(crate) use self::rule::{Condition, ParentKind};

@@ -13,7 +13,7 @@ use super::{call::Call, layer::BoxError};
 pin_project! {
     /// The body of an observed call's answer.
     ///
-    /// Dropped before its end, its call ends as aborted.
+    /// Dropped before its end, its call ends as aborted. Its errors are the body's own, boxed: `downcast` finds them.
     #[derive(Debug)]
     pub struct CallBody<B> {
         #[pin]

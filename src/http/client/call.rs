@@ -16,9 +16,9 @@ use tracing::Span;
 
 use super::{ResendCount, UrlTemplate, body::CallBody, instruments::Point, layer::Shared};
 use crate::{
-    http::{
-        semconv::Method,
-        semconv_client::{self, Ending, Target},
+    http::semconv::{
+        Method,
+        client::{self as semconv, Ending, Target},
     },
     owned_span::{Entered, OwnedSpan},
     quietly::quietly,
@@ -105,7 +105,7 @@ impl Call {
             Some(template) => [method.span_name(), " ", template].concat().into(),
             None => method.span_name().into(),
         };
-        let attributes = semconv_client::start((asked.method, uri), method, &target, template, resend_count);
+        let attributes = semconv::start((asked.method, uri), method, &target, template, resend_count);
         let start = Start { uri, name, attributes, method, target, template, made: None };
         Self::start(shared, clocks, start, || tracing::info_span!(target: "tracewell::http", "HTTP call"))
     }
@@ -188,11 +188,16 @@ impl Call {
 
     /// The call or its body failed; `name` is the error's type, for what is of no known kind.
     pub(super) fn failed(mut self, error: &(dyn Error + 'static), name: &'static str) {
-        let kind = semconv_client::failure(error).unwrap_or(name);
+        let kind = semconv::failure(error).unwrap_or(name);
         if let Some(made) = &mut self.made {
             made.failed(error);
         }
         self.end(Ending::Failed(kind));
+    }
+
+    /// The client panicked.
+    pub(super) fn panicked(mut self) {
+        self.end(Ending::Failed("panic"));
     }
 
     /// Each part on its own: a panic in a processor of the program's costs that part, and no other.
@@ -206,7 +211,7 @@ impl Call {
         self.waiting = None;
         let _current = self.span.context().clone().attach();
         let mut attributes: Vec<KeyValue> = Vec::new();
-        semconv_client::peer(self.peer, &mut attributes);
+        semconv::peer(self.peer, &mut attributes);
         let Self { method, template, answer, .. } = *self;
         let status = answer.map(|(status, _)| status);
         if let Some(made) = self.made.take() {
@@ -223,9 +228,9 @@ impl Call {
         quietly(|| self.shared.resolved().instruments.record(&point, duration));
         quietly(|| {
             self.span.end(ended_at, |span| {
-                semconv_client::end(answer, ending, &mut attributes);
+                semconv::end(answer, ending, &mut attributes);
                 span.set_attributes(attributes);
-                if semconv_client::error_type(status, ending).is_some() {
+                if semconv::error_type(status, ending).is_some() {
                     span.set_status(Status::error(""));
                 }
             });

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    panic::resume_unwind,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -10,11 +11,12 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use super::{body::CallBody, call::Call, layer::BoxError};
+use crate::quietly::contained;
 
 pin_project! {
     /// The answer to an observed call.
     ///
-    /// Dropped before it is ready, its call ends as cancelled.
+    /// Dropped before it is ready, its call ends as cancelled: the client's future goes first.
     #[derive(Debug)]
     pub struct CallFuture<F> {
         // the inner future goes first, then the call ends
@@ -44,9 +46,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = {
-            let _entered = this.call.as_ref().map(Call::enter);
-            ready!(this.inner.poll(cx)).map_err(Into::into)
+        let polled = match this.call.as_ref() {
+            Some(call) => contained(|| call.enter(), || this.inner.poll(cx)),
+            None => Ok(this.inner.poll(cx)),
+        };
+        let result = match polled {
+            Ok(polled) => ready!(polled).map_err(Into::into),
+            Err(panic) => {
+                if let Some(call) = this.call.take() {
+                    call.panicked();
+                }
+                resume_unwind(panic)
+            }
         };
         Poll::Ready(match (result, this.call.take()) {
             (Ok(response), Some(call)) => Ok(call.answered(response)),

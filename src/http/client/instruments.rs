@@ -6,9 +6,9 @@ use http::{StatusCode, Version};
 use opentelemetry::metrics::MeterProvider;
 
 use crate::{
-    http::{
-        semconv::{self, Method},
-        semconv_client::{self, Ending, Target},
+    http::semconv::{
+        Method, SECONDS,
+        client::{self as semconv, Ending, Target},
     },
     instruments::{self, BoundSeries},
 };
@@ -40,9 +40,9 @@ impl Instruments {
     pub(super) fn new(provider: &dyn MeterProvider) -> Self {
         Self(BoundSeries::new(instruments::seconds(
             &instruments::meter(provider, "tracewell.http"),
-            semconv_client::DURATION,
+            semconv::DURATION,
             "Duration of HTTP client requests, until the last byte of the body.",
-            &semconv::SECONDS,
+            &SECONDS,
         )))
     }
 
@@ -51,7 +51,7 @@ impl Instruments {
         let &Point { method, target, template, answer, ending } = point;
         let key = SeriesKey { method: method.name(), target: target.clone(), template, answer, ending };
         self.0.record(key, duration.as_secs_f64(), || {
-            semconv_client::point(method, target, template, (answer, ending))
+            semconv::point(method, target, template, (answer, ending))
         });
     }
 }

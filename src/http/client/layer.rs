@@ -18,11 +18,14 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The low-cardinality form of a request's path, such as `/payments/{id}`: put it into the request's extensions.
 ///
-/// It is part of the span's name, and `url.template` of span and metric.
+/// It is part of the span's name, and `url.template` of span and metric (http/http-spans.md "Name"). Never the path itself: each
+/// value is a time series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UrlTemplate(pub &'static str);
 
 /// How often a request was sent before: put it into the request's extensions. `resilience`'s layer does.
+///
+/// It is `http.request.resend_count` of the span, if it is not 0 (http/http-spans.md "HTTP request retries and redirects").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResendCount(pub u32);
 
@@ -35,8 +38,11 @@ pub struct ResendCount(pub u32);
 /// | answer below 400, body read to its end | status unset | with the status code |
 /// | 4xx, 5xx | Error, `error.type` = the code | with `error.type` |
 /// | an error, of the call or of its body | Error, `error.type` = `dns`, `connect`, `tls`, `timeout`, `reset`, or the type's name | with `error.type` |
+/// | a panic of the client, or around the call | Error, `error.type` = `panic` | with `error.type`; the panic goes on |
 /// | the future is dropped | status unset, `tracewell.outcome`=`cancelled` | the same |
 /// | the body is dropped before its end | by the status code, `tracewell.outcome`=`aborted` | the same |
+///
+/// By the conventions 1.44, http/http-spans.md "HTTP client" and http/http-metrics.md; durations are in seconds.
 ///
 /// Both end at the last byte of the body, with one reading of the clock. Until then the [active
 /// request](crate::requests) that made the call shows it as its stage, `calling payments.example`. The trace context and
@@ -84,14 +90,14 @@ impl ClientLayer {
         self
     }
 
-    /// Propagates with this instead of the global propagator.
+    /// Propagates with this instead of the global propagator (`OTEL_PROPAGATORS`: W3C Trace Context and Baggage by default).
     #[must_use]
     pub fn with_propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
         self.options.propagator = Some(Arc::new(propagator));
         self
     }
 
-    /// Sends trace context and baggage only to where `trusted` answers true; it should not block.
+    /// Sends trace context and baggage only to where `trusted` answers true; it should not block. Its panics go on to the caller.
     #[must_use]
     pub fn with_propagation_to(mut self, trusted: impl Fn(&Uri) -> bool + Send + Sync + 'static) -> Self {
         self.options.trusted = Some(Arc::new(trusted));

@@ -1,6 +1,6 @@
 //! `reqwest`, through reqwest-middleware: the same call, carried by a future and a body of reqwest's types.
 
-use std::{fmt, future::poll_fn, sync::Arc};
+use std::{fmt, future::poll_fn, panic::resume_unwind, sync::Arc};
 
 use http::{Extensions, Uri};
 use opentelemetry::Context as OtelContext;
@@ -12,6 +12,7 @@ use super::{
     call::{Asked, Call},
     layer::Shared,
 };
+use crate::quietly::contained;
 
 /// Observes the calls of a `reqwest_middleware` client as [`ClientLayer`] does those of a tower client; made by
 /// [`ClientLayer::middleware`].
@@ -74,8 +75,8 @@ impl Middleware for ClientMiddleware {
         let result = {
             let mut inner = next.run(request, extensions);
             poll_fn(|cx| {
-                let _entered = call.enter();
-                inner.as_mut().poll(cx)
+                let polled = contained(|| call.enter(), || inner.as_mut().poll(cx));
+                polled.unwrap_or_else(|panic| resume_unwind(panic))
             })
             .await
         };

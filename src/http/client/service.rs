@@ -18,7 +18,8 @@ use super::{
 
 /// A client whose calls are observed; made by [`ClientLayer`](super::ClientLayer).
 ///
-/// Its errors are those of the inner service, boxed: `downcast` finds them.
+/// Its errors are those of the inner service, boxed: `downcast` finds them. Panics pass through, once they are recorded. The
+/// answer's future may be dropped at any time: the call ends as cancelled.
 #[derive(Debug, Clone)]
 pub struct ClientService<S> {
     inner: S,

@@ -14,7 +14,9 @@ use crate::{http::BoxError, requests::Cancelled};
 pin_project! {
     /// The body of an observed response.
     ///
-    /// Dropped before its end, its request ends as aborted.
+    /// Dropped before its end, its request ends as aborted. That is the frame that says it is the last, or as many bytes as
+    /// `Content-Length` announced (RFC 9112, section 6.3): a server asks for no more. A panic of the body ends the request and
+    /// goes on.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]

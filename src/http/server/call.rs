@@ -15,14 +15,12 @@ use super::{
     state::{Next, State},
 };
 use crate::{
-    http::{
-        semconv::{self, Ending},
-        semconv_forwarded::scheme_used,
-    },
+    http::semconv::{self, Ending, forwarded::scheme_used},
     quietly::quietly,
     requests::{self, Current, EndDetails, Kind},
     rpc::{Served, Serving},
     span_seed::{self, SpanSeed},
+    trace_parent::Sent,
 };
 
 /// Begins a call. Inside of an exchange with the same request, it shares that one's entry and is a child of its span.
@@ -57,7 +55,8 @@ impl State {
         let facts = |names: &[String]| facts(request, method_name, names);
         // inside of another span of the same request the caller's has been found already
         let none = HeaderMap::new();
-        let sent = if outer.is_some() { &none } else { request.headers() };
+        let headers = if outer.is_some() { &none } else { request.headers() };
+        let sent = (&Sent::of(headers), headers);
         let (span, context, foreign) = start_span(seed, make, (attributes, facts), shared, sent);
         let entry = outer.is_none().then(|| {
             let mut new = new_entry(method, semconv::path(request.uri()), (&span, &context), started);
@@ -112,7 +111,8 @@ impl State {
         let conclusion = call.conclude(ending, self.status, duration);
         quietly(|| {
             let _current = self.context.clone().attach();
-            call.measure(conclusion, duration, self.own_attributes().unwrap_or_default());
+            let own = self.shared.extras.as_deref().map(|extras| extras.of_metrics(call.entry()));
+            call.measure(conclusion, duration, own.unwrap_or_default());
         });
         quietly(|| {
             let mut scope = std::mem::take(&mut self.scope);
@@ -134,8 +134,9 @@ impl State {
             span.set_attributes(self.said_more(ending));
             span.end_with_timestamp(self.started_at + duration);
         });
+        quietly(|| call.annotate(&conclusion));
+        // an entry that another exchange has made ends with that
         if let Some(entry) = self.entry.take() {
-            quietly(|| call.annotate(&conclusion));
             entry.end(Served::outcome(ending, &conclusion), EndDetails::new(duration));
         }
     }

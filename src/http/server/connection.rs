@@ -15,8 +15,9 @@ tokio::task_local! {
     static CONNECTION: ConnectionScope;
 }
 
-/// The life of one connection, for requests that become something else: an upgraded request stays among the active ones
-/// until the last clone of its connection's scope is dropped.
+/// The life of one connection, for requests that become something else: an upgraded request (RFC 9110, section 7.8) or a tunnel
+/// (`CONNECT`, section 9.3.6, and RFC 8441 for HTTP/2) stays among the active ones until the last clone of its connection's
+/// scope is dropped.
 ///
 /// `Telemetry::serve` keeps one per connection, and one per stream of HTTP/2. For another server: serve the connection
 /// inside [`scope`](Self::scope), and let the connection's own stream hold a clone.
@@ -36,7 +37,7 @@ impl ConnectionScope {
         Self::default()
     }
 
-    /// Serves a connection; cancel safe if `connection` is.
+    /// Serves a connection; cancel safe if `connection` is. Requests that become tunnels while it is polled belong to this scope.
     pub async fn scope<F: Future>(&self, connection: F) -> F::Output {
         CONNECTION.scope(self.clone(), connection).await
     }

@@ -1,13 +1,6 @@
 //! One request from its arrival to its last byte: the guard that is moved call → future → body and ends once.
 
-use std::{
-    cell::Cell,
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
-    task::Context,
-    thread,
-};
+use std::{cell::Cell, fmt, panic::resume_unwind, sync::Arc, task::Context, thread};
 
 use bytes::Buf;
 use http::{Request, Response};
@@ -19,7 +12,10 @@ use super::{
     layer::Resolved,
     state::{Entered, Next, State},
 };
-use crate::{quietly::quietly, rpc::Served};
+use crate::{
+    quietly::{contained, quietly, resume_in_drop},
+    rpc::Served,
+};
 
 /// How an exchange can end.
 #[derive(Clone, Copy)]
@@ -55,6 +51,7 @@ impl Exchange {
         Self::of(State::begin(shared, request))
     }
 
+    #[inline]
     pub(super) fn of(state: State) -> Self {
         // a thread on its way out keeps nothing
         let mut memory = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
@@ -73,12 +70,7 @@ impl Exchange {
 
     /// Runs code of the program's inside of the request's span and entry, and gives back its panic.
     fn run<T>(&mut self, run: impl FnOnce() -> T) -> thread::Result<T> {
-        // twice: neither this panic and one of a layer that is told of the exit, nor both with one that unwinds already, may meet
-        let entered = || {
-            let _entered: Option<Entered<'_>> = self.state().map(State::enter);
-            catch_unwind(AssertUnwindSafe(run))
-        };
-        catch_unwind(AssertUnwindSafe(entered)).and_then(|result| result)
+        contained(|| -> Option<Entered<'_>> { self.state().map(State::enter) }, run)
     }
 
     /// Runs a poll, or the call before it, inside of the request's span and entry; where there is no exchange any more, as it is.
@@ -102,10 +94,7 @@ impl Exchange {
             Ok(()) => self.end(End::Left),
             Err(panic) => {
                 self.end(End::Panicked);
-                // a second panic while the first one unwinds would abort the process
-                if !thread::panicking() {
-                    resume_unwind(panic);
-                }
+                resume_in_drop(panic);
             }
         }
     }

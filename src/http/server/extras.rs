@@ -7,7 +7,7 @@ use opentelemetry::{Key, KeyValue};
 
 use super::layer::{Options, Settings};
 use crate::{
-    http::semconv_extra::{self, Captured},
+    http::semconv::headers::{self as semconv, Captured},
     redaction::Redactor,
     requests::Current,
 };
@@ -36,8 +36,8 @@ impl Extras {
             return None;
         }
         Some(Box::new(Self {
-            request_headers: semconv_extra::request_headers(&request),
-            response_headers: semconv_extra::response_headers(&response),
+            request_headers: semconv::request_headers(&request),
+            response_headers: semconv::response_headers(&response),
             metric_keys: keys.into_iter().map(Key::new).collect(),
             redactor: settings.redactor.clone(),
             cancellable,
@@ -45,11 +45,11 @@ impl Extras {
     }
 
     pub(super) fn of_request(&self, headers: &HeaderMap) -> Vec<KeyValue> {
-        semconv_extra::header_attributes(&self.request_headers, headers, &self.redactor)
+        semconv::header_attributes(&self.request_headers, headers, &self.redactor)
     }
 
     pub(super) fn of_response(&self, headers: &HeaderMap) -> Vec<KeyValue> {
-        semconv_extra::header_attributes(&self.response_headers, headers, &self.redactor)
+        semconv::header_attributes(&self.response_headers, headers, &self.redactor)
     }
 
     /// The request's own attributes that its metrics have too.

@@ -17,7 +17,8 @@ use super::{
 pin_project! {
     /// The response of an observed request.
     ///
-    /// Dropped before it is ready, its request ends as cancelled.
+    /// Dropped before it is ready, its request ends as cancelled: the service's future goes first, inside of the request's span.
+    /// A panic of the service ends the request and goes on. Polled after it was ready, it stays pending.
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         // `None` once dropped, so that it is dropped inside the request's span

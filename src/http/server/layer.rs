@@ -13,21 +13,27 @@ use tower_layer::Layer;
 use super::{extras::Extras, service::ServerService};
 use crate::{
     config::{AccessLog, Config, IpRange, ProxyHeaders},
-    http::{metrics::Instruments, semconv::Methods, semconv_forwarded::TrustedProxies},
+    http::{
+        metrics::Instruments,
+        semconv::{Methods, forwarded::TrustedProxies},
+    },
     redaction::Redactor,
     requests::Registry,
     sampling::{Known, SamplerInUse},
+    trace_parent,
 };
 
 /// The client's address, for servers that are not axum's: put it into a request's extensions.
 ///
-/// With axum, `ConnectInfo<SocketAddr>` is found as well.
+/// It is `client.address` (unless a trusted proxy says another), `network.peer.address` and `network.peer.port` of the span, and
+/// what decides whether a proxy is trusted. With axum, `ConnectInfo<SocketAddr>` is found as well.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
 /// Observes every request of a tower HTTP service; see the [module](crate::http) for what is recorded when.
 ///
-/// With axum it belongs on the router (`Router::layer`), where the matched route is known. Requests of one program share
+/// With axum it belongs on the router (`Router::layer`), where the matched route is known; for other routers, see
+/// [`RouteTemplate`](crate::http::RouteTemplate) and [`requests::set_route`](crate::requests::set_route). Requests of one program share
 /// the [global registry](Registry::global) and the global meter provider unless others are given.
 ///
 /// ```
@@ -119,7 +125,8 @@ impl ServerLayer {
         self.change(|options| options.meters = Some(Arc::new(provider)))
     }
 
-    /// Finds the caller's trace with this propagator instead of the global one.
+    /// Finds the caller's trace with this propagator instead of the global one (`OTEL_PROPAGATORS`: W3C Trace Context and Baggage
+    /// by default). Should it panic, the request is served unobserved.
     #[must_use]
     pub fn with_propagator(self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
         self.change(|options| options.propagator = Some(Arc::new(propagator)))
@@ -127,7 +134,8 @@ impl ServerLayer {
 
     /// Requests for which `unobserved` answers true pass without a span, a metric or an entry.
     ///
-    /// It is called once per request, before anything else; it should not block.
+    /// It is called once per request, before anything else; it should not block. Its panics go on to the caller: they are no
+    /// request's.
     #[must_use]
     pub fn with_unobserved(
         self,
@@ -156,7 +164,8 @@ impl ServerLayer {
     }
 
     /// Whether strangers call, whatever `TRACEWELL_PUBLIC_ENDPOINT` says: each request then is the root of a trace of its own,
-    /// which links to the caller's span, is sampled by our choice alone, and has none of the caller's baggage.
+    /// which links to the caller's span, is sampled by our choice alone, and has none of the caller's baggage (W3C Trace Context,
+    /// section 3.4: "restart trace").
     #[must_use]
     pub fn with_public_endpoint(self, public: bool) -> Self {
         self.change(|options| options.public_endpoint = Some(public))
@@ -170,7 +179,8 @@ impl ServerLayer {
     }
 
     /// Makes these headers of requests attributes of the span (`http.request.header.<name>`), beside those of
-    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS`. Secrets in them are hidden.
+    /// `OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS`. Secrets in them are hidden; of each header 32 values are
+    /// kept, of each value 1024 bytes.
     #[must_use]
     pub fn with_captured_request_headers(self, names: impl IntoIterator<Item = http::HeaderName>) -> Self {
         self.change(|options| options.request_headers.extend(names.into_iter().map(|name| name.to_string())))
@@ -192,7 +202,7 @@ impl ServerLayer {
 
     /// Lets requests be cancelled from outside, by [`Registry::cancel`]; so does `TRACEWELL_ADMIN_CANCEL`.
     ///
-    /// A cancelled request's future, or body, is dropped at its next poll. The client sees an empty 503 before the
+    /// A cancelled request's future, or body, is dropped at its next poll. The client sees an empty 503 (RFC 9110) before the
     /// headers, and a broken connection (HTTP/1) or a reset stream (HTTP/2) after. A tunnel cannot be cancelled.
     /// It costs every request three allocations; without it, nothing.
     #[must_use]
@@ -234,6 +244,12 @@ pub(crate) struct Resolved {
 }
 
 impl Resolved {
+    /// Whether this propagator finds what [`Sent`](crate::trace_parent::Sent) does, and nobody looks for it in a context.
+    pub(super) fn finds_parents_only(&self, propagator: &dyn TextMapPropagator) -> bool {
+        let known = || trace_parent::FIELDS.first().map(|field| field.as_ptr());
+        self.settings.alone && propagator.fields().next().map(str::as_ptr) == known()
+    }
+
     /// Asks the layer's propagator, or the global one.
     pub(super) fn propagated<T>(&self, mut ask: impl FnMut(&dyn TextMapPropagator) -> T) -> T {
         match &self.propagator {
@@ -297,6 +313,8 @@ pub(crate) struct Settings {
     sampler: Option<SamplerInUse>,
     /// Whether attributes are seen even of spans that the sampler drops, or it is not known.
     pub(super) attributes_count: bool,
+    /// Nobody but this crate looks at a request's span as it starts: its parent need not be in a context.
+    alone: bool,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -328,7 +346,17 @@ impl Settings {
             trace_id_header: false,
             sampler: Some(sampler),
             attributes_count,
+            alone: false,
         }
+    }
+
+    /// The same where this crate's layers and span processors are the only ones, or are not.
+    pub(crate) fn alone(self, alone: bool) -> Self {
+        Self { alone, ..self }
+    }
+
+    pub(super) fn sampler_in_use(&self) -> Option<&SamplerInUse> {
+        self.sampler.as_ref()
     }
 
     /// The sampler in use, if one is known.

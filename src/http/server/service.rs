@@ -13,6 +13,9 @@ use super::{body::ResponseBody, exchange::Exchange, future::ResponseFuture, laye
 use crate::http::route;
 
 /// A service whose requests are observed; made by [`ServerLayer`](super::ServerLayer).
+///
+/// Errors and panics of the inner service pass through, once they are recorded. The response's future may be dropped at any
+/// time, on any thread: the request ends as cancelled.
 #[derive(Debug, Clone)]
 pub struct ServerService<S> {
     inner: S,

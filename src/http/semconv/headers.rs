@@ -1,10 +1,9 @@
-//! Semantic conventions for HTTP, version 1.44, that a request needs by choice only: captured headers (http/http-spans.md)
-//! and the error behind a 5xx (exceptions/exceptions-logs.md). Pure.
+//! Headers that somebody wants to see, as attributes (http/http-spans.md, `http.request.header.<key>`).
 
 use http::{HeaderMap, HeaderName};
 use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
 
-use super::semconv::{Method, clip};
+use super::values::clip;
 use crate::redaction::Redactor;
 
 /// Values of one header that become an attribute.
@@ -15,17 +14,18 @@ const MAX_VALUE: usize = 1024;
 /// Headers that are to become attributes, each with its key.
 pub(crate) type Captured = Vec<(HeaderName, Key)>;
 
-/// The headers of requests with these names; what is no name of a header was refused before.
 /// What a captured header's attribute begins with.
 pub(crate) const REQUEST_HEADER: &str = "http.request.header.";
+const RESPONSE_HEADER: &str = "http.response.header.";
 
-pub(super) fn request_headers(names: &[String]) -> Captured {
+/// The headers of requests with these names; what is no name of a header was refused before.
+pub(in crate::http) fn request_headers(names: &[String]) -> Captured {
     captured(REQUEST_HEADER, names)
 }
 
 /// The same of responses.
-pub(super) fn response_headers(names: &[String]) -> Captured {
-    captured("http.response.header.", names)
+pub(in crate::http) fn response_headers(names: &[String]) -> Captured {
+    captured(RESPONSE_HEADER, names)
 }
 
 /// Headers that are to become attributes with this prefix.
@@ -48,19 +48,4 @@ pub(crate) fn header_attributes(
         (!values.is_empty()).then(|| KeyValue::new(key.clone(), Value::Array(Array::String(values))))
     });
     found.collect()
-}
-
-/// The event of the error behind a 5xx.
-pub(super) fn log_cause(kind: &str, message: &str, stacktrace: Option<&str>, method: Method, route: &str) {
-    tracing::event!(
-        name: "http.server.request.exception",
-        target: "tracewell::http",
-        tracing::Level::ERROR,
-        exception.type = kind,
-        exception.message = message,
-        exception.stacktrace = stacktrace,
-        http.request.method = method.name(),
-        http.route = route,
-        "the request failed: {message}"
-    );
 }

@@ -5,12 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, header};
 use opentelemetry::KeyValue;
 
-use super::semconv::Scheme;
+use super::{ADDRESS, CLIENT, PORT, Scheme};
 use crate::config::{IpRange, ProxyHeaders};
-
-const CLIENT: &str = "client.address";
-const SERVER: &str = "server.address";
-const SERVER_PORT: &str = "server.port";
 
 /// More than this of a header is nobody's honest list of proxies.
 const MAX_HEADER: usize = 4096;
@@ -19,7 +15,7 @@ const MAX_HOST: usize = 255;
 
 /// The proxies whose word counts.
 #[derive(Debug, Clone)]
-pub(super) struct TrustedProxies {
+pub(in crate::http) struct TrustedProxies {
     ranges: Vec<IpRange>,
     headers: ProxyHeaders,
 }
@@ -32,7 +28,7 @@ impl Default for TrustedProxies {
 
 /// What trusted proxies tell of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(in crate::http) struct Origin {
     /// `None` when they do not say.
     client: Option<IpAddr>,
     scheme: Option<Scheme>,
@@ -48,11 +44,11 @@ struct Hop {
 }
 
 impl TrustedProxies {
-    pub(super) fn new(ranges: &[IpRange], headers: ProxyHeaders) -> Self {
+    pub(in crate::http) fn new(ranges: &[IpRange], headers: ProxyHeaders) -> Self {
         Self { ranges: ranges.to_vec(), headers }
     }
 
-    pub(super) fn change(&mut self, ranges: Option<&[IpRange]>, headers: Option<ProxyHeaders>) {
+    pub(in crate::http) fn change(&mut self, ranges: Option<&[IpRange]>, headers: Option<ProxyHeaders>) {
         if let Some(ranges) = ranges {
             self.ranges = ranges.to_vec();
         }
@@ -64,7 +60,7 @@ impl TrustedProxies {
     }
 
     /// What is told of a request; `None` when its peer is not trusted, or tells nothing that can be understood.
-    pub(super) fn origin(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<Origin> {
+    pub(in crate::http) fn origin(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<Origin> {
         if self.ranges.is_empty() || !self.trusts(peer?.ip()) {
             return None;
         }
@@ -145,25 +141,25 @@ impl Origin {
 
     /// Into the attributes of a server span, over what the connection itself says. Who the client is unknown to the
     /// proxies is unknown here.
-    pub(super) fn apply(&self, attributes: &mut Vec<KeyValue>) {
+    pub(in crate::http) fn apply(&self, attributes: &mut Vec<KeyValue>) {
         attributes.retain(|attribute| {
             let key = attribute.key.as_str();
-            key != CLIENT && (self.host.is_none() || (key != SERVER && key != SERVER_PORT))
+            key != CLIENT && (self.host.is_none() || (key != ADDRESS && key != PORT))
         });
         if let Some(client) = self.client {
             attributes.push(KeyValue::new(CLIENT, client.to_string()));
         }
         if let Some((host, port)) = &self.host {
-            attributes.push(KeyValue::new(SERVER, host.clone()));
+            attributes.push(KeyValue::new(ADDRESS, host.clone()));
             if let Some(port) = port {
-                attributes.push(KeyValue::new(SERVER_PORT, i64::from(*port)));
+                attributes.push(KeyValue::new(PORT, i64::from(*port)));
             }
         }
     }
 }
 
 /// The scheme that the client used: as trusted proxies tell it, else the connection's.
-pub(super) fn scheme_used(origin: Option<&Origin>, uri: &http::Uri) -> Scheme {
+pub(in crate::http) fn scheme_used(origin: Option<&Origin>, uri: &http::Uri) -> Scheme {
     origin.and_then(|origin| origin.scheme).unwrap_or_else(|| Scheme::of(uri))
 }
 

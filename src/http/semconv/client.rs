@@ -1,26 +1,21 @@
-//! Semantic conventions for HTTP clients, version 1.44: calls into attributes. Pure; with `semconv.rs` the only file that
-//! knows names starting with `http.` and `url.`.
+//! Calls that go out: what span and metric of a client say (http/http-spans.md "HTTP Client", http/http-metrics.md).
 
 use std::{borrow::Cow, error::Error, io, net::SocketAddr, sync::Arc};
 
 use http::{StatusCode, Uri, Version};
 use opentelemetry::{KeyValue, StringValue};
 
-use super::semconv::{Method, PEER_ADDRESS, PEER_PORT, address_text, clip, protocol_version, redact_query};
+use super::{
+    ADDRESS, ERROR_TYPE, METHOD, METHOD_ORIGINAL, Method, OTHER, OUTCOME, PEER_ADDRESS, PEER_PORT, PORT,
+    PROTOCOL_VERSION, STATUS,
+    values::{address_text, clip, protocol_version, redact_query},
+};
 
-pub(super) const DURATION: &str = "http.client.request.duration";
+pub(in crate::http) const DURATION: &str = "http.client.request.duration";
 
-const METHOD: &str = "http.request.method";
-const METHOD_ORIGINAL: &str = "http.request.method_original";
 const RESEND_COUNT: &str = "http.request.resend_count";
-const STATUS: &str = "http.response.status_code";
 const FULL: &str = "url.full";
 const TEMPLATE: &str = "url.template";
-const ADDRESS: &str = "server.address";
-const PORT: &str = "server.port";
-const PROTOCOL_VERSION: &str = "network.protocol.version";
-const ERROR_TYPE: &str = "error.type";
-const OUTCOME: &str = "tracewell.outcome";
 
 /// Longest URL that becomes an attribute, in bytes.
 const MAX_URL: usize = 2048;
@@ -43,8 +38,8 @@ pub(crate) enum Ending {
 /// Who is called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
-    pub(super) host: Arc<str>,
-    pub(super) port: Option<u16>,
+    pub(in crate::http) host: Arc<str>,
+    pub(in crate::http) port: Option<u16>,
 }
 
 impl Target {
@@ -77,7 +72,7 @@ impl Target {
 }
 
 /// What is known of a call when it starts.
-pub(super) fn start(
+pub(in crate::http) fn start(
     (sent, uri): (&http::Method, &Uri),
     method: Method,
     target: &Target,
@@ -87,7 +82,7 @@ pub(super) fn start(
     // the name and what is known at the end need no growth
     let mut attributes = Vec::with_capacity(12);
     attributes.push(KeyValue::new(METHOD, method.name()));
-    if method.name() == "_OTHER" {
+    if method.name() == OTHER {
         attributes.push(KeyValue::new(METHOD_ORIGINAL, clip(sent.as_str(), 64).to_owned()));
     }
     attributes.extend(target.attributes());
@@ -102,7 +97,7 @@ pub(super) fn start(
 }
 
 /// Attributes of the duration.
-pub(super) fn point(
+pub(in crate::http) fn point(
     method: Method,
     target: &Target,
     template: Option<&'static str>,
@@ -119,7 +114,11 @@ pub(super) fn point(
 }
 
 /// What is known at the end, the same for span and metric.
-pub(super) fn end(answer: Option<(StatusCode, Version)>, ending: Ending, attributes: &mut Vec<KeyValue>) {
+pub(in crate::http) fn end(
+    answer: Option<(StatusCode, Version)>,
+    ending: Ending,
+    attributes: &mut Vec<KeyValue>,
+) {
     if let Some((status, version)) = answer {
         attributes.push(KeyValue::new(STATUS, i64::from(status.as_u16())));
         if let Some(version) = protocol_version(version) {
@@ -141,7 +140,7 @@ pub(super) fn end(answer: Option<(StatusCode, Version)>, ending: Ending, attribu
 }
 
 /// The peer of the connection, on the span alone.
-pub(super) fn peer(peer: Option<SocketAddr>, attributes: &mut Vec<KeyValue>) {
+pub(in crate::http) fn peer(peer: Option<SocketAddr>, attributes: &mut Vec<KeyValue>) {
     if let Some(peer) = peer {
         attributes.push(KeyValue::new(PEER_ADDRESS, address_text(peer.ip().to_canonical())));
         attributes.push(KeyValue::new(PEER_PORT, i64::from(peer.port())));
@@ -149,7 +148,7 @@ pub(super) fn peer(peer: Option<SocketAddr>, attributes: &mut Vec<KeyValue>) {
 }
 
 /// `error.type`: the kind of failure, or the code from 400 on; a call that the caller gave up is no error.
-pub(super) fn error_type(status: Option<StatusCode>, ending: Ending) -> Option<Cow<'static, str>> {
+pub(in crate::http) fn error_type(status: Option<StatusCode>, ending: Ending) -> Option<Cow<'static, str>> {
     if let Ending::Failed(kind) = ending {
         return Some(kind.into());
     }
@@ -158,7 +157,7 @@ pub(super) fn error_type(status: Option<StatusCode>, ending: Ending) -> Option<C
 }
 
 /// The URL without credentials, and without the values of secret parameters (http/http-spans.md note 10).
-pub(super) fn full_url(uri: &Uri) -> String {
+pub(in crate::http) fn full_url(uri: &Uri) -> String {
     let mut url = String::with_capacity(64);
     if let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) {
         let (credentials, host) = match authority.as_str().rsplit_once('@') {
