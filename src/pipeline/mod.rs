@@ -8,6 +8,7 @@
 //!            └─► exemplars
 //! ```
 
+mod account;
 mod baggage;
 mod batches;
 mod encode;
@@ -56,6 +57,12 @@ use tracing_subscriber::{Layer, layer::SubscriberExt as _, registry::LookupSpan}
 pub(crate) use self::exemplars::Take;
 #[cfg(feature = "admin")]
 pub(crate) use self::scrub::Scrub as SpanScrub;
+pub use self::{
+    account::{Account, Loss},
+    logs::LogLines,
+    signal_status::{SignalReport, SignalState},
+    views::View,
+};
 use self::{
     exporter::ExporterThread,
     logs::{LogLayer, Parts, Rules},
@@ -66,12 +73,6 @@ use self::{
     sampler::SamplerSwitch,
     signal_status::SignalStatus,
     traces::SeededTracer,
-};
-pub use self::{
-    logs::LogLines,
-    queue::{Account, Loss},
-    signal_status::{SignalReport, SignalState},
-    views::View,
 };
 pub(crate) use self::{
     metrics::MetricSource,
