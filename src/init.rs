@@ -176,6 +176,7 @@ static INSTALLED: Mutex<Option<&'static Location<'static>>> = Mutex::new(None);
 /// The subscriber first: it is the only one that can refuse.
 fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), InitError> {
     let inner = telemetry.inner();
+    let alone = added.is_empty() && inner.pipeline.has_own_spans();
     let subscriber = if added.is_empty() {
         inner.pipeline.subscriber()
     } else {
@@ -188,7 +189,7 @@ fn set_globals(telemetry: &Telemetry, added: Vec<TracingLayer>) -> Result<(), In
     tracing::dispatcher::set_global_default(subscriber).map_err(|_| InitError::SubscriberAlreadySet)?;
     // for call sites passed before this; see `diagnostics::Listener`
     tracing::callsite::rebuild_interest_cache();
-    http::configure(telemetry.http_settings());
+    http::configure(telemetry.http_settings().alone(alone));
     crate::tasks::configure(&inner.config.requests);
     opentelemetry::global::set_text_map_propagator(Pipeline::propagator(&inner.config));
     if !inner.config.disabled {

@@ -145,6 +145,7 @@ mod sampling;
 mod sections;
 mod span_seed;
 mod timestamp;
+mod trace_parent;
 
 pub use crate::{
     builder::Builder,

@@ -1,16 +1,21 @@
 //! What a `tracing` span cannot say of itself when it starts.
 
-use std::{borrow::Cow, cell::Cell, fmt, time::SystemTime};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    fmt,
+    time::SystemTime,
+};
 
 use opentelemetry::{
     Context, KeyValue,
-    trace::{Link, SpanBuilder, SpanKind},
+    trace::{Link, SpanBuilder, SpanContext, SpanKind},
 };
 use tracing::{Dispatch, Id};
 use tracing_subscriber::{Registry, registry::LookupSpan as _};
 
 thread_local! {
-    static SEED: Cell<Option<SpanSeed>> = const { Cell::new(None) };
+    static SEED: RefCell<Option<Sown>> = const { RefCell::new(None) };
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
     static STARTED: Cell<Option<Context>> = const { Cell::new(None) };
 }
@@ -111,38 +116,78 @@ pub(crate) struct SpanSeed {
     pub(crate) links: Vec<Link>,
 }
 
+/// A seed in the ground.
+#[derive(Debug)]
+pub(crate) struct Sown {
+    seed: SpanSeed,
+    /// The parent, where it is in another process and in no context of this one.
+    remote: Option<SpanContext>,
+    /// What the span will be, once that is decided.
+    decided: Option<SpanContext>,
+}
+
 impl SpanSeed {
     /// Runs `start`, which starts a span, with this seed in the ground; what was not taken is removed.
     pub(crate) fn around<T>(self, start: impl FnOnce() -> T) -> T {
+        self.around_below(None, start)
+    }
+
+    /// The same below a parent that no context has.
+    pub(crate) fn around_below<T>(self, remote: Option<SpanContext>, start: impl FnOnce() -> T) -> T {
         struct Cleared;
         impl Drop for Cleared {
             fn drop(&mut self) {
-                drop((SpanSeed::take(), take_started()));
+                Sown::clear();
+                drop(take_started());
             }
         }
-        SEED.set(Some(self));
+        SEED.with_borrow_mut(|ground| *ground = Some(Sown { seed: self, remote, decided: None }));
         let _cleared = Cleared;
         start()
     }
+}
 
+impl Sown {
     /// The seed of the span being started, once.
     pub(crate) fn take() -> Option<Self> {
-        SEED.take()
+        // most spans have none, and a seed is large: it is moved only if there is one
+        SEED.with(|ground| {
+            let mut ground = ground.try_borrow_mut().ok()?;
+            if ground.is_some() { ground.take() } else { None }
+        })
     }
 
     /// The same, if it is that of a request's own span.
     pub(crate) fn take_request() -> Option<Self> {
-        let seed = SEED.take()?;
-        if seed.kind == SpanKind::Server {
-            return Some(seed);
-        }
-        SEED.set(Some(seed));
-        None
+        SEED.with_borrow_mut(|ground| match ground {
+            Some(sown) if sown.seed.kind == SpanKind::Server => ground.take(),
+            _ => None,
+        })
     }
 
-    /// Makes the span what the seed says.
-    pub(crate) fn plant(self, builder: &mut SpanBuilder) {
-        let Self { name, kind, start_time, attributes, links } = self;
+    /// What the seed of a request's own span will be: as it was decided, or is by `decide`, which is shown the seed and the
+    /// parent that no context has.
+    pub(crate) fn decided(
+        decide: impl FnOnce(&SpanSeed, Option<&SpanContext>) -> SpanContext,
+    ) -> Option<SpanContext> {
+        SEED.with_borrow_mut(|ground| {
+            let sown = ground.as_mut().filter(|sown| sown.seed.kind == SpanKind::Server)?;
+            let Self { seed, remote, decided } = sown;
+            Some(decided.get_or_insert_with(|| decide(seed, remote.as_ref())).clone())
+        })
+    }
+
+    fn clear() {
+        SEED.with_borrow_mut(|ground| {
+            if ground.is_some() {
+                *ground = None;
+            }
+        });
+    }
+
+    /// Makes the span what the seed says; what is known of it besides.
+    pub(crate) fn plant(self, builder: &mut SpanBuilder) -> Planted {
+        let SpanSeed { name, kind, start_time, attributes, links } = self.seed;
         builder.name = name;
         builder.span_kind = Some(kind);
         builder.start_time = Some(start_time);
@@ -153,5 +198,15 @@ impl SpanSeed {
         if !links.is_empty() {
             builder.links.get_or_insert_default().extend(links);
         }
+        Planted { remote: self.remote, decided: self.decided }
     }
+}
+
+/// What no builder can say.
+#[derive(Debug, Default)]
+pub(crate) struct Planted {
+    /// The parent that the context does not have.
+    pub(crate) remote: Option<SpanContext>,
+    /// What the span is, where that is decided already.
+    pub(crate) decided: Option<SpanContext>,
 }

@@ -1,65 +1,26 @@
 //! The operator's endpoints: strict meanings, safe by default, and there when nothing else is.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/admin.rs"]
+mod admin_endpoints;
+
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
-use axum::{body::Body, extract::ConnectInfo};
-use http::{Request, StatusCode};
-use http_body_util::BodyExt as _;
+use http::{Method, StatusCode};
 use opentelemetry::metrics::MeterProvider as _;
-use tower::ServiceExt as _;
-use tracewell::{
-    Telemetry,
-    requests::{NewEntry, Registry},
-};
+use tracewell::{Telemetry, requests::NewEntry};
+
+use self::admin_endpoints::{Answer, LOCAL, STRANGER, send, telemetry};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn telemetry(variables: &[(&str, &str)]) -> Telemetry {
-    let quiet =
-        [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")];
-    let variables = quiet.iter().chain(variables).map(|(name, value)| (*name, *value));
-    Telemetry::builder()
-        .with_env(variables)
-        .with_registry(Registry::new(64))
-        .with_stdout(false)
-        .build()
-        .unwrap()
-}
-
-struct Answer {
-    status: StatusCode,
-    content_type: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-}
-
 async fn get(telemetry: &Telemetry, peer: &str, uri: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = Request::get(uri);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut request = request.body(Body::empty()).unwrap();
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
-    let response = tracewell::admin::router(telemetry).oneshot(request).await.unwrap();
-    let content_type =
-        response.headers().get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    Answer { status, content_type, body: String::from_utf8(body.to_vec()).unwrap() }
+    send(tracewell::admin::router(telemetry), Method::GET, peer, uri, headers, "").await
 }
-
-const LOCAL: &str = "127.0.0.1";
-const STRANGER: &str = "192.0.2.7";
 
 #[tokio::test]
 async fn liveness_stays_while_readiness_follows_the_service_from_start_to_drain() {
@@ -126,7 +87,7 @@ async fn active_requests_are_listed_oldest_first_and_filtered() {
     let bad = get(&telemetry, LOCAL, "/debug/requests?kind=job", &[]).await;
     assert!(bad.status == StatusCode::BAD_REQUEST && bad.body.contains("request and task"), "{}", bad.body);
     let page = get(&telemetry, LOCAL, "/debug/requests", &[("accept", "text/html,*/*")]).await;
-    assert!(page.content_type.starts_with("text/html") && page.body.contains("/slow"));
+    assert!(page.content_type().starts_with("text/html") && page.body.contains("/slow"));
 }
 
 #[tokio::test]
@@ -147,11 +108,13 @@ async fn metrics_are_negotiated_and_the_pipeline_accounts_for_itself() {
     let orders = telemetry.meter_provider().meter("shop").u64_counter("orders").build();
     orders.add(3, &[]);
     let text = get(&telemetry, LOCAL, "/metrics", &[]).await;
-    assert!(text.content_type.starts_with("text/plain") && text.content_type.contains("version=0.0.4"));
+    assert!(text.content_type().starts_with("text/plain") && text.content_type().contains("version=0.0.4"));
     assert!(text.body.contains("orders_total{") && !text.body.contains("# EOF"), "{}", text.body);
     let accept = [("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
     let open = get(&telemetry, LOCAL, "/metrics", &accept).await;
-    assert!(open.content_type.starts_with("application/openmetrics-text") && open.body.ends_with("# EOF\n"));
+    assert!(
+        open.content_type().starts_with("application/openmetrics-text") && open.body.ends_with("# EOF\n")
+    );
     let account = get(&telemetry, LOCAL, "/telemetry", &[]).await.json();
     for signal in ["traces", "metrics", "logs"] {
         let of = |key: &str| account[signal][key].as_u64().unwrap();

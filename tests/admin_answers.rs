@@ -1,8 +1,9 @@
 //! What a prober is answered: its form, who replaces it, who gets what, and that liveness is never wrong.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "common/admin.rs"]
+mod admin_endpoints;
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,65 +11,31 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::BodyExt as _;
+use axum::Router;
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tower::ServiceExt as _;
 use tracewell::{
     Telemetry,
     admin::{self, Endpoint},
     health::{Check, Probe, Status, Verdict},
-    requests::Registry,
 };
 
-const LOCAL: &str = "127.0.0.1";
-const STRANGER: &str = "192.0.2.7";
+use self::admin_endpoints::{Answer, LOCAL, STRANGER, builder, send};
+
 const HEALTH_JSON: &str = "application/health+json";
 
-fn builder() -> tracewell::Builder {
-    let quiet =
-        [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")];
-    Telemetry::builder().with_env(quiet).with_registry(Registry::new(64)).with_stdout(false)
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    fn content_type(&self) -> &str {
-        self.headers[header::CONTENT_TYPE].to_str().unwrap()
-    }
-}
-
-async fn send(app: Router, peer: &str, uri: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = Request::builder().method(Method::GET).uri(uri);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut request = request.body(Body::empty()).unwrap();
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
-    let response = app.oneshot(request).await.unwrap();
-    let (status, headers) = (response.status(), response.headers().clone());
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    Answer { status, headers, body: String::from_utf8(body.to_vec()).unwrap() }
+async fn ask(app: Router, peer: &str, uri: &str, headers: &[(&str, &str)]) -> Answer {
+    send(app, Method::GET, peer, uri, headers, "").await
 }
 
 async fn get(telemetry: &Telemetry, peer: &str, uri: &str, accept: &str) -> Answer {
-    send(admin::router(telemetry), peer, uri, &[("accept", accept)]).await
+    ask(admin::router(telemetry), peer, uri, &[("accept", accept)]).await
 }
 
 #[tokio::test]
 async fn each_probe_answers_in_three_forms_and_strangers_get_the_status_in_each() {
-    let telemetry = builder()
+    let telemetry = builder(&[])
         .with_health_check("cache", Check::new(async || Verdict::warn("cold")))
         .with_health_check("disk", Check::new(async || Err::<(), _>("full")))
         .build()
@@ -100,7 +67,7 @@ async fn each_probe_answers_in_three_forms_and_strangers_get_the_status_in_each(
 
 #[tokio::test]
 async fn a_renderer_replaces_everything_but_the_code_of_liveness_and_learns_of_checks_what_its_caller_may() {
-    let telemetry = builder()
+    let telemetry = builder(&[])
         .with_health_check("database", Check::new(async || Err::<(), _>("planted-reason")))
         .with_health_renderer(|answering, mut answer| {
             assert!(!answering.headers.contains_key("x-panic"), "as a renderer's own mistake would");
@@ -120,7 +87,7 @@ async fn a_renderer_replaces_everything_but_the_code_of_liveness_and_learns_of_c
     assert_eq!(stranger.body, "Readiness ");
     let live = get(&telemetry, STRANGER, "/health", "*/*").await;
     assert_eq!((live.status, &*live.body), (StatusCode::OK, &*format!("{:?} ", Probe::Liveness)));
-    let panicking = send(admin::router(&telemetry), LOCAL, "/ready", &[("x-panic", "1")]).await;
+    let panicking = ask(admin::router(&telemetry), LOCAL, "/ready", &[("x-panic", "1")]).await;
     assert_eq!((panicking.status.as_u16(), &panicking.json()["status"]), (503, &json!("failure")));
 }
 
@@ -129,8 +96,11 @@ async fn secrets_in_what_checks_and_sections_say_are_not_shown() {
     let failing =
         Check::new(async || Err::<(), _>("cannot connect to postgres://shop:planted-password@db/shop"));
     let telling = Check::new(async || Verdict::warn("slow").with_data("api_key", "planted-key"));
-    let telemetry =
-        builder().with_health_check("database", failing).with_health_check("api", telling).build().unwrap();
+    let telemetry = builder(&[])
+        .with_health_check("database", failing)
+        .with_health_check("api", telling)
+        .build()
+        .unwrap();
     telemetry.health().add_section("owner", || json!({ "token": "planted-token", "team": "shop" }));
     for (uri, accept) in [
         ("/ready", "*/*"),
@@ -149,7 +119,7 @@ async fn secrets_in_what_checks_and_sections_say_are_not_shown() {
 
 #[test]
 fn a_section_that_blocks_does_not_keep_liveness() {
-    let telemetry = builder().with_admin_address("127.0.0.1:0".parse().unwrap()).build().unwrap();
+    let telemetry = builder(&[]).with_admin_address("127.0.0.1:0".parse().unwrap()).build().unwrap();
     let (release, blocked) = std::sync::mpsc::channel::<()>();
     let blocked = std::sync::Mutex::new(blocked);
     telemetry.health().add_section("stuck", move || {
@@ -182,19 +152,19 @@ async fn above_the_limit_a_probe_says_what_an_uncached_check_last_said() {
         async {}
     });
     let check = check.with_success_cache(None).with_failure_cache(None);
-    let telemetry = builder().with_health_check("database", check).build().unwrap();
+    let telemetry = builder(&[]).with_health_check("database", check).build().unwrap();
     telemetry.health().set_ready();
     let app = admin::probes(&telemetry);
     let begun = std::time::Instant::now();
     for _ in 0..3000 {
-        assert_eq!(send(app.clone(), STRANGER, "/readyz", &[]).await.status, StatusCode::OK);
+        assert_eq!(ask(app.clone(), STRANGER, "/readyz", &[]).await.status, StatusCode::OK);
     }
     // a burst, and then so many a second
     let allowed = 100.0 + begun.elapsed().as_secs_f64() * 100.0 + 1.0;
     let runs = runs.load(Ordering::SeqCst) as f64;
     assert!(runs >= 100.0 && runs <= allowed, "{runs} of at most {allowed}");
     telemetry.health().set_draining();
-    assert_eq!(send(app, STRANGER, "/readyz", &[]).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ask(app, STRANGER, "/readyz", &[]).await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[test]
@@ -202,9 +172,9 @@ fn liveness_fails_when_the_runtime_is_gone_and_not_when_it_drains_or_when_teleme
     let start =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let asking = start();
-    let telemetry = builder().build().unwrap();
+    let telemetry = builder(&[]).build().unwrap();
     let app = admin::probes(&telemetry);
-    let code = || asking.block_on(send(app.clone(), LOCAL, "/livez", &[])).status.as_u16();
+    let code = || asking.block_on(ask(app.clone(), LOCAL, "/livez", &[])).status.as_u16();
     let (first, second) = (start(), start());
     let beating = |runtime: &tokio::runtime::Runtime| {
         let beat = runtime.spawn(telemetry.health().clone().beat());
@@ -237,7 +207,7 @@ fn liveness_fails_when_the_runtime_is_gone_and_not_when_it_drains_or_when_teleme
 
 #[tokio::test]
 async fn single_endpoints_are_services_at_any_path_with_their_rules_of_access() {
-    let telemetry = builder().build().unwrap();
+    let telemetry = builder(&[]).build().unwrap();
     telemetry.health().set_ready();
     let app = Router::new()
         .route_service("/internal/live", admin::service(&telemetry, Endpoint::Liveness))
@@ -247,12 +217,12 @@ async fn single_endpoints_are_services_at_any_path_with_their_rules_of_access() 
     for (path, stranger) in
         [("/internal/live", 200), ("/internal/metrics", 403), ("/internal/level", 403), ("/nested", 403)]
     {
-        assert_eq!(send(app.clone(), STRANGER, path, &[]).await.status.as_u16(), stranger, "{path}");
-        let trusted = send(app.clone(), LOCAL, path, &[]).await;
+        assert_eq!(ask(app.clone(), STRANGER, path, &[]).await.status.as_u16(), stranger, "{path}");
+        let trusted = ask(app.clone(), LOCAL, path, &[]).await;
         assert_eq!(trusted.status.as_u16(), 200, "{path}");
         assert_eq!(trusted.headers["cache-control"], "no-store", "{path}");
         // what a proxy passes on is not its own
-        let passed_on = send(app.clone(), LOCAL, path, &[("x-forwarded-for", STRANGER)]).await;
+        let passed_on = ask(app.clone(), LOCAL, path, &[("x-forwarded-for", STRANGER)]).await;
         assert_eq!(passed_on.status.as_u16(), stranger, "{path}");
     }
 }
@@ -274,7 +244,7 @@ async fn an_http_target_passes_below_400_is_asked_without_a_trace_and_shows_no_s
         heard
     });
     let check = Check::http(format!("http://{address}/ping?key=planted")).with_success_cache(None);
-    let telemetry = builder().with_health_check("api", check.with_failure_cache(None)).build().unwrap();
+    let telemetry = builder(&[]).with_health_check("api", check.with_failure_cache(None)).build().unwrap();
     let mut seen = Vec::new();
     for _ in 0..4 {
         let result = telemetry.health().report().await.results.remove(0);
@@ -301,7 +271,7 @@ async fn an_http_target_passes_below_400_is_asked_without_a_trace_and_shows_no_s
 
 #[tokio::test]
 async fn databases_and_disks_say_what_they_have() {
-    let telemetry = builder()
+    let telemetry = builder(&[])
         .with_health_check("good", Check::database("sqlite", async || Ok::<_, std::fmt::Error>(1)))
         .with_health_check("bad", Check::database("sqlite", async || Err::<(), _>("locked")))
         .with_health_check("room", Check::disk_space("/", 1))

@@ -1,40 +1,32 @@
 //! What a program chooses of its metrics and of what it says of its build; what is measured of its runtime.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{net::SocketAddr, time::Duration};
+#[path = "common/admin.rs"]
+mod admin_endpoints;
 
-use axum::{body::Body, extract::ConnectInfo};
-use http::Request;
-use http_body_util::BodyExt as _;
-use tower::ServiceExt as _;
+use std::time::Duration;
+
+use http::Method;
 use tracewell::{
     Telemetry, admin,
     config::{PrometheusPage, Translation},
     otel::api::metrics::MeterProvider as _,
-    requests::Registry,
 };
 
-fn builder() -> tracewell::Builder {
-    let quiet =
-        [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")];
-    Telemetry::builder().with_env(quiet).with_registry(Registry::new(64)).with_stdout(false)
-}
+use self::admin_endpoints::{LOCAL, builder, send};
 
 /// The page and its content type.
 async fn page(telemetry: &Telemetry, accept: &str) -> (String, String) {
-    let mut request = Request::get("/metrics").header("accept", accept).body(Body::empty()).unwrap();
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))));
-    let response = admin::metrics(telemetry).oneshot(request).await.unwrap();
-    let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (String::from_utf8(body.to_vec()).unwrap(), content_type)
+    let answer =
+        send(admin::metrics(telemetry), Method::GET, LOCAL, "/metrics", &[("accept", accept)], "").await;
+    let content_type = answer.content_type().to_owned();
+    (answer.body, content_type)
 }
 
 #[tokio::test]
 async fn the_pages_names_and_the_allocator_are_the_programs_choice() {
     let choice =
         PrometheusPage::default().with_translation(Translation::NoTranslation).without_scope_labels();
-    let telemetry = builder()
+    let telemetry = builder(&[])
         .with_prometheus_page(choice.without_target_info())
         .with_allocator(|| vec![("allocated", 7), ("resident", 9)])
         .build()
@@ -54,7 +46,7 @@ async fn the_pages_names_and_the_allocator_are_the_programs_choice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_busy_ratio_is_the_share_of_a_second_or_more_and_blocking_threads_are_counted() {
-    let telemetry = builder().build().unwrap();
+    let telemetry = builder(&[]).build().unwrap();
     let value = async |name: &str| {
         let text = page(&telemetry, "text/plain").await.0;
         let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
@@ -93,7 +85,7 @@ async fn the_busy_ratio_is_the_share_of_a_second_or_more_and_blocking_threads_ar
 
 #[tokio::test]
 async fn every_poll_of_a_measured_future_is_one_measurement() {
-    let telemetry = builder().build().unwrap();
+    let telemetry = builder(&[]).build().unwrap();
     let polled = telemetry.poll_times().time(async {
         let begun = std::time::Instant::now();
         while begun.elapsed() < Duration::from_millis(60) {

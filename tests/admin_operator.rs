@@ -1,6 +1,9 @@
 //! The operator's endpoints as their callers use them: a prober, a storm, strangers, and a person with a question.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/admin.rs"]
+mod admin_endpoints;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -10,11 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo, routing};
-use http::{Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use axum::{Router, routing};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 use tracewell::{
     Telemetry, admin,
     health::{Check, Verdict, startup},
@@ -23,41 +24,12 @@ use tracewell::{
         AddProcessors as _,
         sdk::trace::{SpanData, SpanProcessor},
     },
-    requests::Registry,
 };
 
-const LOCAL: &str = "127.0.0.1";
-const STRANGER: &str = "192.0.2.7";
-const QUIET: [(&str, &str); 3] =
-    [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")];
-
-fn builder(variables: &[(&str, &str)]) -> tracewell::Builder {
-    let variables = QUIET.iter().chain(variables).map(|(name, value)| (*name, *value));
-    Telemetry::builder().with_env(variables).with_registry(Registry::new(64)).with_stdout(false)
-}
-
-struct Answer {
-    status: StatusCode,
-    content_type: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-}
+use self::admin_endpoints::{Answer, LOCAL, STRANGER, builder, send};
 
 async fn ask(app: Router, method: Method, peer: &str, uri: &str, accept: &str, body: &str) -> Answer {
-    let request = Request::builder().method(method).uri(uri).header("accept", accept);
-    let mut request = request.body(Body::from(body.to_owned())).unwrap();
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
-    let response = app.oneshot(request).await.unwrap();
-    let content_type =
-        response.headers().get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    Answer { status, content_type, body: String::from_utf8(body.to_vec()).unwrap() }
+    send(app, method, peer, uri, &[("accept", accept)], body).await
 }
 
 /// A panic without a word: a backtrace may take longer than a section has.
@@ -162,7 +134,7 @@ async fn every_check_is_shown_in_three_forms_with_sections_of_the_programs_own()
     let form =
         ask(admin::router(&telemetry), Method::GET, LOCAL, "/healthcheck", "application/health+json", "")
             .await;
-    assert_eq!(form.content_type, "application/health+json");
+    assert_eq!(form.content_type(), "application/health+json");
     let form = form.json();
     assert_eq!(
         (&form["status"], &form["checks"]["cache:responseTime"][0]["status"]),

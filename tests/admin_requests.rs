@@ -1,34 +1,23 @@
 //! `/debug/requests` at three in the morning: what hangs, what was slow, what it did, and the tasks beside it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/admin.rs"]
+mod admin_endpoints;
+
 use std::{
     future::pending,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use axum::{body::Body, extract::ConnectInfo};
-use http::{Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 use tracewell::{
     Telemetry,
     requests::{self, EndDetails, NewEntry, Outcome, Registry, Thresholds},
     tasks,
 };
 
-fn telemetry(variables: &[(&str, &str)]) -> Telemetry {
-    let quiet =
-        [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")];
-    let variables = quiet.iter().chain(variables).map(|(name, value)| (*name, *value));
-    Telemetry::builder()
-        .with_env(variables)
-        .with_registry(Registry::new(64))
-        .with_stdout(false)
-        .build()
-        .unwrap()
-}
+use self::admin_endpoints::{LOCAL, send, telemetry};
 
 async fn ask(
     telemetry: &Telemetry,
@@ -36,16 +25,9 @@ async fn ask(
     uri: &str,
     headers: &[(&str, &str)],
 ) -> (StatusCode, String) {
-    let mut request = Request::builder().method(method).uri(uri);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut request = request.body(Body::empty()).unwrap();
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))));
-    let response = tracewell::admin::router(telemetry).oneshot(request).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+    let app = tracewell::admin::router(telemetry);
+    let answer = send(app, method, LOCAL, uri, headers, "").await;
+    (answer.status, answer.body)
 }
 
 async fn get(telemetry: &Telemetry, uri: &str) -> Value {

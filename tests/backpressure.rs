@@ -2,6 +2,7 @@
 //! item is accounted for.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/delivery.rs"]
 mod support;
 
 use std::{

@@ -3,6 +3,7 @@
 //! One test: the allocator counts for the whole process.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/delivery.rs"]
 mod support;
 
 use std::alloc::System;

@@ -2,6 +2,7 @@
 //! its reason, and the service is not affected.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/delivery.rs"]
 mod support;
 
 use std::{

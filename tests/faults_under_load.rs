@@ -2,6 +2,7 @@
 //! and the account says of every item what became of it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/delivery.rs"]
 mod support;
 
 use std::{

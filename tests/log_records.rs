@@ -252,6 +252,27 @@ fn an_error_in_an_event_is_an_exception_of_the_conventions() {
     assert_eq!(attributes(1), json!({ "error": "instrumented", "exception.message": "instrumented" }));
 }
 
+/// Ends where nobody listens any more.
+struct Endless;
+
+impl std::fmt::Display for Endless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        loop {
+            f.write_str("and so on, ")?;
+        }
+    }
+}
+
+#[test]
+fn a_message_is_formatted_only_as_far_as_it_is_kept() {
+    let logs = Logs::json(|builder| builder);
+    logs.log(|| (0..2).for_each(|_| tracing::info!("{Endless}")));
+    for line in logs.values() {
+        let message = line["message"].as_str().unwrap();
+        assert!(message.starts_with("and so on, and") && message.len() < 64 * 1024, "{}", message.len());
+    }
+}
+
 #[test]
 fn a_line_of_a_task_names_the_task_and_no_request() {
     for (format, expected) in [

@@ -2,6 +2,7 @@
 //! and nothing else.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/delivery.rs"]
 mod support;
 
 use std::time::{Duration, Instant};

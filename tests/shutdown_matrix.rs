@@ -6,6 +6,7 @@
 //! everything, and otherwise the report accounts for every item.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/delivery.rs"]
 mod support;
 
 use std::{

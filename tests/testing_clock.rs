@@ -14,6 +14,7 @@ use axum::{Router, body::Body, routing::get};
 use http::Request;
 use tower::ServiceExt as _;
 use tracewell::{
+    config::SamplingRule,
     health::Check,
     requests::Thresholds,
     resilience::{Breaker, State},
@@ -79,6 +80,21 @@ fn ages_and_stuck_requests_follow_the_clock_of_their_own_test() {
     capture.assert_log(capture.logs()[0].message()).level("WARN").within("GET /slow");
     runtime.block_on(request).unwrap();
     capture.assert_nothing_active();
+}
+
+#[test]
+fn so_many_a_second_are_sampled_by_the_seconds_of_the_test() {
+    let rules = [SamplingRule::per_second(2.0)];
+    let capture = Capture::builder().with_telemetry(|builder| builder.with_sampling_rules(rules)).build();
+    capture.paused_runtime().block_on(async {
+        for (after, kept) in [(Duration::ZERO, 2), (Duration::from_millis(499), 2), (MINUTE, 4)] {
+            tokio::time::advance(after).await;
+            for _ in 0..5 {
+                tracing::info_span!("order").in_scope(|| ());
+            }
+            assert_eq!(capture.spans().len(), kept, "{after:?} later");
+        }
+    });
 }
 
 #[test]

@@ -200,7 +200,8 @@ fn valgrind() -> bool {
 
 /// The bare row that has the same requests: it logs nothing and samples nothing.
 fn bare_of(row: &Row, rows: &[Row]) -> Option<usize> {
-    let flags = Flags { parent: row.flags.parent, routes: row.flags.routes, ..service::DEFAULT };
+    let flags =
+        Flags { parent: row.flags.parent, routes: row.flags.routes, mix: row.flags.mix, ..service::DEFAULT };
     rows.iter().position(|other| other.stack.name == service::BARE.name && other.flags == flags)
 }
 

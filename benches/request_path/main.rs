@@ -39,10 +39,13 @@ const ROUTES: Flags = Flags { routes: true, ..DEFAULT };
 
 const LEAN: Flags = Flags { lean: true, ..DEFAULT };
 
-const ROWS: [Row; 16] = [
+const MIX: Flags = Flags { mix: true, ..DEFAULT };
+
+const ROWS: [Row; 19] = [
     row("bare axum", &BARE, DEFAULT),
     row("bare axum, remote parent", &BARE, PARENT),
     row("bare axum, 10,000 routes", &BARE, ROUTES),
+    row("bare axum, a mix", &BARE, MIX),
     row("**tracewell**", &TRACEWELL, DEFAULT),
     row("**tracewell**, remote parent", &TRACEWELL, PARENT),
     row("**tracewell**, unsampled", &TRACEWELL, Flags { unsampled: true, ..DEFAULT }),
@@ -56,6 +59,8 @@ const ROWS: [Row; 16] = [
     row("**tracewell**, lean", &TRACEWELL, LEAN),
     row("**tracewell**, lean, remote parent", &TRACEWELL, Flags { parent: true, ..LEAN }),
     row("**tracewell**, lean, unsampled", &TRACEWELL, Flags { unsampled: true, ..LEAN }),
+    row("**tracewell**, a mix", &TRACEWELL, MIX),
+    row("**tracewell**, a mix, unsampled", &TRACEWELL, Flags { unsampled: true, ..MIX }),
     row("**tracewell**, 10,000 routes", &TRACEWELL, ROUTES),
     row("**tracewell**, 100,000 active requests", &TRACEWELL, Flags { active: true, ..DEFAULT }),
     row("**tracewell**, the console's store", &TRACEWELL, Flags { console: true, ..DEFAULT }),

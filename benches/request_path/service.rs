@@ -3,9 +3,10 @@
 use std::{mem::ManuallyDrop, net::SocketAddr, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{ConnectInfo, Path, Request},
+    http::StatusCode,
     routing::get,
 };
 use http_body_util::BodyExt as _;
@@ -48,6 +49,9 @@ pub(crate) struct Flags {
     pub(crate) console: bool,
     /// Another thread has a scoped `tracing` dispatcher: every dispatch in the process then takes the longer way.
     pub(crate) scoped: bool,
+    /// No two requests are alike: four routes, new ids in paths and queries, two programs of clients, every second one from
+    /// a traced caller, one in twenty failed; each with a child span by `#[instrument]`.
+    pub(crate) mix: bool,
 }
 
 pub(crate) const DEFAULT: Flags = Flags {
@@ -63,6 +67,7 @@ pub(crate) const DEFAULT: Flags = Flags {
     live: false,
     console: false,
     scoped: false,
+    mix: false,
 };
 
 /// Longest time an export may take.
@@ -89,6 +94,7 @@ impl Flags {
                 "--live" => flags.live = true,
                 "--console" => flags.console = true,
                 "--scoped" => flags.scoped = true,
+                "--mix" => flags.mix = true,
                 other => return Err(format!("unknown flag {other:?}").into()),
             }
         }
@@ -109,6 +115,7 @@ impl Flags {
             (self.live, "--live"),
             (self.console, "--console"),
             (self.scoped, "--scoped"),
+            (self.mix, "--mix"),
         ];
         words.into_iter().filter_map(|(set, word)| set.then_some(word))
     }
@@ -182,10 +189,12 @@ pub(crate) fn on_tracewell(
     layered: impl FnOnce() -> Result<Router, Failure>,
 ) -> Result<Started, Failure> {
     // room for all requests of a run, or for fewer than come first
-    let room = match (flags.full, flags.routes) {
-        (true, _) => "512",
-        (false, true) => "16384",
-        (false, false) => "4096",
+    let room = match (flags.full, flags.routes, flags.mix) {
+        (true, ..) => "512",
+        (false, true, _) => "16384",
+        // two spans a request
+        (false, false, true) => "8192",
+        (false, false, false) => "4096",
     };
     let chosen = [
         ("OTEL_SERVICE_NAME", "request-path"),
@@ -258,6 +267,7 @@ impl Running {
         } else {
             app.route("/users/{id}", get(user))
         };
+        let app = if flags.mix { mixed(app) } else { app };
         let routes = if flags.routes { ROUTES } else { 0 };
         let app = (0..routes).fold(app, |app, route| {
             app.route(&format!("/route-{route}/{{id}}"), if flags.no_log { get(silent) } else { get(user) })
@@ -314,6 +324,9 @@ impl Running {
     }
 
     fn request(&self, number: u64) -> Result<Request, http::Error> {
+        if self.flags.mix {
+            return mixed_request(number);
+        }
         let mut request = if self.flags.routes {
             // a number that has nothing in common with theirs: neighbours are no routes that were used lately
             Request::get(format!("/route-{}/7?page=2", number * 7919 % ROUTES))
@@ -371,7 +384,11 @@ pub(crate) fn check(stack: &Stack, flags: Flags, requests: u64) -> Result<Record
     let requests = requests + if flags.routes { ROUTES } else { 0 };
     let records = stack.records;
     let expected = Recorded {
-        spans: if records.spans && !flags.unsampled { requests } else { 0 },
+        spans: match records.spans && !flags.unsampled {
+            true if flags.mix => 2 * requests,
+            true => requests,
+            false => 0,
+        },
         logs: if records.logs && !flags.no_log { requests } else { 0 },
         durations: if records.durations { requests } else { 0 },
         exemplars: records.exemplars && !flags.unsampled && !flags.no_exemplars,
@@ -389,6 +406,49 @@ async fn user(Path(id): Path<u64>) -> &'static str {
 
 async fn silent(Path(id): Path<u64>) -> &'static str {
     if id == 7 { "a user" } else { "none" }
+}
+
+#[derive(Clone, Copy)]
+struct Number(u64);
+
+fn mixed(app: Router) -> Router {
+    app.route("/users/{id}/profile", get(varied))
+        .route("/orders/{order}/items/{item}", get(varied))
+        .route("/search", get(varied))
+        .route("/products/{id}", get(varied))
+}
+
+fn mixed_request(number: u64) -> Result<Request, http::Error> {
+    let path = match number % 4 {
+        0 => format!("/users/{}/profile?page={}", 10_000 + number, number % 10),
+        1 => format!("/orders/{}/items/{}", 50_000 + number, number % 100),
+        2 => format!("/search?q=word{number}&limit=20"),
+        _ => format!("/products/{}", 20_000 + number),
+    };
+    let agent =
+        if number % 3 == 0 { "request-path/1.0" } else { "Mozilla/5.0 (X11; Linux x86_64) request-path/2.1" };
+    let mut request = Request::get(path)
+        .header("host", "shop.example:8080")
+        .header("user-agent", agent)
+        .header("accept", "*/*")
+        .extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 51742))))
+        .extension(Number(number));
+    if number / 4 % 2 == 1 {
+        let parent = format!("00-0af7651916cd43dd8448eb21{:08x}-b7ad6b71{:08x}-01", number + 1, number + 1);
+        request = request.header("traceparent", parent);
+    }
+    request.body(Body::empty())
+}
+
+async fn varied(Extension(Number(number)): Extension<Number>) -> (StatusCode, &'static str) {
+    tracing::info!(number, "shown");
+    looked_up(number).await;
+    (if number % 20 == 19 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }, "a user")
+}
+
+#[tracing::instrument]
+async fn looked_up(number: u64) {
+    std::future::ready(number).await;
 }
 
 /// Measures a histogram in so many series, as a service does with attributes of its own, and exports them if there is

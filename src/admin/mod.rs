@@ -90,13 +90,20 @@ mod settings;
 
 use std::{
     net::{SocketAddr, ToSocketAddrs as _},
-    sync::{Arc, PoisonError, Weak},
+    sync::{
+        Arc, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Router, routing::MethodRouter};
 
 use self::{access::Access, limit::Limit, server::AdminServer};
 use crate::{Telemetry, config::Exporter, diagnostics, health::Health, telemetry::Inner};
+
+/// How long a start may last before the console's address is told all the same.
+const UNTOLD: Duration = Duration::from_secs(3);
 
 /// What every endpoint sees: the telemetry, as long as it lives.
 #[derive(Clone)]
@@ -140,7 +147,7 @@ pub fn probes(telemetry: &Telemetry) -> Router {
     endpoints::probe_paths(Window::new(telemetry.inner()))
 }
 
-/// `/metrics` alone, for trusted callers.
+/// `/metrics` alone, for trusted callers: OpenMetrics 1.0 with exemplars, or Prometheus text 0.0.4, as `Accept` asks.
 pub fn metrics(telemetry: &Telemetry) -> Router {
     endpoints::guarded_metrics(Window::new(telemetry.inner()))
 }
@@ -215,10 +222,7 @@ pub(crate) fn start(telemetry: &Telemetry) -> Result<(), String> {
         let server = AdminServer::start(address, router(telemetry));
         let server = server.map_err(|error| format!("TRACEWELL_ADMIN_ADDR {address}: {error}"))?;
         if inner.console.get().is_some() {
-            let at = reachable(server.address());
-            inner.health.on_start(move |_| {
-                diagnostics::say(diagnostics::Severity::Info, format_args!("the console is on http://{at}/"));
-            });
+            tell_of_console(&inner.health, &server);
         }
         servers.admin = Some(server);
     }
@@ -238,6 +242,21 @@ pub(crate) fn start(telemetry: &Telemetry) -> Result<(), String> {
     }
     *inner.admin.lock().unwrap_or_else(PoisonError::into_inner) = servers;
     Ok(())
+}
+
+/// Says once where the console is: when the start is over, so that a program's own lines come first, and to a program that
+/// never says that it is ready, after [`UNTOLD`].
+fn tell_of_console(health: &Health, server: &AdminServer) {
+    let at = reachable(server.address());
+    let told = AtomicBool::new(false);
+    let tell = Arc::new(move || {
+        if !told.swap(true, Ordering::Relaxed) {
+            diagnostics::say(diagnostics::Severity::Info, format_args!("the console is on http://{at}/"));
+        }
+    });
+    let late = Arc::clone(&tell);
+    health.on_start(move |_| tell());
+    server.after(UNTOLD, move || late());
 }
 
 /// Where a browser on this machine finds what listens on every address.

@@ -16,7 +16,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::{net::TcpStream, sync::oneshot, task::JoinSet};
+use tokio::{net::TcpStream, runtime::Handle, sync::oneshot, task::JoinSet};
 use tower_service::Service as _;
 
 use crate::diagnostics;
@@ -33,6 +33,7 @@ const MAX_HEAD: usize = 16 * 1024;
 /// A running admin server; it stops when this is dropped.
 pub(crate) struct AdminServer {
     address: SocketAddr,
+    runtime: Handle,
     _stop: oneshot::Sender<()>,
 }
 
@@ -50,6 +51,7 @@ impl AdminServer {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         // threads of the usual name count as the service's
         let runtime = runtime.enable_all().thread_name("tracewell-work").build()?;
+        let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         thread::Builder::new().name("tracewell-admin".into()).spawn(move || {
             let _quiet = diagnostics::listen();
@@ -67,7 +69,15 @@ impl AdminServer {
             // a scrape whose callbacks hang must not keep this thread
             runtime.shutdown_background();
         })?;
-        Ok(Self { address, _stop: stop })
+        Ok(Self { address, runtime: handle, _stop: stop })
+    }
+
+    /// Does something on the server's thread after a while, if it is still there then.
+    pub(super) fn after(&self, pause: Duration, work: impl FnOnce() + Send + 'static) {
+        self.runtime.spawn(async move {
+            tokio::time::sleep(pause).await;
+            work();
+        });
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

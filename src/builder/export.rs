@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl Builder {
-    /// The collector's base URL for all signals; for HTTP each signal's path is appended.
+    /// The collector's base URL for all signals; for HTTP each signal's path is appended (specification,
+    /// protocol/exporter.md "Endpoint URLs for OTLP/HTTP"). After [`with_protocol`](Self::with_protocol).
     pub fn with_endpoint(self, url: impl Into<String>) -> Self {
         let url = url.into();
         self.change(move |config| {
@@ -22,7 +23,8 @@ impl Builder {
         })
     }
 
-    /// The URL of one signal, used as it is.
+    /// The URL of one signal, used as it is; for gRPC its path does not count. After
+    /// [`with_protocol`](Self::with_protocol).
     pub fn with_signal_endpoint(self, signal: Signal, url: impl Into<String>) -> Self {
         let url = url.into();
         self.change(move |config| {
@@ -33,7 +35,8 @@ impl Builder {
         })
     }
 
-    /// How all signals are sent. Give it before the endpoints, which depend on it.
+    /// How all signals are sent; `http/protobuf` unless said otherwise. Give it before the endpoints, which depend on it. One
+    /// whose cargo feature is off is an error of [`build`](Self::build).
     pub fn with_protocol(self, protocol: Protocol) -> Self {
         self.change(move |config| {
             for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
@@ -58,7 +61,8 @@ impl Builder {
         })
     }
 
-    /// Which measurements may become exemplars.
+    /// Which measurements may become exemplars (specification, metrics/sdk.md "ExemplarFilter"); those in sampled spans
+    /// unless said otherwise.
     pub fn with_exemplar_filter(self, filter: ExemplarFilter) -> Self {
         self.change(move |config| {
             config.metrics.exemplar_filter = filter;
@@ -66,7 +70,7 @@ impl Builder {
         })
     }
 
-    /// How metrics are shown to Prometheus on `/metrics`.
+    /// How metrics are shown to Prometheus on `/metrics` (specification, metrics/sdk_exporters/prometheus.md).
     ///
     /// ```
     /// use tracewell::config::{PrometheusPage, Translation};
@@ -82,7 +86,7 @@ impl Builder {
         })
     }
 
-    /// How often metrics are exported; not zero.
+    /// The time between the starts of two exports of metrics, 60 s unless said otherwise; not zero.
     pub fn with_metric_interval(self, interval: Duration) -> Self {
         self.change(move |config| {
             if interval.is_zero() {
@@ -93,13 +97,14 @@ impl Builder {
         })
     }
 
-    /// A view: which metric an instrument's measurements become.
+    /// A view: which metric an instrument's measurements become (specification, metrics/sdk.md "View"). Of several that
+    /// match, the one given first applies, and those given here come before those of a configuration file.
     pub fn with_view(mut self, view: View) -> Self {
         self.additions.views.push(view);
         self
     }
 
-    /// The one deadline of the flush of all signals at the end.
+    /// The one deadline of the flush of all signals at the end, 5 s unless said otherwise; zero = nothing is waited for.
     pub fn with_shutdown_deadline(self, limit: Duration) -> Self {
         self.change(move |config| {
             config.shutdown.flush = limit;
@@ -107,7 +112,7 @@ impl Builder {
         })
     }
 
-    /// How long running requests may take to finish at the end.
+    /// How long running requests may take to finish at the end, 5 s unless said otherwise; zero = they are dropped at once.
     pub fn with_drain_deadline(self, limit: Duration) -> Self {
         self.change(move |config| {
             config.shutdown.drain = limit;

@@ -12,7 +12,7 @@ impl Builder {
         self
     }
 
-    /// How lines on stdout and stderr look.
+    /// How lines on stdout and stderr look; unless said otherwise JSON, and on a terminal a form for people.
     pub fn with_log_format(self, format: LogFormat) -> Self {
         self.change(move |config| {
             config.logs.format = Some(format);
@@ -20,7 +20,7 @@ impl Builder {
         })
     }
 
-    /// Which events are logged, in the words of `RUST_LOG`.
+    /// Which events are logged, in the words of `RUST_LOG`; up to INFO unless said otherwise. Spans do not depend on it.
     pub fn with_log_filter(self, directives: impl Into<String>) -> Self {
         let directives = directives.into();
         self.change(move |config| match directives.parse::<tracing_subscriber::EnvFilter>() {
@@ -34,7 +34,8 @@ impl Builder {
         })
     }
 
-    /// Which requests have a completion record.
+    /// Which requests have a completion record: route, status, outcome, and the duration in ms that span and histogram
+    /// have too. None unless said otherwise.
     pub fn with_access_log(self, requests: AccessLog) -> Self {
         self.change(move |config| {
             config.logs.access_log = requests;

@@ -31,6 +31,10 @@ pub(crate) type TracingLayer = Box<dyn Layer<TracingRegistry> + Send + Sync>;
 pub(crate) type Change = Box<dyn Fn(&mut Config) -> Result<(), String> + Send + Sync>;
 
 /// Telemetry to be set up. What is set here wins over the environment.
+///
+/// No method fails: a value that cannot be used is named, with what is accepted, by the error of [`build`](Self::build) and
+/// [`install`](Self::install), all of them together. Of two calls about the same thing the later one counts. A setting that
+/// has a variable keeps what was set here through a [`reload`](Telemetry::reload).
 #[must_use = "nothing is set up before build() or install()"]
 #[derive(Default)]
 pub struct Builder {
@@ -63,19 +67,21 @@ impl Telemetry {
 }
 
 impl Builder {
-    /// The service's name, whatever the environment says.
+    /// The service's name, whatever the environment says: `service.name` (semantic conventions, resource/README.md
+    /// "Service").
     pub fn with_service_name(mut self, name: impl Into<String>) -> Self {
         self.identity.service_name = Some(name.into());
         self
     }
 
-    /// The service's name unless the environment has one.
+    /// The service's name unless the environment has one; without any it is `unknown_service:` and the executable's name.
     pub fn default_service_name(mut self, name: impl Into<String>) -> Self {
         self.identity.default_service_name = Some(name.into());
         self
     }
 
-    /// One more attribute of the resource, such as `service.version`.
+    /// One more attribute of the resource, such as `service.version`; it wins over what is detected and what
+    /// `OTEL_RESOURCE_ATTRIBUTES` says (specification, resource/sdk.md "Merge").
     pub fn with_resource_attribute(
         mut self,
         key: impl Into<opentelemetry::Key>,
@@ -85,7 +91,8 @@ impl Builder {
         self
     }
 
-    /// Reads these variables instead of the process's environment.
+    /// Reads these variables instead of the process's environment, of which nothing is read then. Before
+    /// [`with_config_file`](Self::with_config_file) and [`with_env_defaults`](Self::with_env_defaults), which add to it.
     pub fn with_env<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<String>,
@@ -119,7 +126,8 @@ impl Builder {
         self
     }
 
-    /// Another `tracing` layer beside ours, for [`install`](Self::install).
+    /// Another `tracing` layer beside ours, for [`install`](Self::install); [`build`](Self::build), whose layers are for a
+    /// subscriber of the program's own, leaves it out. It sees every span and event that its own filter lets it see.
     pub fn with_layer(mut self, layer: impl Layer<TracingRegistry> + Send + Sync + 'static) -> Self {
         self.layers.push(layer.boxed());
         self

@@ -8,7 +8,8 @@ use crate::{
 };
 
 impl Builder {
-    /// Where the operator's endpoints are served.
+    /// Where the operator's endpoints are served (feature `admin`); port 0 takes a free one, which
+    /// `Telemetry::admin_address` tells. An address that cannot be had is an error of [`build`](Self::build).
     pub fn with_admin_address(self, address: std::net::SocketAddr) -> Self {
         self.change(move |config| {
             config.admin.addr = Some(address);

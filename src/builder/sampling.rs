@@ -4,7 +4,8 @@ use super::Builder;
 use crate::config::{RemoteParent, Sampler, SamplingRule};
 
 impl Builder {
-    /// Which traces are recorded.
+    /// Which traces are recorded (specification, trace/sdk.md "Sampler"): all, as far as their callers sampled them, unless
+    /// said otherwise. A share outside of 0 to 1 is an error of [`build`](Self::build).
     pub fn with_sampler(self, sampler: Sampler) -> Self {
         self.change(move |config| {
             sampler.validate()?;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{Compression, DropPolicy, Endpoint, Headers, Protocol};
 
-/// Where one signal's OTLP requests go and how.
+/// Where one signal's OTLP requests go and how (specification, protocol/exporter.md).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Otlp {
@@ -26,7 +26,8 @@ pub struct Otlp {
     pub client_key: Option<PathBuf>,
 }
 
-/// A batch processor's queue (`OTEL_BSP_*`, `OTEL_BLRP_*`).
+/// A batch processor's queue (`OTEL_BSP_*`, `OTEL_BLRP_*`; specification, trace/sdk.md and logs/sdk.md "Batching
+/// processor").
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Batch {

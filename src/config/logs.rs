@@ -183,7 +183,7 @@ impl LogsConfig {
     }
 }
 
-/// How much one log record may hold (`OTEL_LOGRECORD_*_LIMIT`).
+/// How much one log record may hold (`OTEL_LOGRECORD_*_LIMIT`; specification, logs/sdk.md "LogRecord Limits").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogLimits {

@@ -37,7 +37,7 @@ pub struct MetricsConfig {
     pub cardinality: CardinalityLimits,
 }
 
-/// How metrics are shown to Prometheus, with the choices of the specification's Prometheus exporter.
+/// How metrics are shown to Prometheus (specification, metrics/sdk_exporters/prometheus.md "Configuration").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PrometheusPage {

@@ -98,7 +98,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Resolves the configuration file or the environment, and defaults. Never fails: what could not be used is in the list, and a default stands in.
+    /// Resolves the configuration file or the environment (specification, configuration/sdk-environment-variables.md and
+    /// configuration/sdk.md), and defaults. Never fails: what could not be used is in the list, and a default stands in. Blocks
+    /// for the reading of files: of the configuration and of certificates.
     #[must_use]
     pub fn resolve(source: &Source) -> (Self, Vec<Mistake>) {
         vars::resolve(source)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{AttributeValue, Detector, Patterns, values};
 
-/// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
+/// Who this service is (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`; specification, resource/sdk.md).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ResourceConfig {

@@ -73,7 +73,8 @@ impl Check {
         })
     }
 
-    /// Passes when a TCP connection to `target`, such as `db.internal:5432`, is accepted; it is closed at once.
+    /// Passes when a TCP connection to `target`, such as `db.internal:5432`, is accepted; it is closed at once. A name is
+    /// looked up anew for each run; what cannot be looked up fails.
     #[cfg(feature = "axum")]
     pub fn tcp(target: impl Into<String>) -> Self {
         let target: String = target.into();

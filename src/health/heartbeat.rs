@@ -20,7 +20,7 @@ impl Health {
         Some(self.0.created.elapsed().saturating_sub(Duration::from_millis(beat)))
     }
 
-    /// Whether the runtime is silent for longer than `TRACEWELL_LIVENESS_STALL_MS`.
+    /// Whether the runtime is silent for longer than `TRACEWELL_LIVENESS_STALL_MS`; `false` before the first beat.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         match (self.heartbeat_age(), self.0.stall) {
@@ -35,7 +35,10 @@ impl Health {
         self.0.gone.load(Ordering::Acquire) && self.phase() != Phase::Draining
     }
 
-    /// Beats on the runtime it is run on until it is dropped. Cancel safe.
+    /// Beats once a second on the runtime it is run on until it is dropped. Cancel safe.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with timers.
     pub async fn beat(self) {
         // what it beats on is the service's runtime, whatever was taken for it before
         let runtime = Handle::try_current().ok();

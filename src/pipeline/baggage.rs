@@ -17,6 +17,11 @@ impl CopiedBaggage {
         Self(names.iter().map(|name| Key::from(name.clone())).collect())
     }
 
+    /// Whether nothing is copied.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A tracer provider whose spans have them; where none are copied, nothing is asked of a span.
     pub(super) fn added_to(&self, builder: TracerProviderBuilder) -> TracerProviderBuilder {
         if self.0.is_empty() { builder } else { builder.with_span_processor(self.clone()) }

@@ -166,7 +166,8 @@ async fn run(export: impl Export, mut control: mpsc::UnboundedReceiver<Command>)
             }
         }
         let draining = wishes.begin();
-        let ended = {
+        // where no time is left, no collector is asked
+        let ended = wishes.is_over() || {
             let work = async { if draining { export.0.drain().await } else { export.0.once().await } };
             let work = contained(signal, work);
             tokio::pin!(work);
@@ -179,7 +180,7 @@ async fn run(export: impl Export, mut control: mpsc::UnboundedReceiver<Command>)
                     () = wishes.deadline() => {
                         let now = Instant::now();
                         wishes.disappoint(|wish| wish.deadline <= now);
-                        if wishes.waiting.iter().any(|wish| wish.last && wish.deadline <= now) {
+                        if wishes.is_over() {
                             break true;
                         }
                     }
@@ -241,6 +242,12 @@ impl Wishes<'_> {
         }
         self.tell(|wish| wish.begun);
         false
+    }
+
+    /// Whether the time for the end is up.
+    fn is_over(&self) -> bool {
+        let now = Instant::now();
+        self.waiting.iter().any(|wish| wish.last && wish.deadline <= now)
     }
 
     /// Tells flushes that they wait in vain. What they wait for goes on: a flush is no reason to lose anything.

@@ -54,6 +54,8 @@ impl Pipeline {
             let _ = tracers.shutdown_with_timeout(left);
             let _ = loggers.shutdown_with_timeout(left);
             let _ = meters.map(|meters| meters.shutdown_with_timeout(left));
+            // whoever waits drops the last of them
+            drop((tracers, loggers));
             drop(done);
         });
         ending.is_ok().then_some(ended)

@@ -22,6 +22,7 @@ mod logs;
 mod metrics;
 #[cfg(feature = "admin")]
 pub(crate) mod openmetrics;
+mod own_spans;
 mod own_subscriber;
 mod propagation;
 mod queue;
@@ -42,13 +43,11 @@ mod watch;
 
 use std::sync::Arc;
 
-use opentelemetry::{
-    InstrumentationScope, propagation::TextMapCompositePropagator, trace::TracerProvider as _,
-};
+use opentelemetry::{InstrumentationScope, trace::TracerProvider as _};
 use opentelemetry_sdk::{
     logs::{LogProcessor, SdkLoggerProvider},
     metrics::SdkMeterProvider,
-    trace::{SdkTracer, SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
+    trace::{SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
 };
 use tracing::{Dispatch, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, layer::SubscriberExt as _, registry::LookupSpan};
@@ -61,9 +60,12 @@ use self::{
     exporter::ExporterThread,
     logs::{LogLayer, Parts, Rules},
     metrics::SharedMeterProvider,
+    own_spans::OwnSpans,
+    propagation::Propagation,
     random_flag::FlaggedProvider,
     sampler::SamplerSwitch,
     signal_status::SignalStatus,
+    traces::SeededTracer,
 };
 pub use self::{
     logs::LogLines,
@@ -135,6 +137,8 @@ pub(crate) struct Pipeline {
     pub(crate) log_switch: Arc<LogSwitch>,
     /// Which traces are kept.
     pub(crate) sampler: SamplerSwitch,
+    /// Makes spans that are for the exporter alone.
+    own_spans: Option<Arc<OwnSpans>>,
     /// Requests' own spans are kept from tracing-opentelemetry.
     lean: bool,
 }
@@ -155,8 +159,13 @@ impl Pipeline {
         self.span_processors
     }
 
+    /// Whether spans are for the exporter alone: nobody looks at one as it starts.
+    pub(crate) fn has_own_spans(&self) -> bool {
+        self.own_spans.is_some()
+    }
+
     /// The propagator of the configuration; it works even when the SDK is disabled.
-    pub(crate) fn propagator(config: &Config) -> TextMapCompositePropagator {
+    pub(crate) fn propagator(config: &Config) -> Propagation {
         propagation::propagator(&config.propagators)
     }
 
@@ -181,8 +190,9 @@ impl Pipeline {
         }
     }
 
-    fn tracer(&self) -> Option<SdkTracer> {
-        (!self.disabled).then(|| self.tracer_provider.tracer_with_scope(scope()))
+    fn tracer(&self) -> Option<SeededTracer> {
+        let sdk = || self.tracer_provider.tracer_with_scope(scope());
+        (!self.disabled).then(|| SeededTracer::new(sdk(), self.own_spans.clone()))
     }
 
     fn log_layer(&self) -> LogLayer {

@@ -1,9 +1,8 @@
 //! The layers of this crate where there are no others: one of them then decides for the whole subscriber, and is spared
 //! the look at each span whether its filter wanted it.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
-use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{
     Dispatch, Event, Id, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest,
 };
@@ -21,21 +20,26 @@ use super::{
 };
 use crate::sampling::SamplerInUse;
 
+thread_local! {
+    /// The last question whether something is wanted was about an event, which has not come yet. `tracing-subscriber`
+    /// keeps note of such a question until the event has reached every layer.
+    static ASKED: Cell<bool> = const { Cell::new(false) };
+}
+
 type Found = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// A subscriber of these layers only.
 pub(super) fn subscriber(
-    tracer: SdkTracer,
+    tracer: SeededTracer,
     logs: LogLayer,
     filter: &Arc<LogSwitch>,
     spans: LevelFilter,
     sampler: SamplerInUse,
     lean: bool,
 ) -> impl Subscriber + Send + Sync + use<> {
-    let tracer = SeededTracer::new(tracer);
     let found: Found = bridge(tracer.clone()).with_filter(Unseeing::alone()).boxed();
     let filter = LogFilter::new(Some(spans), Arc::clone(filter));
-    let spans = Spans::new(bridge(tracer.clone()), sampler, lean.then_some(tracer));
+    let spans = Spans::new(bridge(tracer.clone()), sampler, tracer, lean);
     Registry::default().with(found).with(Alone::<Layered<Found, Registry>> { filter, logs, spans })
 }
 
@@ -44,6 +48,17 @@ struct Alone<S> {
     filter: LogFilter,
     logs: LogLayer,
     spans: Spans<S>,
+}
+
+impl<S> Alone<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    #[inline]
+    fn hear(&self, event: &Event<'_>, context: Context<'_, S>) {
+        self.logs.on_event(event, context.clone());
+        self.spans.on_event(event, context);
+    }
 }
 
 impl<S> Layer<S> for Alone<S>
@@ -60,6 +75,7 @@ where
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        ASKED.set(metadata.is_event());
         // what was decided per call site is decided; records of the `log` crate have none
         let decided = metadata.is_event() && metadata.name() != "log record" && !self.filter.follows();
         decided || Filter::<S>::enabled(&self.filter, metadata, &context)
@@ -85,9 +101,18 @@ where
         self.spans.on_follows_from(id, follows, context);
     }
 
+    /// Where it was not asked whether this event is wanted, it is a record already when this question is answered: no
+    /// other layer hears events, and going on to them costs more than finding that out.
+    fn event_enabled(&self, event: &Event<'_>, context: Context<'_, S>) -> bool {
+        if ASKED.take() {
+            return true;
+        }
+        self.hear(event, context);
+        false
+    }
+
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        self.logs.on_event(event, context.clone());
-        self.spans.on_event(event, context);
+        self.hear(event, context);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {

@@ -206,7 +206,12 @@ impl<T: Item> Queue<T> {
     /// Takes an item; when there is no room for all, the policy says which is dropped and counted. Never waits for an
     /// export: the lock is held for a move of items at most, never during one.
     pub(crate) fn push(&self, item: T) {
-        let is_first = item.is_kept_first();
+        self.push_from(&mut Some(item));
+    }
+
+    /// [`push`](Self::push) of an item that is moved once, from where it is; it stays there when there is no room for it.
+    pub(crate) fn push_from(&self, item: &mut Option<T>) {
+        let Some(is_first) = item.as_ref().map(Item::is_kept_first) else { return };
         let mut state = self.lock();
         state.account.emit(1);
         if state.closed {
@@ -230,7 +235,9 @@ impl<T: Item> Queue<T> {
         let place = state.next;
         state.next += 1;
         let queue = if is_first { &mut state.first } else { &mut state.items };
-        queue.push_back((place, item));
+        if let Some(item) = item.take() {
+            queue.push_back((place, item));
+        }
         let wake = state.len() == self.batch_size;
         drop(state);
         drop(dropped); // items may be large, and their drop is not for under the lock

@@ -65,6 +65,26 @@ impl SamplerSwitch {
         self.in_use.set(sampler);
     }
 
+    /// Whether a span with such a parent, if it has a valid one, is kept; and the `tracestate` that it then has.
+    pub(super) fn decide(
+        &self,
+        parent: Option<&SpanContext>,
+        trace_id: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+    ) -> (bool, TraceState) {
+        let span = Span { parent, trace_id, name, kind, attributes };
+        let Verdict { kept, said } = self.chosen.load().decide(&span);
+        let state = span.state();
+        let state = match said {
+            Said::AsBefore => state.clone(),
+            Said::Unknown => with_threshold(state, None),
+            Said::Share(threshold) => with_threshold(state, Some(threshold)),
+        };
+        (kept, state)
+    }
+
     /// For whoever spares work by it.
     pub(crate) fn in_use(&self) -> SamplerInUse {
         self.in_use.clone()
@@ -239,14 +259,7 @@ impl ShouldSample for SamplerSwitch {
     ) -> SamplingResult {
         let parent = parent.map(|parent| parent.span());
         let parent = parent.as_ref().map(|parent| parent.span_context()).filter(|parent| parent.is_valid());
-        let span = Span { parent, trace_id, name, kind, attributes };
-        let Verdict { kept, said } = self.chosen.load().decide(&span);
-        let state = span.state();
-        let trace_state = match said {
-            Said::AsBefore => state.clone(),
-            Said::Unknown => with_threshold(state, None),
-            Said::Share(threshold) => with_threshold(state, Some(threshold)),
-        };
+        let (kept, trace_state) = self.decide(parent, trace_id, name, kind, attributes);
         let decision = if kept { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop };
         SamplingResult { decision, attributes: Vec::new(), trace_state }
     }

@@ -12,10 +12,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use opentelemetry::{
-    Context as OtelContext, ContextGuard,
-    trace::{TraceContextExt as _, Tracer as _},
-};
+use opentelemetry::{Context as OtelContext, ContextGuard, trace::TraceContextExt as _};
 use tracing::{
     Dispatch, Event, Id, Metadata, Subscriber, dispatcher::WeakDispatch, level_filters::LevelFilter, span,
     subscriber::Interest,
@@ -31,7 +28,7 @@ use super::{returned_errors, subscriber::LogSwitch, traces::SeededTracer};
 use crate::{
     quietly::quietly,
     sampling::SamplerInUse,
-    span_seed::{self, Own, SpanSeed},
+    span_seed::{self, Own, Sown},
 };
 
 type Bridge<S> = OpenTelemetryLayer<S, SeededTracer>;
@@ -59,16 +56,17 @@ pub(super) struct Spans<S> {
     bridge: Bridge<S>,
     /// Where a span is recorded only if its parent is, nothing is formatted for one that is not.
     sampler: SamplerInUse,
-    /// Makes the spans of requests, where these are none of the bridge's.
-    lean: Option<SeededTracer>,
+    tracer: SeededTracer,
+    /// Whether requests' own spans are none of the bridge's.
+    lean: bool,
     /// For links between spans of the bridge's and others.
     dispatch: OnceLock<WeakDispatch>,
 }
 
 impl<S> Spans<S> {
-    /// With `lean`, requests' own spans are made by this tracer and kept from the bridge.
-    pub(super) fn new(bridge: Bridge<S>, sampler: SamplerInUse, lean: Option<SeededTracer>) -> Self {
-        Self { bridge, sampler, lean, dispatch: OnceLock::new() }
+    /// With `lean`, requests' own spans are kept from the bridge.
+    pub(super) fn new(bridge: Bridge<S>, sampler: SamplerInUse, tracer: SeededTracer, lean: bool) -> Self {
+        Self { bridge, sampler, tracer, lean, dispatch: OnceLock::new() }
     }
 
     /// Whether nobody will see the fields of a span that starts now. It has a context all the same, to be passed on.
@@ -92,16 +90,26 @@ where
 {
     /// Starts a request's own span without the bridge; `false` when it is none.
     fn start_lean(&self, id: &Id, context: &Context<'_, S>) -> bool {
-        let Some(tracer) = &self.lean else { return false };
-        let Some(seed) = SpanSeed::take_request() else { return false };
-        let parent = OtelContext::current();
-        let mut builder = tracer.span_builder("");
-        seed.plant(&mut builder);
-        let own = parent.with_span(tracer.build_with_context(builder, &parent));
+        if !self.lean {
+            return false;
+        }
+        let Some(sown) = Sown::take_request() else { return false };
+        let own = self.tracer.start_request(sown, &OtelContext::current());
         if let Some(span) = context.span(id) {
             span.extensions_mut().replace(Own(own.clone()));
         }
         span_seed::started(own);
+        true
+    }
+
+    /// Starts a request's own span that is dropped: the bridge keeps what it needs to find the span's context, and makes
+    /// no span of it before somebody asks. `false` when it is none.
+    fn start_dropped(&self, attributes: &span::Attributes<'_>, id: &Id, context: &Context<'_, S>) -> bool {
+        let Some(dropped) = self.tracer.drop_request(&OtelContext::current()) else { return false };
+        let current = dropped.clone().attach();
+        SeededTracer::around_dropped(|| self.bridge.on_new_span(attributes, id, context.clone()));
+        drop(current);
+        span_seed::started(dropped);
         true
     }
 
@@ -121,7 +129,9 @@ where
 
     /// The context of a span that is none of the bridge's.
     fn own(&self, id: &Id, context: &Context<'_, S>) -> Option<OtelContext> {
-        self.lean.as_ref()?;
+        if !self.lean {
+            return None;
+        }
         let span = context.span(id)?;
         let extensions = span.extensions();
         extensions.get::<Own>().map(|own| own.0.clone())
@@ -145,7 +155,7 @@ where
             }
             return;
         }
-        if self.start_lean(id, &context) {
+        if self.start_lean(id, &context) || self.start_dropped(attributes, id, &context) {
             return;
         }
         if self.is_unseen(attributes) {
@@ -199,7 +209,7 @@ where
     }
 
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        if span_seed::is_attached() || self.lean.is_some() && detach(id) {
+        if span_seed::is_attached() || self.lean && detach(id) {
             return;
         }
         self.bridge.on_exit(id, context);
@@ -255,7 +265,8 @@ where
 }
 
 /// Lets no span pass. Beside the log layer's filter, events pass as far as they pass that, so that both agree about each
-/// call site and `tracing` need not ask each time; without its span, an event is nothing to the layer behind.
+/// call site and `tracing` need not ask each time; without its span, an event is nothing to the layer behind. Alone it says
+/// yes to call sites of events for the same reason: none goes on to it.
 #[derive(Debug)]
 pub(super) struct Unseeing(Option<Arc<LogSwitch>>);
 
@@ -264,7 +275,7 @@ impl Unseeing {
         Self(Some(filter))
     }
 
-    /// The only filter of its kind: then asking costs less than handing events on.
+    /// The only filter of its kind.
     pub(super) fn alone() -> Self {
         Self(None)
     }
@@ -279,7 +290,11 @@ where
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        self.0.as_ref().and_then(|filter| filter.event_interest(metadata)).unwrap_or_else(Interest::never)
+        match &self.0 {
+            Some(filter) => filter.event_interest(metadata).unwrap_or_else(Interest::never),
+            None if metadata.is_event() => Interest::always(),
+            None => Interest::never(),
+        }
     }
 
     /// `tracing-subscriber` forgets what a filter said of a span when another span or an event is made before the span

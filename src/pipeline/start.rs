@@ -17,6 +17,7 @@ use super::{
     further_outputs::FurtherOutputs,
     logs::{self, Parts, Rules, ScopedRecord},
     metrics::{self, MetricSource, PointAccount, SharedMeterProvider},
+    own_spans::OwnSpans,
     queue::Queue,
     sampler::SamplerSwitch,
     scope,
@@ -67,7 +68,8 @@ impl Pipeline {
         let more = FurtherOutputs::new(config, meters.more);
         let queues = span_queue.clone().into_iter().chain(more.span_queues());
         let queues = watch::beside(queues, watch.clone());
-        let (tracer_provider, sampler) = tracers(config, resource, &mut additions, &baggage, queues);
+        let (tracer_provider, sampler, own_spans) =
+            tracers(config, resource, &mut additions, &baggage, queues);
         let queues = log_queue.clone().into_iter().chain(more.log_queues());
         // a record for several queues takes the SDK's way
         let log_processors = log_processors || more.log_queues().next().is_some();
@@ -97,6 +99,7 @@ impl Pipeline {
             disabled: config.disabled,
             log_switch: LogSwitch::new(&config.logs.filter, rules),
             sampler,
+            own_spans,
             lean: config.requests.lean_spans,
         })
     }
@@ -151,12 +154,20 @@ fn tracers(
     additions: &mut Additions,
     baggage: &CopiedBaggage,
     queues: Vec<watch::Watched<SpanData>>,
-) -> (SdkTracerProvider, SamplerSwitch) {
+) -> (SdkTracerProvider, SamplerSwitch, Option<Arc<OwnSpans>>) {
     let sampler = SamplerSwitch::new(&config.traces.effective_sampler());
     let processors = std::mem::take(&mut additions.span_processors);
     let ids = additions.ids.take();
+    let own = match queues.as_slice() {
+        [queue] if processors.is_empty() && ids.is_none() && baggage.is_none() => {
+            let out = traces::QueueProcessor(queue.clone());
+            Some(OwnSpans::new(sampler.clone(), config.traces.limits, scope(), out))
+        }
+        // whoever else looks at spans is given the SDK's
+        _ => None,
+    };
     let processed = |builder| with_processors(baggage.added_to(builder), processors, ids);
-    (traces::provider(&config.traces, resource, sampler.clone(), queues, processed), sampler)
+    (traces::provider(&config.traces, resource, sampler.clone(), queues, processed), sampler, own)
 }
 
 /// The way of records into what is sent.

@@ -9,7 +9,6 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -34,7 +33,7 @@ pub(crate) const CHANGES: &str = "tracewell::loglevel";
 /// One layer made of both: a `Vec` of layers does not tell them which subscriber they are part of, and the log layer needs
 /// it for the span that an event names.
 pub(super) fn layers<S>(
-    tracer: Option<SdkTracer>,
+    tracer: Option<SeededTracer>,
     logs: LogLayer,
     filter: &Arc<LogSwitch>,
     spans: LevelFilter,
@@ -49,9 +48,8 @@ where
     let Some(tracer) = tracer else {
         return logs.with_filter(own_filter).boxed();
     };
-    let tracer = SeededTracer::new(tracer);
     let found = bridge(tracer.clone()).with_filter(Unseeing::beside(Arc::clone(filter)));
-    let spans = Spans::new(bridge(tracer.clone()), sampler, lean.then_some(tracer));
+    let spans = Spans::new(bridge(tracer.clone()), sampler, tracer, lean);
     let working = logs.and_then(spans).with_filter(own_filter);
     // outermost is the one that decides about levels: over a plain registry no other layer is asked
     found.and_then(working).boxed()

@@ -1,23 +1,26 @@
 //! Spans: sampler, limits and queue make the tracer provider, and what the queue hands out is encoded and sent.
 
 use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    borrow::Cow,
+    cell::Cell,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use opentelemetry::{
-    Context,
-    trace::{SpanBuilder, Status, Tracer},
+    Context, KeyValue,
+    trace::{Span, SpanBuilder, SpanContext, Status, TraceContextExt as _, Tracer},
 };
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    trace::{SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor, TracerProviderBuilder},
+    trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor, TracerProviderBuilder},
 };
 
 use super::{
     batches::{Batched, Lane},
     encode::About,
+    own_spans::{OwnSpan, OwnSpans},
     queue::Item,
     random_flag::{FlaggedSpan, FlaggedTracer, flag_root},
     sampler::SamplerSwitch,
@@ -27,7 +30,7 @@ use super::{
 use crate::{
     config::{SLOW, TracesConfig},
     redaction::Memory,
-    span_seed::SpanSeed,
+    span_seed::{Planted, Sown},
 };
 
 /// The tracer provider: spans that are sampled go into `queues`.
@@ -62,21 +65,28 @@ impl Item for SpanData {
 
 /// Ended spans into the queue. Nothing here waits for an export.
 #[derive(Debug)]
-struct QueueProcessor(Watched<SpanData>);
+pub(super) struct QueueProcessor(pub(super) Watched<SpanData>);
+
+impl QueueProcessor {
+    /// Takes a span that is sampled, and says of its id what is true, out of its place, if there is room for it.
+    pub(super) fn take(&self, span: &mut Option<SpanData>) {
+        if let (Some(watch), Some(span)) = (&self.0.watch, &span) {
+            watch.span(span);
+        }
+        if let Some(queue) = &self.0.queue {
+            queue.push_from(span);
+        }
+    }
+}
 
 impl SpanProcessor for QueueProcessor {
-    fn on_start(&self, _: &mut Span, _: &Context) {}
+    fn on_start(&self, _: &mut SdkSpan, _: &Context) {}
 
     fn on_end(&self, mut span: SpanData) {
         // a span that is only recorded is for processors in the process
         if span.span_context.is_sampled() {
             flag_root(&mut span);
-            if let Some(watch) = &self.0.watch {
-                watch.span(&span);
-            }
-            if let Some(queue) = &self.0.queue {
-                queue.push(span);
-            }
+            self.take(&mut Some(span));
         }
     }
 
@@ -94,22 +104,149 @@ impl SpanProcessor for QueueProcessor {
 /// A `tracing` span has no start time, no kind, no dynamic name and only scalar fields known at compile time. The layers
 /// of this crate put these into a [`SpanSeed`] for the one span they are about to start.
 #[derive(Debug, Clone)]
-pub(crate) struct SeededTracer(FlaggedTracer);
+pub(crate) struct SeededTracer {
+    sdk: FlaggedTracer,
+    /// Where spans are for the exporter alone.
+    own: Option<Arc<OwnSpans>>,
+}
 
 impl SeededTracer {
-    pub(crate) fn new(tracer: SdkTracer) -> Self {
-        Self(FlaggedTracer(tracer))
+    pub(crate) fn new(sdk: SdkTracer, own: Option<Arc<OwnSpans>>) -> Self {
+        Self { sdk: FlaggedTracer(sdk), own }
+    }
+
+    /// The context of the span that a seed becomes.
+    pub(super) fn start_request(&self, sown: Sown, parent: &Context) -> Context {
+        let mut builder = SpanBuilder::default();
+        let planted = sown.plant(&mut builder);
+        match self.build(builder, parent, planted) {
+            // its ids are all that there is of it
+            SeededSpan::Own(span) if !span.is_recording() => {
+                parent.with_remote_span_context(span.span_context().clone())
+            }
+            span => parent.with_span(span),
+        }
+    }
+
+    /// Whether the request's span that is about to start is dropped; its context then. What was decided counts when the
+    /// span is started.
+    pub(super) fn drop_request(&self, parent: &Context) -> Option<Context> {
+        let own = self.own.as_ref()?;
+        let decided = Sown::decided(|seed, remote| {
+            own.decide((&seed.name, &seed.kind, &seed.attributes), parent, remote)
+        })?;
+        if !decided.is_valid() || decided.is_sampled() {
+            return None;
+        }
+        drop(Sown::take());
+        Some(parent.with_remote_span_context(decided))
+    }
+
+    /// Runs `start`, in which a layer makes a builder for a span that was dropped and whose context is the current one.
+    /// Should anybody ask for the span of it, the answer is that context's.
+    pub(super) fn around_dropped(start: impl FnOnce()) {
+        struct Cleared;
+        impl Drop for Cleared {
+            fn drop(&mut self) {
+                DROPPING.set(false);
+            }
+        }
+        DROPPING.set(true);
+        let _cleared = Cleared;
+        start();
+    }
+
+    fn build(&self, builder: SpanBuilder, parent: &Context, planted: Planted) -> SeededSpan {
+        match (&self.own, planted.remote) {
+            (Some(own), remote) => SeededSpan::Own(own.start(builder, parent, Planted { remote, ..planted })),
+            (None, None) => SeededSpan::Sdk(Box::new(self.sdk.build_with_context(builder, parent))),
+            (None, Some(remote)) => {
+                let parent = parent.with_remote_span_context(remote);
+                SeededSpan::Sdk(Box::new(self.sdk.build_with_context(builder, &parent)))
+            }
+        }
     }
 }
 
-impl Tracer for SeededTracer {
-    type Span = FlaggedSpan;
+thread_local! {
+    /// Inside of [`SeededTracer::around_dropped`].
+    static DROPPING: Cell<bool> = const { Cell::new(false) };
+}
 
-    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> FlaggedSpan {
-        if let Some(seed) = SpanSeed::take() {
-            seed.plant(&mut builder);
+/// The name of builders made there: no span has it, since none is built of them.
+const DROPPED: &str = "\u{0}dropped";
+
+impl Tracer for SeededTracer {
+    type Span = SeededSpan;
+
+    fn span_builder<T: Into<Cow<'static, str>>>(&self, name: T) -> SpanBuilder {
+        SpanBuilder::from_name(if DROPPING.get() { DROPPED.into() } else { name.into() })
+    }
+
+    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> SeededSpan {
+        if builder.name == DROPPED {
+            return SeededSpan::Own(OwnSpan::unrecorded(parent.span().span_context().clone()));
         }
-        self.0.build_with_context(builder, parent)
+        let planted = Sown::take().map(|sown| sown.plant(&mut builder)).unwrap_or_default();
+        self.build(builder, parent, planted)
+    }
+}
+
+/// A span of this crate's, or of the SDK's.
+#[derive(Debug)]
+pub(crate) enum SeededSpan {
+    Own(OwnSpan),
+    /// Behind a pointer: a span is moved several times before it has its place.
+    Sdk(Box<FlaggedSpan>),
+}
+
+/// Hands a call on to whichever it is.
+macro_rules! each {
+    ($span:expr, $own:ident => $call:expr) => {
+        match $span {
+            SeededSpan::Own($own) => $call,
+            SeededSpan::Sdk($own) => $call,
+        }
+    };
+}
+
+impl Span for SeededSpan {
+    fn add_event_with_timestamp<T>(&mut self, name: T, timestamp: SystemTime, attributes: Vec<KeyValue>)
+    where
+        T: Into<Cow<'static, str>>,
+    {
+        each!(self, span => span.add_event_with_timestamp(name, timestamp, attributes));
+    }
+
+    fn span_context(&self) -> &SpanContext {
+        each!(self, span => span.span_context())
+    }
+
+    fn is_recording(&self) -> bool {
+        each!(self, span => span.is_recording())
+    }
+
+    fn set_attribute(&mut self, attribute: KeyValue) {
+        each!(self, span => span.set_attribute(attribute));
+    }
+
+    fn set_status(&mut self, status: Status) {
+        each!(self, span => span.set_status(status));
+    }
+
+    fn update_name<T>(&mut self, name: T)
+    where
+        T: Into<Cow<'static, str>>,
+    {
+        each!(self, span => span.update_name(name));
+    }
+
+    fn add_link(&mut self, span_context: SpanContext, attributes: Vec<KeyValue>) {
+        each!(self, span => span.add_link(span_context, attributes));
+    }
+
+    fn end_with_timestamp(&mut self, timestamp: SystemTime) {
+        each!(self, span => span.end_with_timestamp(timestamp));
     }
 }
 

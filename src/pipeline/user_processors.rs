@@ -9,6 +9,7 @@ use opentelemetry_sdk::{
 };
 
 use super::SetIds;
+use crate::quietly::quietly;
 
 pub(super) fn with_processors(
     builder: TracerProviderBuilder,
@@ -22,22 +23,17 @@ pub(super) fn with_processors(
     added.into_iter().fold(builder, |builder, added| builder.with_span_processor(Added(added)))
 }
 
-/// Runs code of the user's: a panic in it is said by the panic hook, and what it was called for goes on.
-pub(super) fn contained(work: impl FnOnce()) {
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-}
-
 /// A processor of the user's behind ours.
 #[derive(Debug)]
 struct Added(Box<dyn SpanProcessor>);
 
 impl SpanProcessor for Added {
     fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &opentelemetry::Context) {
-        contained(|| self.0.on_start(span, context));
+        quietly(|| self.0.on_start(span, context));
     }
 
     fn on_end(&self, span: SpanData) {
-        contained(|| self.0.on_end(span));
+        quietly(|| self.0.on_end(span));
     }
 
     fn force_flush(&self) -> OTelSdkResult {

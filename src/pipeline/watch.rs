@@ -23,6 +23,12 @@ pub(super) struct Watched<T> {
     pub(super) queue: Option<Arc<Queue<T>>>,
 }
 
+impl<T> Clone for Watched<T> {
+    fn clone(&self) -> Self {
+        Self { watch: self.watch.clone(), queue: self.queue.clone() }
+    }
+}
+
 /// The first of the queues with the watch, which thus sees everything once; the watch alone where there is no queue.
 pub(super) fn beside<T>(
     queues: impl Iterator<Item = Arc<Queue<T>>>,

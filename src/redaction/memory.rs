@@ -2,7 +2,7 @@
 //!
 //! For one thread that looks through much, as an exporter's does. Bounded, and exact: a text is compared whole.
 
-use std::{borrow::Cow, hash::BuildHasher as _};
+use std::{borrow::Cow, hash::BuildHasher as _, sync::Arc};
 
 use rustc_hash::FxBuildHasher;
 
@@ -40,13 +40,17 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(redactor: &Redactor) -> Self {
-        Self { rules: redactor.mark(), names: Table::new(NAMES), texts: Table::new(TEXTS) }
+        Self::with(redactor.mark())
     }
 
-    /// Forgets what was seen with other rules.
-    pub(super) fn of(&mut self, redactor: &Redactor) -> &mut Self {
-        if !redactor.is(&self.rules) {
-            *self = Self::new(redactor);
+    fn with(rules: Mark) -> Self {
+        Self { rules, names: Table::new(NAMES), texts: Table::new(TEXTS) }
+    }
+
+    /// Forgets what was seen with other rules than these, with which is looked now: the redactor may follow others already.
+    pub(super) fn of(&mut self, rules: &Arc<Rules>) -> &mut Self {
+        if !Arc::ptr_eq(&self.rules.0, rules) {
+            *self = Self::with(Mark(Arc::clone(rules)));
         }
         self
     }
@@ -131,8 +135,11 @@ mod tests {
     use super::*;
 
     fn look<'a>(redactor: &Redactor, memory: &mut Memory, text: &'a str) -> (bool, Cow<'a, str>) {
-        let memory = memory.of(redactor);
-        let mut look = Remembering { rules: &redactor.rules(), memory };
+        look_with(&redactor.rules(), memory, text)
+    }
+
+    fn look_with<'a>(rules: &Arc<Rules>, memory: &mut Memory, text: &'a str) -> (bool, Cow<'a, str>) {
+        let mut look = Remembering { rules, memory: memory.of(rules) };
         (look.is_secret_name(text), look.text(text))
     }
 
@@ -160,7 +167,13 @@ mod tests {
         for _ in 0..3 {
             assert!(!look(&redactor, &mut memory, "customer").0);
         }
+        let before = Arc::clone(&redactor.rules());
         redactor.follow(&Redactor::new().with_names(["customer"]));
+        assert!(look(&redactor, &mut memory, "customer").0);
+        // a look that had begun with the rules of before
+        for _ in 0..3 {
+            assert!(!look_with(&before, &mut memory, "customer").0);
+        }
         assert!(look(&redactor, &mut memory, "customer").0);
     }
 

@@ -42,7 +42,7 @@ impl Redactor {
     pub(crate) fn span_again(&self, span: &mut SpanData, memory: &mut Memory) {
         let rules = self.rules();
         if rules.on {
-            hide_in_span(span, &mut Remembering { rules: &rules, memory: memory.of(self) });
+            hide_in_span(span, &mut Remembering { rules: &rules, memory: memory.of(&rules) });
         }
     }
 

@@ -122,6 +122,9 @@ fn pop(token: u64) -> Option<Current> {
     STACK
         .try_with(|stack| {
             let mut stack = stack.try_borrow_mut().ok()?;
+            if matches!(stack.entries.last(), Some((own, _)) if *own == token) {
+                return stack.entries.pop()?.1;
+            }
             let index = stack.entries.iter().rposition(|(own, _)| *own == token)?;
             stack.entries.remove(index).1
         })

@@ -95,7 +95,8 @@ impl Thresholds {
     }
 }
 
-/// Watches over the global registry; see [`Registry::watch`]. It never ends; dropped, nothing is flagged any more.
+/// Watches over the global registry; see [`Registry::watch`]. It never ends; dropped, nothing is flagged any more. Cancel
+/// safe.
 pub fn watch(thresholds: Thresholds) -> impl Future<Output = ()> + Send + 'static {
     Registry::global().watch(thresholds)
 }

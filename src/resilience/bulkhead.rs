@@ -120,11 +120,16 @@ impl Bulkhead {
         Self::builder(name, limit).build()
     }
 
-    /// A place for one call, now or within the bounded wait. A free place costs no allocation. Cancel safe.
+    /// A place for one call, now or within the bounded wait. A free place costs no allocation. Cancel safe: dropped, it has
+    /// left the queue.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is no place in time, or so many wait already.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with its timer enabled, when it has to wait.
     pub async fn acquire(&self) -> Result<Place, BulkheadFull> {
         self.acquire_until(None).await
     }

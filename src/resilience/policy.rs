@@ -53,7 +53,8 @@ impl<E: std::error::Error + 'static> std::error::Error for Failure<E> {
 
 /// Deadline, retry, breaker, bulkhead and timeout around calls of one target; see the [module](super) for their order.
 ///
-/// A call that succeeds at once allocates nothing.
+/// A call that succeeds at once allocates nothing. Deadlines, timeouts and pauses between attempts need a tokio runtime with
+/// its timer enabled: without one, a call with a deadline or a timeout panics, and so does the first pause before a retry.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -97,7 +98,7 @@ impl Policy {
         Self { name, deadline: None, retry: None, guard: Guard::None, bulkhead: None, timeout: None, counts }
     }
 
-    /// All attempts and the delays between them end by then.
+    /// All attempts and the delays between them end so long after the call's begin.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -134,7 +135,7 @@ impl Policy {
         self
     }
 
-    /// How long one attempt may take.
+    /// How long one attempt may take; for a tower client until the answer's headers.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

@@ -13,7 +13,7 @@ use std::sync::{
 use arc_swap::{ArcSwap, Guard};
 use opentelemetry::{
     Context,
-    trace::{SpanKind, TraceContextExt as _},
+    trace::{SpanContext, SpanKind, TraceContextExt as _},
 };
 
 pub(crate) use self::{
@@ -32,6 +32,8 @@ struct InUse {
     known: ArcSwap<Known>,
     follows_parent: AtomicBool,
     follows_local_parent: AtomicBool,
+    /// That it keeps what has no parent, and keeps or drops all else as the parent was.
+    keeps_roots: AtomicBool,
 }
 
 /// The sampler, and what it must be told of a request before the request's span starts.
@@ -87,18 +89,19 @@ impl Known {
 }
 
 impl Known {
-    /// Whether a span started in the current context will be recorded, more likely than not. A guess, for what would be
-    /// made in vain: the tracer decides.
-    pub(crate) fn expects_recording(&self, facts: Option<&Facts>) -> bool {
+    /// Whether a span started below `remote`, else in the current context, will be recorded, more likely than not. A guess,
+    /// for what would be made in vain: the tracer decides.
+    pub(crate) fn expects_recording(&self, facts: Option<&Facts>, remote: Option<&SpanContext>) -> bool {
         let mut sampler = &self.sampler;
         if *sampler == Sampler::AlwaysOn {
             return true;
         }
-        let parent = Context::map_current(|current| {
-            let span = current.span();
-            let parent = span.span_context();
-            parent.is_valid().then(|| (parent.is_remote(), parent.is_sampled()))
-        });
+        let known =
+            |parent: &SpanContext| parent.is_valid().then(|| (parent.is_remote(), parent.is_sampled()));
+        let parent = match remote {
+            Some(remote) => known(remote),
+            None => Context::map_current(|current| known(current.span().span_context())),
+        };
         match (sampler, parent) {
             (Sampler::ParentBased(_) | Sampler::ParentThreshold(_), Some((_, sampled))) => return sampled,
             (Sampler::ParentBased(root) | Sampler::ParentThreshold(root), None) => sampler = root,
@@ -130,18 +133,33 @@ impl Known {
     }
 }
 
+fn keeps_roots(sampler: &Sampler) -> bool {
+    matches!(sampler, Sampler::ParentBased(root) if **root == Sampler::AlwaysOn)
+}
+
 impl SamplerInUse {
     pub(crate) fn new(sampler: &Sampler) -> Self {
         let known = ArcSwap::from_pointee(Known::new(sampler));
         let follows_parent = AtomicBool::new(sampler.follows_parent());
         let follows_local_parent = AtomicBool::new(sampler.follows_local_parent());
-        Self(Arc::new(InUse { known, follows_parent, follows_local_parent }))
+        let keeps_roots = AtomicBool::new(keeps_roots(sampler));
+        Self(Arc::new(InUse { known, follows_parent, follows_local_parent, keeps_roots }))
     }
 
     pub(crate) fn set(&self, sampler: &Sampler) {
         self.0.known.store(Arc::new(Known::new(sampler)));
         self.0.follows_parent.store(sampler.follows_parent(), Ordering::Relaxed);
         self.0.follows_local_parent.store(sampler.follows_local_parent(), Ordering::Relaxed);
+        self.0.keeps_roots.store(keeps_roots(sampler), Ordering::Relaxed);
+    }
+
+    /// [`Known::expects_recording`] where the sampler is the usual one, which has no rules; `None` where it is to be asked.
+    pub(crate) fn expects_recording(&self, remote: Option<&SpanContext>) -> Option<bool> {
+        let kept = |parent: &SpanContext| !parent.is_valid() || parent.is_sampled();
+        self.0.keeps_roots.load(Ordering::Relaxed).then(|| match remote {
+            Some(remote) => kept(remote),
+            None => Context::map_current(|current| kept(current.span().span_context())),
+        })
     }
 
     pub(crate) fn get(&self) -> Guard<Arc<Known>> {

@@ -1,13 +1,13 @@
 //! So many a second: a token bucket in one atomic number (the generic cell rate algorithm).
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Instant,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::Instant;
 
 const SECOND: f64 = 1e9;
 
-/// Lets so many pass in a second, in bursts of a second's at most; below one a second, one at a time.
+/// Lets so many pass in a second, in bursts of a second's at most; below one a second, one at a time. The clock
+/// is that of the runtime where it is asked, so that a test's paused one counts.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
     started: Instant,

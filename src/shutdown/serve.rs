@@ -7,7 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
@@ -21,6 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::Instant,
 };
 use tower_service::Service as _;
 
@@ -123,7 +124,7 @@ impl Serve {
             tokio::time::sleep(config.prestop).await;
         }
         let _ = stopped.send(true);
-        let deadline = end::deadline(Instant::now(), config.drain);
+        let deadline = end::deadline(Instant::now().into_std(), config.drain).into();
         let drain = drain(&telemetry, &mut accepting, open, deadline).await;
         let report = match telemetry.shutdown().await {
             Ok(report) => report,

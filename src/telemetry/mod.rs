@@ -33,7 +33,8 @@ use crate::{
 /// Running telemetry. Keep it until the end of `main`: dropped, it flushes within the shutdown deadline, blocking its
 /// thread for as long.
 ///
-/// [`shutdown`](Self::shutdown) does the same without blocking and says what was lost.
+/// [`shutdown`](Self::shutdown) does the same without blocking and says what was lost. `std::process::exit` does neither: it
+/// runs no `drop`.
 #[must_use = "telemetry ends when this is dropped, as `let _ =` does; keep it in a variable until the end of main"]
 pub struct Telemetry {
     pub(crate) inner: Arc<Inner>,
@@ -132,7 +133,7 @@ impl Telemetry {
         &self.inner.explanation
     }
 
-    /// Who this service says it is, on every span, point and record.
+    /// Who this service says it is, on every span, point and record (specification, resource/sdk.md); secrets are hidden.
     pub fn resource(&self) -> impl Iterator<Item = (&Key, &Value)> {
         self.inner.resource.iter()
     }
@@ -143,7 +144,8 @@ impl Telemetry {
         self.inner.pipeline.redactor()
     }
 
-    /// How each signal's export is doing: traces, metrics and logs, each one consistent snapshot.
+    /// How each signal's export is doing: traces, metrics and logs, each one consistent snapshot, read without waiting for an
+    /// export.
     #[must_use]
     pub fn status(&self) -> [SignalReport; 3] {
         self.inner.pipeline.reports()
@@ -175,7 +177,7 @@ impl Telemetry {
         self.inner.show_environment().await
     }
 
-    /// Which events are logged now.
+    /// Which events are logged now, until when, and the last 16 changes.
     #[must_use]
     pub fn log_filter(&self) -> LogFilter {
         self.inner.log_level.get()
@@ -284,11 +286,13 @@ impl Telemetry {
         self.inner.pipeline.logger_provider.clone()
     }
 
-    /// What `OTEL_PROPAGATORS` says, for context that the program passes on itself. After `install` it is the global
-    /// propagator.
+    /// What `OTEL_PROPAGATORS` says (specification, context/api-propagators.md), for context that the program passes on
+    /// itself. After `install` it is the global propagator. It works where the SDK is disabled, too.
     #[must_use]
     pub fn propagator(&self) -> opentelemetry::propagation::TextMapCompositePropagator {
-        Pipeline::propagator(&self.inner.config)
+        opentelemetry::propagation::TextMapCompositePropagator::new(vec![Box::new(Pipeline::propagator(
+            &self.inner.config,
+        ))])
     }
 
     /// A server layer that records into this telemetry, whether or not it is the installed one.

@@ -11,7 +11,8 @@ use super::{Endpoint, percent_decoded};
 pub struct Headers(Vec<(HeaderName, HeaderValue)>);
 
 impl Headers {
-    /// Reads `name=value,name=value`, values percent-encoded; of two with one name the later counts.
+    /// Reads `name=value,name=value`, values percent-encoded (specification, protocol/exporter.md "Specifying headers via
+    /// environment variables"); of two with one name the later counts.
     ///
     /// # Errors
     /// Says which entry is wrong, by name or position, never showing a value.

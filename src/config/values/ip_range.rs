@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-/// A range of addresses: `10.0.0.0/8`, `fd00::/8`, or one address.
+/// A range of addresses in CIDR notation (RFC 4632, RFC 4291 section 2.3): `10.0.0.0/8`, `fd00::/8`, or one address.
 ///
 /// An IPv4 address and its IPv4-mapped form (`::ffff:10.0.0.1`) are the same address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::SamplingRule;
 
-/// Which traces are kept. `Display` speaks the specification's words: `parentbased_traceidratio{0.1}`.
+/// Which traces are kept (specification, trace/sdk.md "Built-in samplers"). `Display` speaks the specification's words: `parentbased_traceidratio{0.1}`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Sampler {

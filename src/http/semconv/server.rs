@@ -2,15 +2,15 @@
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
-use http::{StatusCode, Uri, Version, header};
+use http::{StatusCode, Uri, Version};
 use opentelemetry::KeyValue;
 
 use super::{
     ADDRESS, CLIENT, ERROR_TYPE, METHOD, METHOD_ORIGINAL, Method, OTHER, OUTCOME, PATH, PEER_ADDRESS,
     PEER_PORT, PORT, PROTOCOL_VERSION, ROUTE, STATUS, Scheme,
-    values::{address_text, clip, protocol_version, redact_query, server},
+    values::{address_text, clip, protocol_version, redact_query, server_values},
 };
-use crate::http::texts;
+use crate::{http::texts, trace_parent::Sent};
 
 /// Longest path, query and header value that becomes an attribute, in bytes.
 pub(super) const MAX_TEXT: usize = 1024;
@@ -115,7 +115,7 @@ pub(in crate::http) fn path(uri: &Uri) -> Arc<str> {
 
 /// Attributes of a server span at its start, when samplers look at them.
 pub(in crate::http) fn start<B>(
-    request: &http::Request<B>,
+    (request, sent): (&http::Request<B>, &Sent<'_>),
     method: Method,
     scheme: Scheme,
     route: Option<&'static str>,
@@ -138,8 +138,8 @@ pub(in crate::http) fn start<B>(
     if let Some(version) = protocol_version(request.version()) {
         attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
     }
-    if let Some((host, port)) = server(request.uri(), request.headers()) {
-        attributes.push(KeyValue::new(ADDRESS, texts::shared(host)));
+    if let Some((host, port)) = server_values(request.uri(), request.headers(), sent.host) {
+        attributes.push(KeyValue::new(ADDRESS, host));
         if let Some(port) = port {
             attributes.push(KeyValue::new(PORT, i64::from(port)));
         }
@@ -151,8 +151,9 @@ pub(in crate::http) fn start<B>(
         attributes.push(KeyValue::new(PEER_ADDRESS, address));
         attributes.push(KeyValue::new(PEER_PORT, i64::from(peer.port())));
     }
-    if let Some(agent) = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()) {
-        attributes.push(KeyValue::new("user_agent.original", texts::shared(clip(agent, MAX_TEXT))));
+    if let Some(agent) = sent.user_agent.and_then(|agent| texts::header(agent, |agent| clip(agent, MAX_TEXT)))
+    {
+        attributes.push(KeyValue::new("user_agent.original", agent));
     }
     attributes
 }
@@ -176,7 +177,8 @@ mod tests {
 
     fn started(request: &http::Request<()>) -> Vec<KeyValue> {
         let method = Methods::default().find(request.method());
-        start(request, method, Scheme::of(request.uri()), None, None, path(request.uri()))
+        let sent = Sent::of(request.headers());
+        start((request, &sent), method, Scheme::of(request.uri()), None, None, path(request.uri()))
     }
 
     #[test]

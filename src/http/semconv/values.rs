@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use http::{HeaderMap, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use opentelemetry::StringValue;
 
 use crate::http::texts;
@@ -21,27 +21,9 @@ const SECRET_PARAMETERS: [&str; 7] = [
     "X-Goog-Signature",
 ];
 
-/// An address as text. IPv4 without the formatting machinery, which would cost more than all other attributes together.
+/// An address as text.
 pub(crate) fn address_text(address: IpAddr) -> StringValue {
-    let IpAddr::V4(address) = address else { return texts::shared(&address.to_string()) };
-    let (mut text, mut length) = ([0; "255.255.255.255".len()], 0);
-    let mut put = |byte| {
-        text[length] = byte;
-        length += 1;
-    };
-    for (index, octet) in address.octets().into_iter().enumerate() {
-        if index > 0 {
-            put(b'.');
-        }
-        if octet >= 100 {
-            put(b'0' + octet / 100);
-        }
-        if octet >= 10 {
-            put(b'0' + octet / 10 % 10);
-        }
-        put(b'0' + octet % 10);
-    }
-    texts::shared(std::str::from_utf8(&text[..length]).unwrap_or_default())
+    texts::address(address, || address.to_string().into())
 }
 
 /// Whose name the client asked for: `:authority`, else `Host`.
@@ -60,6 +42,19 @@ pub(crate) fn server<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(&'a st
         Some((name, port)) if !port.ends_with(']') => Some((name, port.parse().ok())),
         _ => Some((host, None)),
     }
+}
+
+/// The same as values; `host` is the header.
+pub(in crate::http) fn server_values(
+    uri: &Uri,
+    headers: &HeaderMap,
+    host: Option<&HeaderValue>,
+) -> Option<(StringValue, Option<u16>)> {
+    let asked = match uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => host?.as_bytes(),
+    };
+    texts::host(asked, || server(uri, headers))
 }
 
 /// `1.0`, `1.1`, `2` or `3`.

@@ -20,6 +20,7 @@ use crate::{
     requests::{self, Current, EndDetails, Kind},
     rpc::{Served, Serving},
     span_seed::{self, SpanSeed},
+    trace_parent::Sent,
 };
 
 /// Begins a call. Inside of an exchange with the same request, it shares that one's entry and is a child of its span.
@@ -54,7 +55,8 @@ impl State {
         let facts = |names: &[String]| facts(request, method_name, names);
         // inside of another span of the same request the caller's has been found already
         let none = HeaderMap::new();
-        let sent = if outer.is_some() { &none } else { request.headers() };
+        let headers = if outer.is_some() { &none } else { request.headers() };
+        let sent = (&Sent::of(headers), headers);
         let (span, context, foreign) = start_span(seed, make, (attributes, facts), shared, sent);
         let entry = outer.is_none().then(|| {
             let mut new = new_entry(method, semconv::path(request.uri()), (&span, &context), started);

@@ -51,6 +51,7 @@ impl Exchange {
         Self::of(State::begin(shared, request))
     }
 
+    #[inline]
     pub(super) fn of(state: State) -> Self {
         // a thread on its way out keeps nothing
         let mut memory = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();

@@ -20,6 +20,7 @@ use crate::{
     redaction::Redactor,
     requests::Registry,
     sampling::{Known, SamplerInUse},
+    trace_parent,
 };
 
 /// The client's address, for servers that are not axum's: put it into a request's extensions.
@@ -243,6 +244,12 @@ pub(crate) struct Resolved {
 }
 
 impl Resolved {
+    /// Whether this propagator finds what [`Sent`](crate::trace_parent::Sent) does, and nobody looks for it in a context.
+    pub(super) fn finds_parents_only(&self, propagator: &dyn TextMapPropagator) -> bool {
+        let known = || trace_parent::FIELDS.first().map(|field| field.as_ptr());
+        self.settings.alone && propagator.fields().next().map(str::as_ptr) == known()
+    }
+
     /// Asks the layer's propagator, or the global one.
     pub(super) fn propagated<T>(&self, mut ask: impl FnMut(&dyn TextMapPropagator) -> T) -> T {
         match &self.propagator {
@@ -306,6 +313,8 @@ pub(crate) struct Settings {
     sampler: Option<SamplerInUse>,
     /// Whether attributes are seen even of spans that the sampler drops, or it is not known.
     pub(super) attributes_count: bool,
+    /// Nobody but this crate looks at a request's span as it starts: its parent need not be in a context.
+    alone: bool,
 }
 
 static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
@@ -337,7 +346,17 @@ impl Settings {
             trace_id_header: false,
             sampler: Some(sampler),
             attributes_count,
+            alone: false,
         }
+    }
+
+    /// The same where this crate's layers and span processors are the only ones, or are not.
+    pub(crate) fn alone(self, alone: bool) -> Self {
+        Self { alone, ..self }
+    }
+
+    pub(super) fn sampler_in_use(&self) -> Option<&SamplerInUse> {
+        self.sampler.as_ref()
     }
 
     /// The sampler in use, if one is known.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
-use http::{Request, header};
+use http::{HeaderValue, Request};
 use opentelemetry::{
     Context as OtelContext, KeyValue,
     propagation::Extractor,
@@ -21,6 +21,7 @@ use crate::{
     requests::{self, NewEntry},
     sampling::Facts,
     span_seed::{self, SpanSeed},
+    trace_parent::Sent,
 };
 
 impl State {
@@ -28,19 +29,19 @@ impl State {
     /// before what must be taken back.
     pub(super) fn begin<B>(shared: &Arc<Resolved>, request: &Request<B>) -> Self {
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        let method = shared.settings.methods.find(request.method());
+        let (sent, method) = (Sent::of(request.headers()), shared.settings.methods.find(request.method()));
         let peer = route::peer(request.extensions());
         let origin = shared.settings.proxies.origin(peer, request.headers());
-        let scheme = scheme_used(origin.as_ref(), request.uri());
         let template = route::template(request.extensions());
         let route = template.and_then(route::remembered);
         let unremembered = if route.is_none() { template.map(Box::from) } else { None };
-        let path = semconv::path(request.uri());
+        let (scheme, path) = (scheme_used(origin.as_ref(), request.uri()), semconv::path(request.uri()));
         let name = span_name(method, route, unremembered.as_deref());
         let extras = shared.extras.as_deref();
         let attributes = || {
             let template = route.map(|route| route.template);
-            let mut attributes = semconv::start(request, method, scheme, template, peer, Arc::clone(&path));
+            let mut attributes =
+                semconv::start((request, &sent), method, scheme, template, peer, Arc::clone(&path));
             attributes.extend(unremembered.as_deref().map(semconv::unremembered_route));
             origin.iter().for_each(|origin| origin.apply(&mut attributes));
             if let Some(extras) = extras {
@@ -48,11 +49,10 @@ impl State {
             }
             attributes
         };
-        let kind = SpanKind::Server;
-        let seed = |attributes, links| SpanSeed { name, kind, start_time: started_at, attributes, links };
-        let facts = |headers: &[String]| facts(request, template, headers);
-        let (span, context, foreign) =
-            start_span(seed, new_span, (attributes, facts), shared, request.headers());
+        let (kind, start_time) = (SpanKind::Server, started_at);
+        let seed = |attributes, links| SpanSeed { name, kind, start_time, attributes, links };
+        let (by, facts) = ((&sent, request.headers()), |names: &[String]| facts(request, template, names));
+        let (span, context, foreign) = start_span(seed, new_span, (attributes, facts), shared, by);
         let mut new = new_entry(method, path, (&span, &context), (started, started_at));
         new.cancellable = extras.is_some_and(|extras| extras.cancellable);
         shared.instruments.add_active(method, scheme, 1);
@@ -78,7 +78,7 @@ impl State {
             version: request.version(),
             route,
             unremembered,
-            request_size: announced_length(request.headers()),
+            request_size: sent.content_length.and_then(length),
             status: None,
             first_byte: None,
             sent: 0,
@@ -119,6 +119,50 @@ impl Extractor for Headers<'_> {
     }
 }
 
+/// What a request's caller says of itself.
+#[derive(Default)]
+enum Caller {
+    #[default]
+    None,
+    Context(OtelContext),
+    /// Its span, where that is all there is to know.
+    Span(SpanContext),
+}
+
+impl Caller {
+    fn find(shared: &Resolved, sent: &Sent<'_>, headers: &http::HeaderMap) -> Self {
+        shared.propagated(|propagator| {
+            if shared.finds_parents_only(propagator) && !sent.has_baggage() {
+                return sent.parent(headers).map_or(Self::None, Self::Span);
+            }
+            // most callers send nothing, and an extraction that finds nothing is not free
+            let named = |field: &str| headers.keys().any(|name| name.as_str().eq_ignore_ascii_case(field));
+            match propagator.fields().any(named) {
+                true => Self::Context(propagator.extract(&Headers(headers))),
+                false => Self::None,
+            }
+        })
+    }
+
+    fn context(&self) -> Option<&OtelContext> {
+        if let Self::Context(context) = self { Some(context) } else { None }
+    }
+
+    fn remote(&self) -> Option<&SpanContext> {
+        if let Self::Span(span) = self { Some(span) } else { None }
+    }
+
+    fn into_span(self) -> Option<SpanContext> {
+        match self {
+            Self::None => None,
+            Self::Context(context) => {
+                Some(context.span().span_context().clone()).filter(SpanContext::is_valid)
+            }
+            Self::Span(span) => Some(span),
+        }
+    }
+}
+
 fn new_span() -> Span {
     tracing::info_span!(target: "tracewell::http", "HTTP request")
 }
@@ -132,25 +176,23 @@ pub(super) fn start_span(
     make: impl FnOnce() -> Span,
     (attributes, facts): (impl Fn() -> Vec<KeyValue>, impl FnOnce(&[String]) -> Facts),
     shared: &Resolved,
-    headers: &http::HeaderMap,
+    (sent, headers): (&Sent<'_>, &http::HeaderMap),
 ) -> (Span, OtelContext, bool) {
-    let mut parent = shared.propagated(|propagator| {
-        // most callers send nothing, and an extraction that finds nothing is not free
-        let named = |field: &str| headers.keys().any(|name| name.as_str().eq_ignore_ascii_case(field));
-        let sent = propagator.fields().any(named);
-        sent.then(|| propagator.extract(&Headers(headers)))
-    });
+    let mut caller = Caller::find(shared, sent, headers);
     let mut links = Vec::new();
     if shared.settings.public_endpoint {
         // a stranger's trace is linked to and not joined, and its baggage stays outside
-        let stranger = parent.take().map(|parent| parent.span().span_context().clone());
-        links.extend(stranger.filter(SpanContext::is_valid).map(Link::with_context));
+        links.extend(std::mem::take(&mut caller).into_span().map(Link::with_context));
     }
-    let _parent = parent.clone().map(OtelContext::attach);
-    let sampler = shared.settings.sampler();
+    let _parent = caller.context().cloned().map(OtelContext::attach);
+    let remote = caller.remote();
+    let settings = &shared.settings;
+    let likely = settings.sampler_in_use().and_then(|sampler| sampler.expects_recording(remote));
+    // asked about rules only where there may be some
+    let sampler = if likely.is_some() { None } else { settings.sampler() };
     let facts = sampler.as_ref().filter(|sampler| sampler.rules).map(|sampler| facts(&sampler.headers));
-    let expected = shared.settings.attributes_count
-        || sampler.as_ref().is_none_or(|sampler| sampler.expects_recording(facts.as_ref()));
+    let known = || sampler.as_ref().is_none_or(|sampler| sampler.expects_recording(facts.as_ref(), remote));
+    let expected = settings.attributes_count || likely.unwrap_or_else(known);
     drop(sampler);
     let seed = seed(if expected { attributes() } else { Vec::new() }, links);
     let start = || {
@@ -160,15 +202,19 @@ pub(super) fn start_span(
         (span, context)
     };
     let (span, context) = match facts {
-        Some(facts) => facts.around(|| seed.around(start)),
-        None => seed.around(start),
+        Some(facts) => facts.around(|| seed.around_below(remote.cloned(), start)),
+        None => seed.around_below(remote.cloned(), start),
     };
     if !expected && context.span().is_recording() {
         context.span().set_attributes(attributes());
     }
-    match parent {
-        Some(parent) if !context.has_active_span() => (span, parent, true),
-        _ => (span, context, false),
+    if context.has_active_span() {
+        return (span, context, false);
+    }
+    match caller {
+        Caller::None => (span, context, false),
+        Caller::Context(parent) => (span, parent, true),
+        Caller::Span(parent) => (span, OtelContext::current().with_remote_span_context(parent), true),
     }
 }
 
@@ -219,7 +265,7 @@ fn tracing_id(span: &Span) -> u64 {
     span.id().map_or(0, |id| id.into_u64())
 }
 
-/// The length that the headers say.
-pub(super) fn announced_length(headers: &http::HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// The length that a header says.
+pub(super) fn length(header: &HeaderValue) -> Option<u64> {
+    header.to_str().ok()?.parse().ok()
 }

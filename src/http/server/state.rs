@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body::Frame;
 use opentelemetry::{
     Context as OtelContext, KeyValue,
@@ -21,7 +21,7 @@ use super::{
     exchange::End,
     extras::CancelSignal,
     layer::Resolved,
-    start::{announced_length, span_name},
+    start::{self, span_name},
 };
 use crate::{
     http::{
@@ -131,7 +131,8 @@ impl State {
             return Next::Tunnel;
         }
         // a server asks for no byte more than was announced, and announces what the body knows
-        self.announced = announced_length(response.headers()).or_else(|| response.body().size_hint().exact());
+        let said = Said::of(response.headers());
+        self.announced = said.length.or_else(|| response.body().size_hint().exact());
         let nothing_follows = self.head
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || status.is_informational()
@@ -140,7 +141,7 @@ impl State {
         if nothing_follows {
             return Next::Nothing;
         }
-        if is_event_stream(response) {
+        if said.event_stream {
             self.become_stream();
         }
         Next::Body
@@ -292,7 +293,8 @@ impl State {
         if self.foreign || !span.is_recording() {
             return;
         }
-        span.set_attributes(semconv::end(self.status, ending));
+        // one, as a rule: to move the iterator costs more
+        semconv::end(self.status, ending).for_each(|attribute| span.set_attribute(attribute));
         if let Some(entry) = self.entry.as_ref().map(requests::Guard::handle).filter(|e| e.has_more_to_say())
         {
             span.set_attributes(entry.attributes());
@@ -352,9 +354,34 @@ impl State {
     }
 }
 
-fn is_event_stream<B>(response: &Response<B>) -> bool {
+/// What a response's headers say of its body.
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    event_stream: bool,
+}
+
+impl Said {
+    /// In one pass: a header is looked at faster than a name is looked up.
+    fn of(headers: &HeaderMap) -> Self {
+        let mut said = Self::default();
+        let (mut length, mut kind) = (None, None);
+        for (name, value) in headers {
+            if *name == header::CONTENT_TYPE {
+                kind = kind.or(Some(value));
+            } else if *name == header::CONTENT_LENGTH {
+                length = length.or(Some(value));
+            }
+        }
+        said.length = length.and_then(start::length);
+        said.event_stream = kind.is_some_and(is_event_stream);
+        said
+    }
+}
+
+fn is_event_stream(content_type: &HeaderValue) -> bool {
     const EVENT_STREAM: &str = "text/event-stream";
-    let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.to_str().ok();
     media_type.and_then(|media_type| media_type.split_at_checked(EVENT_STREAM.len())).is_some_and(
         |(essence, parameters)| {
             let parameters = parameters.trim_start();

@@ -16,7 +16,7 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher::WeakDisp
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{Parts, entry_line, fields::Fields, kept_records, outlets::Ways};
+use super::{Parts, ScopedRecord, entry_line, fields::Fields, kept_records, outlets::Ways};
 use crate::{
     diagnostics::Listener,
     pipeline::{returned_errors, subscriber::LogSwitch},
@@ -193,15 +193,15 @@ impl LogLayer {
             None => Some(record),
         };
         if let Some(record) = record {
-            self.put(record, ways);
+            self.put(&mut Some((record, Arc::clone(&self.parts.outlets.scope))), ways);
         }
     }
 
     #[inline]
-    fn put(&self, record: SdkLogRecord, ways: Ways) {
+    fn put(&self, item: &mut Option<ScopedRecord>, ways: Ways) {
         let outlets = &self.parts.outlets;
         let request = if outlets.sinks.is_empty() { None } else { requests::current() };
-        outlets.put(record, ways, request.as_ref());
+        outlets.put_from(item, ways, request.as_ref());
     }
 }
 
@@ -247,11 +247,11 @@ where
         if self.switch.has_rules() || self.parts.throttle.is_some() {
             return self.on_judged_event(event, &context);
         }
-        let record = self.record(event, &context);
-        if keeping {
-            entry_line::keep(&record);
+        let mut item = Some((self.record(event, &context), Arc::clone(&self.parts.outlets.scope)));
+        if let Some((record, _)) = item.as_ref().filter(|_| keeping) {
+            entry_line::keep(record);
         }
-        self.put(record, possible(event.metadata()));
+        self.put(&mut item, possible(event.metadata()));
     }
 }
 
@@ -282,7 +282,17 @@ fn add_code(given: &'static Metadata<'static>, metadata: &Metadata<'_>, fields: 
 /// Whether a target belongs to what exporters are made of. Its records go to stdout, if the filter wants them, but not
 /// to the collector: the service's own use of these crates would be told apart from ours by nothing.
 pub(crate) fn is_transport(target: &str) -> bool {
-    // asked once per record: a search for "::" and nine comparisons would cost more than the rest of it
+    // asked once per record and span: few targets begin as one of theirs
+    if !matches!(
+        target.as_bytes(),
+        [b'h', b'2' | b'y', ..]
+            | [b't', b'o', ..]
+            | [b'r', b'u', ..]
+            | [b'r', b'e', b'q', b'w', ..]
+            | [b'o', b'p', ..]
+    ) {
+        return false;
+    }
     let root = target.bytes().position(|byte| byte == b':').map_or(target, |end| &target[..end]);
     matches!(root, "hyper" | "h2" | "tonic" | "tower" | "reqwest" | "rustls" | "hyper_util" | "hyper_rustls")
         || root.starts_with("opentelemetry")

@@ -62,8 +62,8 @@ pub(super) fn remembered(field: &Field, value: &dyn fmt::Debug, redactor: &Redac
                 return None;
             }
             formatted.clear();
-            let written = catch_unwind(AssertUnwindSafe(|| write!(formatted, "{value:?}")));
-            if formatted.len() > MAX || matches!(written, Ok(Err(_))) {
+            let written = catch_unwind(AssertUnwindSafe(|| write!(Short(formatted), "{value:?}")));
+            if matches!(written, Ok(Err(_))) {
                 formatted.clear();
                 formatted.shrink_to(MAX);
                 *slot = Slot::Varies(callsite);
@@ -90,4 +90,17 @@ pub(super) fn remembered(field: &Field, value: &dyn fmt::Debug, redactor: &Redac
             Some(shown.into())
         })
         .ok()?
+}
+
+/// Takes so much as is remembered; a longer message is formatted elsewhere, as far as it is kept.
+struct Short<'a>(&'a mut String);
+
+impl fmt::Write for Short<'_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        if self.0.len() + piece.len() > MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(piece);
+        Ok(())
+    }
 }

@@ -218,7 +218,7 @@ struct Added(Box<dyn LogProcessor>);
 
 impl LogProcessor for Added {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        super::user_processors::contained(|| self.0.emit(record, scope));
+        crate::quietly::quietly(|| self.0.emit(record, scope));
     }
 
     fn force_flush(&self) -> OTelSdkResult {

@@ -5,7 +5,7 @@ use std::{cell::RefCell, fmt, sync::Arc, time::Instant};
 use opentelemetry::{InstrumentationScope, logs::Logger as _};
 use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger};
 
-use super::{LogLines, Records, ecs, json, logfmt, pretty};
+use super::{LogLines, Records, ScopedRecord, ecs, json, logfmt, pretty};
 use crate::{
     config::LogFormat,
     line_writer::{LineCounts, LineWriter},
@@ -96,22 +96,35 @@ impl Outlets {
         if matches!(self.records, Records::None) { nowhere.and(Ways::RECORDS) } else { nowhere }
     }
 
-    #[inline]
     pub(super) fn put(&self, record: SdkLogRecord, ways: Ways, request: Option<&Current>) {
+        self.put_from(&mut Some((record, Arc::clone(&self.scope))), ways, request);
+    }
+
+    /// [`put`](Self::put) of a record that is moved once, from where it is.
+    #[inline]
+    pub(super) fn put_from(&self, item: &mut Option<ScopedRecord>, ways: Ways, request: Option<&Current>) {
         if !self.sinks.is_empty() {
-            self.print(&record, ways, request);
+            if let Some((record, _)) = item {
+                self.print(record, ways, request);
+            }
         }
         if ways.has(Ways::RECORDS) {
             match &self.records {
                 Records::None => {}
-                Records::Queue(queue) => queue.push((record, Arc::clone(&self.scope))),
+                Records::Queue(queue) => queue.push_from(item),
                 Records::Watched(watch, queue) => {
-                    watch.record(&record, &self.scope);
+                    if let Some((record, scope)) = item {
+                        watch.record(record, scope);
+                    }
                     if let Some(queue) = queue {
-                        queue.push((record, Arc::clone(&self.scope)));
+                        queue.push_from(item);
                     }
                 }
-                Records::Provider => self.logger.emit(record),
+                Records::Provider => {
+                    if let Some((record, _)) = item.take() {
+                        self.logger.emit(record);
+                    }
+                }
             }
         }
     }

@@ -15,14 +15,14 @@ use http_body_util::Empty;
 use opentelemetry::{
     Context, KeyValue,
     baggage::BaggageExt as _,
-    propagation::{TextMapCompositePropagator, TextMapPropagator as _},
+    propagation::TextMapPropagator as _,
     trace::{SpanContext, TraceContextExt as _},
 };
 use opentelemetry_http::HeaderExtractor;
 use tower_layer::Layer as _;
 use tower_service::Service;
 
-use super::propagator;
+use super::{Propagation, propagator};
 use crate::{
     config::Propagator,
     http::{ServerLayer, ServerService},
@@ -77,7 +77,7 @@ fn headers(lines: &[u8]) -> HeaderMap {
 }
 
 /// What must hold of a context that came from outside, and of what is passed on.
-fn check(propagator: &TextMapCompositePropagator, context: &Context) {
+fn check(propagator: &Propagation, context: &Context) {
     let span = context.span().span_context().clone();
     assert_eq!(context.has_active_span(), span.is_valid());
     assert!(!span.is_valid() || span.is_remote());
@@ -98,7 +98,7 @@ fn check(propagator: &TextMapCompositePropagator, context: &Context) {
 }
 
 /// What another service receives: only what can stand in a header.
-fn injected(propagator: &TextMapCompositePropagator, context: &Context) -> HeaderMap {
+fn injected(propagator: &Propagation, context: &Context) -> HeaderMap {
     let mut carrier = HashMap::new();
     propagator.inject_context(context, &mut carrier);
     let mut map = HeaderMap::new();

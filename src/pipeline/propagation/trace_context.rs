@@ -4,27 +4,15 @@
 //! headers instead of one would make two services disagree on the trace. Of `tracestate` 32 members and 512 characters
 //! are kept, whole members, by the specification's own order: those over 128 characters go first, then the last ones.
 
-use std::{str::FromStr as _, sync::LazyLock};
+use std::sync::LazyLock;
 
 use opentelemetry::{
-    Context, SpanId, TraceFlags, TraceId,
+    Context,
     propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
-    trace::{SpanContext, TraceContextExt as _, TraceState},
+    trace::{SpanContext, TraceContextExt as _},
 };
 
-const PARENT: &str = "traceparent";
-const STATE: &str = "tracestate";
-
-/// Sampled, and a random trace id.
-const FLAGS: TraceFlags = TraceFlags::new(0x03);
-/// Characters of `traceparent` in version 00.
-const PARENT_LENGTH: usize = 55;
-/// Members of `tracestate`.
-const MAX_MEMBERS: usize = 32;
-/// Characters of `tracestate`, commas included.
-const MAX_STATE: usize = 512;
-/// Members longer than this go first.
-const LONG_MEMBER: usize = 128;
+use crate::trace_parent::{FLAGS, PARENT, STATE, bounded, parent_of};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TraceContext;
@@ -81,63 +69,7 @@ fn found(extractor: &dyn Extractor) -> Option<SpanContext> {
     let parents = extractor.get_all(PARENT)?;
     // of two nobody knows which one is right
     let [parent] = parents.as_slice() else { return None };
-    let (trace_id, span_id, flags) = parsed(parent.trim_matches([' ', '\t']))?;
-    let states = extractor.get_all(STATE).unwrap_or_default();
-    let state = bounded(&states).and_then(|state| TraceState::from_str(&state).ok());
-    let context = SpanContext::new(trace_id, span_id, flags, true, state.unwrap_or(TraceState::NONE));
-    context.is_valid().then_some(context)
-}
-
-/// `{version}-{trace id}-{parent id}-{flags}`; later versions may go on after another dash.
-fn parsed(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
-    let bytes = text.as_bytes();
-    if bytes.len() < PARENT_LENGTH || !text.is_ascii() {
-        return None;
-    }
-    let dashes = [2, 35, 52].iter().all(|at| bytes[*at] == b'-');
-    let [version] = hex(&bytes[..2])?;
-    let ends = match version {
-        0 => bytes.len() == PARENT_LENGTH,
-        0xff => false,
-        _ => bytes.get(PARENT_LENGTH).is_none_or(|byte| *byte == b'-'),
-    };
-    if !dashes || !ends {
-        return None;
-    }
-    let trace_id = TraceId::from_bytes(hex(&bytes[3..35])?);
-    let span_id = SpanId::from_bytes(hex(&bytes[36..52])?);
-    let [flags] = hex(&bytes[53..55])?;
-    // flags of other meanings are not ours to pass on
-    Some((trace_id, span_id, TraceFlags::new(flags) & FLAGS))
-}
-
-/// Two lower-case digits for each byte, without the general parser, which costs four times as much.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let value = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(pair[0])? << 4 | value(pair[1])?;
-    }
-    Some(bytes)
-}
-
-/// The members of all headers of the name, as one text within the limits; `None` = none.
-fn bounded(headers: &[&str]) -> Option<String> {
-    let members = headers.iter().flat_map(|header| header.split(','));
-    let members = members.map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty());
-    let mut kept: Vec<&str> = members.take(MAX_MEMBERS).collect();
-    let mut length = kept.iter().map(|member| member.len() + 1).sum::<usize>().checked_sub(1)?;
-    while length > MAX_STATE {
-        let long = kept.iter().rposition(|member| member.len() > LONG_MEMBER);
-        let removed = kept.remove(long.unwrap_or(kept.len() - 1));
-        length = length.saturating_sub(removed.len() + 1);
-    }
-    let fits = |member: &&str| member.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    (!kept.is_empty() && kept.iter().all(fits)).then(|| kept.join(","))
+    parent_of(parent, &extractor.get_all(STATE).unwrap_or_default())
 }
 
 #[cfg(test)]

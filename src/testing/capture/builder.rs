@@ -143,13 +143,17 @@ fn inside(config: &mut Config) -> Result<(), String> {
 /// With a single one `tracing` asks the current thread's subscriber alone whether a new callsite matters, and remembers
 /// the answer: a callsite first reached on a thread without the capture would be lost to the capture as well.
 ///
-/// It also has every callsite of a pipeline's end registered: another test's thread may drop the last reference to a
-/// subscriber while it holds `tracing`'s list of subscribers, and registering a callsite locks that list again.
+/// It also has every callsite of a pipeline's end registered, of one with processors as captures have them and of one
+/// without: another test's thread may drop the last reference to a subscriber while it holds `tracing`'s list of
+/// subscribers, and registering a callsite locks that list again.
 fn keep_callsites_shared() {
     static OTHER: OnceLock<Dispatch> = OnceLock::new();
     OTHER.get_or_init(|| {
         let other = Dispatch::new(NoSubscriber::default());
-        drop(Telemetry::builder().with_env::<String, String>([]).with_stdout(false).change(inside).build());
+        let plain = || Telemetry::builder().with_env::<String, String>([]).with_stdout(false).change(inside);
+        let sink = Sink::new();
+        drop(plain().build());
+        drop(plain().with_span_processor(sink.clone()).with_log_processor(sink).build());
         other
     });
 }

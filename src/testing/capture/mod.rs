@@ -156,7 +156,8 @@ impl Capture {
     /// `tokio::time::advance`, by [`CaptureRuntime::advance`], and to the next timer whenever everything waits.
     ///
     /// What is measured follows it: durations of spans, requests, calls and tasks, ages, what counts as stuck, windows
-    /// and pauses of breakers and retries, caches of checks. So a test says "after 61 s" without waiting for it, and
+    /// and pauses of breakers and retries, caches of checks, sampling at so many a second; what does not is listed in
+    /// [testing](crate::guide::testing#after-61-seconds). So a test says "after 61 s" without waiting for it, and
     /// durations are exact. Times of day (a span's start, a log record's time) stay the wall's. Each runtime has a clock of
     /// its own: tests beside this one are not affected.
     ///
