@@ -71,6 +71,8 @@
 //! providers) it is of the version re-exported in [`otel`]; the SDK's types appear in that module alone, which is outside
 //! of the promise.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // (1) what the operator wants
 pub mod config;
 

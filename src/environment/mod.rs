@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 pub use self::{build_info::BuildInfo, lockfile::Dependency};
 use crate::{
     config::{Config, Explanation, Source, variables},
+    resource::host_name,
     runtime::process,
     sections::Sections,
     timestamp,
@@ -144,7 +145,7 @@ fn os() -> Value {
         "arch": std::env::consts::ARCH,
         "name": release,
         "kernel": read("/proc/sys/kernel/osrelease"),
-        "host": gethostname::gethostname().to_string_lossy(),
+        "host": host_name(),
         "cpus": std::thread::available_parallelism().ok().map(std::num::NonZero::get),
     })
 }

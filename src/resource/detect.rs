@@ -28,11 +28,20 @@ pub(super) fn read(root: &Path, path: &str) -> Option<String> {
 
 fn host() -> Vec<KeyValue> {
     let mut attributes = vec![KeyValue::new(names::HOST_ARCH, arch())];
-    let name = gethostname::gethostname().to_string_lossy().into_owned();
+    let name = host_name();
     if !name.is_empty() {
         attributes.push(KeyValue::new(names::HOST_NAME, name));
     }
     attributes
+}
+
+/// What this machine, or container, is called; empty where it has no name.
+pub(crate) fn host_name() -> String {
+    #[cfg(unix)]
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    #[cfg(not(unix))]
+    let name = gethostname::gethostname();
+    name.to_string_lossy().into_owned()
 }
 
 /// The conventions' words for what Rust calls otherwise.

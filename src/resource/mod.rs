@@ -11,6 +11,7 @@ mod tests;
 
 use std::{borrow::Cow, path::Path};
 
+pub(crate) use self::detect::host_name;
 use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_semantic_conventions::{SCHEMA_URL, resource as names};
