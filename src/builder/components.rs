@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Display, time::Duration};
 
 use opentelemetry_sdk::{
     logs::{BatchConfigBuilder as LogBatch, BatchLogProcessor, LogExporter, LogProcessor},
-    metrics::{MeterProviderBuilder, PeriodicReader, exporter::PushMetricExporter},
+    metrics::{PeriodicReader, exporter::PushMetricExporter},
     trace::{BatchConfigBuilder as SpanBatch, BatchSpanProcessor, SpanExporter, SpanProcessor},
 };
 use serde_json::Value;
@@ -19,9 +19,6 @@ use crate::{
 
 /// Puts a component into what is added to the pipeline.
 type Provider = Box<dyn Fn(&Component, &mut Additions) -> Result<(), String>>;
-
-/// Adds a reader to a meter provider that is being built.
-pub(crate) type AddReader = Box<dyn FnOnce(MeterProviderBuilder) -> MeterProviderBuilder>;
 
 /// What was registered.
 #[derive(Default)]

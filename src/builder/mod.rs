@@ -3,7 +3,7 @@
 //! Each wish is a change of the [`Config`] that the environment made, kept until `build` or `install` (`init.rs`) and made
 //! again at each reload; what no configuration can hold (layers, checks, processors) is kept beside.
 
-pub(crate) mod components;
+mod components;
 mod export;
 mod logs;
 mod operator;

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    account::Loss,
     exporter::Export,
-    queue::{Loss, Queue},
+    queue::Queue,
     transport::{Accepted, SendError, SendErrorKind, Transport},
 };
 use crate::{config::Signal, diagnostics};

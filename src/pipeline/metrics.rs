@@ -24,10 +24,11 @@ use opentelemetry_sdk::{
 use prost::Message as _;
 
 use super::{
-    Additions, batches,
+    Additions,
+    account::{Account, Loss},
+    batches,
     exemplars::{ExemplarStore, Take},
     exporter::Export,
-    queue::{Account, Loss},
     signal_status::AccountSource,
     transport::Transport,
     views::Views,

@@ -8,6 +8,7 @@
 //!            └─► exemplars
 //! ```
 
+mod account;
 mod baggage;
 mod batches;
 mod encode;
@@ -56,6 +57,12 @@ use tracing_subscriber::{Layer, layer::SubscriberExt as _, registry::LookupSpan}
 pub(crate) use self::exemplars::Take;
 #[cfg(feature = "admin")]
 pub(crate) use self::scrub::Scrub as SpanScrub;
+pub use self::{
+    account::{Account, Loss},
+    logs::LogLines,
+    signal_status::{SignalReport, SignalState},
+    views::View,
+};
 use self::{
     exporter::ExporterThread,
     logs::{LogLayer, Parts, Rules},
@@ -67,19 +74,12 @@ use self::{
     signal_status::SignalStatus,
     traces::SeededTracer,
 };
-pub use self::{
-    logs::LogLines,
-    queue::{Account, Loss},
-    signal_status::{SignalReport, SignalState},
-    views::View,
-};
 pub(crate) use self::{
     metrics::MetricSource,
     subscriber::{CHANGES, LogSwitch},
     watch::Watch,
 };
 use crate::{
-    builder::components::AddReader,
     config::{Config, LogsConfig, Signal},
     redaction::Redactor,
 };
@@ -90,6 +90,13 @@ const USER_AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"), " OTel
 
 /// Gives the tracer provider an id generator.
 pub(crate) type SetIds = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
+
+/// Adds a reader to a meter provider that is being built.
+pub(crate) type AddReader = Box<
+    dyn FnOnce(
+        opentelemetry_sdk::metrics::MeterProviderBuilder,
+    ) -> opentelemetry_sdk::metrics::MeterProviderBuilder,
+>;
 
 /// What a program adds to the pipeline in code.
 #[derive(Default)]

@@ -23,10 +23,8 @@ const MAX_TEXT: usize = 1024;
 
 /// Whether an event may be a returned error, by its call site alone.
 pub(super) fn may_be(metadata: &Metadata<'_>) -> bool {
-    let mut fields = metadata.fields().iter();
-    metadata.is_event()
-        && fields.next().is_some_and(|field| field.name() == "error")
-        && fields.next().is_none()
+    // asked of every event: most have another number of fields
+    metadata.fields().len() == 1 && metadata.is_event() && metadata.fields().field("error").is_some()
 }
 
 /// Whether an event is the error that the function of this span returns.

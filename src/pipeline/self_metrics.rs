@@ -9,7 +9,7 @@ use std::{
 use opentelemetry::{KeyValue, metrics::Meter};
 
 use super::{
-    queue::{Account, Loss},
+    account::{Account, Loss},
     signal_status::SignalStatus,
 };
 use crate::config::{Config, Exporter, Otlp, Protocol, Signal};

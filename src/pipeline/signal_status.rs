@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::queue::{Account, Loss};
+use super::account::{Account, Loss};
 use crate::{
     config::{Endpoint, Protocol, Signal},
     diagnostics::{self, Severity},

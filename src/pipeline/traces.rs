@@ -102,7 +102,7 @@ impl SpanProcessor for QueueProcessor {
 /// The tracer behind `tracing` spans: takes what a `tracing` span cannot say from the span's seed.
 ///
 /// A `tracing` span has no start time, no kind, no dynamic name and only scalar fields known at compile time. The layers
-/// of this crate put these into a [`SpanSeed`] for the one span they are about to start.
+/// of this crate put these into a [seed](crate::span_seed::SpanSeed) for the one span they are about to start.
 #[derive(Debug, Clone)]
 pub(crate) struct SeededTracer {
     sdk: FlaggedTracer,

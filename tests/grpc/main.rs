@@ -1,6 +1,7 @@
 //! gRPC as its spans, its durations, the registry and the other side see it: one truth for all, however a call ends.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bodies;
 mod cuts;
 mod harness;
 mod health;

@@ -14,6 +14,7 @@ mod report;
 mod sampling;
 mod scalar;
 mod schema;
+mod schema_instrumentation;
 mod schema_metrics;
 mod schema_sampling;
 mod substitution;
