@@ -19,7 +19,9 @@ use crate::{
 };
 
 /// Connections kept busy, each with one request at a time.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: u32 = 16;
+/// Requests a second where the service is not driven to its limit: what a core can serve several times over.
+const STEADY: u32 = 2_000;
 /// How long each row is loaded in a round, and how often.
 const LOADED: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 5;
@@ -53,19 +55,28 @@ pub(crate) fn serve(stack: &service::Stack, flags: Flags, endpoint: Option<&str>
 }
 
 /// Prints what each row does per second, and how long requests take, as ratios of the first one's: of each the median of the
-/// rounds.
+/// rounds. First with as many requests as the service answers, then with [`STEADY`].
 pub(crate) fn compare(rows: &[&Row], otelcol: &str) -> Result<(), Failure> {
     let (_collector, endpoint) = collector(otelcol)?;
+    for rate in [None, Some(STEADY)] {
+        compare_at(rows, &endpoint, rate)?;
+    }
+    Ok(())
+}
+
+fn compare_at(rows: &[&Row], endpoint: &str, rate: Option<u32>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut all = vec![Vec::new(); rows.len()];
     for _ in 0..ROUNDS {
         for (figures, row) in all.iter_mut().zip(rows) {
-            figures.push(runtime.block_on(load(row, &endpoint))?);
+            figures.push(runtime.block_on(load(row, endpoint, rate))?);
         }
     }
+    let what =
+        rate.map_or_else(|| "as many as it answers".to_owned(), |rate| format!("{rate} requests a second"));
     say(format_args!(
         "{CONNECTIONS} connections, {ROUNDS} rounds of {} s; of bare: the median of the rounds' ratios (lowest–highest)\n\n\
-         | over sockets, to a Collector | throughput | p50 | p99 | p99.9 |\n|---|---:|---:|---:|---:|",
+         | over sockets, to a Collector: {what} | throughput | p50 | p99 | p99.9 |\n|---|---:|---:|---:|---:|",
         LOADED.as_secs()
     ));
     for (figures, row) in all.iter().zip(rows) {
@@ -81,7 +92,7 @@ pub(crate) fn compare(rows: &[&Row], otelcol: &str) -> Result<(), Failure> {
 }
 
 /// Requests per second, and three percentiles of how long one takes, in microseconds.
-async fn load(row: &Row, endpoint: &str) -> Result<[f64; 4], Failure> {
+async fn load(row: &Row, endpoint: &str, rate: Option<u32>) -> Result<[f64; 4], Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(row.words("serve")).arg(endpoint).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut server = Owned(command.stderr(Stdio::piped()).spawn()?);
@@ -90,18 +101,20 @@ async fn load(row: &Row, endpoint: &str) -> Result<[f64; 4], Failure> {
         line.strip_prefix("figures: ").and_then(|address| address.parse::<SocketAddr>().ok())
     });
     let address = address.ok_or("the service did not say where it listens")?;
-    run(address, LOADED / 6).await?; // warm
-    let mut times = run(address, LOADED).await?;
+    run(address, LOADED / 6, rate).await?; // warm
+    let mut times = run(address, LOADED, rate).await?;
     times.sort_unstable();
     let percentile = |share: f64| times[((times.len() - 1) as f64 * share) as usize] as f64 / 1e3;
     Ok([times.len() as f64 / LOADED.as_secs_f64(), percentile(0.5), percentile(0.99), percentile(0.999)])
 }
 
 /// Nanoseconds of each request.
-async fn run(address: SocketAddr, duration: Duration) -> Result<Vec<u64>, Failure> {
-    let until = Instant::now() + duration;
+async fn run(address: SocketAddr, duration: Duration, rate: Option<u32>) -> Result<Vec<u64>, Failure> {
+    let (begin, until) = (Instant::now(), Instant::now() + duration);
+    let pace = rate.map(|rate| Duration::from_secs(1) / rate);
+    let plan = |number: u32| pace.map(|pace| (begin + pace * number, pace * CONNECTIONS));
     let mut connections: tokio::task::JoinSet<_> =
-        (0..CONNECTIONS).map(|_| connection(address, until)).collect();
+        (0..CONNECTIONS).map(|number| connection(address, until, plan(number))).collect();
     let mut times = Vec::new();
     while let Some(joined) = connections.join_next().await {
         times.extend(joined??);
@@ -109,12 +122,31 @@ async fn run(address: SocketAddr, duration: Duration) -> Result<Vec<u64>, Failur
     Ok(times)
 }
 
-async fn connection(address: SocketAddr, until: Instant) -> Result<Vec<u64>, std::io::Error> {
+/// With a plan, requests begin at their time, or as soon as the one before is answered, and then count from their time on: a
+/// service that stops is not asked less often for it.
+async fn connection(
+    address: SocketAddr,
+    until: Instant,
+    mut plan: Option<(Instant, Duration)>,
+) -> Result<Vec<u64>, std::io::Error> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut times, mut buffer) = (Vec::with_capacity(1 << 16), [0; 2048]);
     while Instant::now() < until {
-        let sent = Instant::now();
+        let sent = match &mut plan {
+            None => Instant::now(),
+            Some((next, pause)) => {
+                let at = *next;
+                *next += *pause;
+                if Instant::now() < at {
+                    // the timer counts milliseconds: how late it is says nothing of the service
+                    tokio::time::sleep_until(at.into()).await;
+                    Instant::now()
+                } else {
+                    at
+                }
+            }
+        };
         stream.write_all(REQUEST).await?;
         let mut length = 0;
         while !buffer[..length].ends_with(b"\r\n\r\na user") {

@@ -90,6 +90,9 @@ where
 impl<DB: Driver> Transaction<'_, DB> {
     /// Commits the transaction, or releases the savepoint.
     ///
+    /// Not cancel safe: dropped under way, sqlx rolls back what the database has not committed by then, and nobody is told which of
+    /// the two it was.
+    ///
     /// # Errors
     /// Those of the database and of the connection.
     pub async fn commit(self) -> Result<(), Error> {
@@ -99,7 +102,8 @@ impl<DB: Driver> Transaction<'_, DB> {
         Run::new(running, inner.commit(), judge).await
     }
 
-    /// Rolls the transaction back, or to the savepoint.
+    /// Rolls the transaction back, or to the savepoint. Cancel safe: dropped under way, it is rolled back before the connection is used
+    /// again.
     ///
     /// # Errors
     /// Those of the database and of the connection.
