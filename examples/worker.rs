@@ -37,6 +37,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         shutdown::signal().await;
         telemetry.health().set_draining();
         orders.abort(); // and with it the sender goes: the consumer finishes what is there, and ends
+        // a run that was under way ends before telemetry does; that it was aborted is no news
+        let _ = orders.await;
     };
     tokio::join!(consume(queue), stop);
     telemetry.shutdown().await?;

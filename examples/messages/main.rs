@@ -67,6 +67,8 @@ async fn main() -> Result<(), Failure> {
     }
     telemetry.health().set_draining();
     producer.abort();
+    // a run that was under way ends before telemetry does; that it was aborted is no news
+    let _ = producer.await;
     telemetry.shutdown().await?;
     Ok(())
 }
