@@ -1,4 +1,4 @@
-//! A collector that moves: the address of its name is asked for again.
+//! A collector that moves: the address of its name is asked for again. And a request that is too large for any.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
-use super::{Transport, dns::hosts};
+use super::{MAX_REQUEST, SendErrorKind, Transport, dns::hosts};
 use crate::{
     config::{Config, Exporter, Signal, Source},
     pipeline::{metrics::PointAccount, signal_status::SignalStatus},
@@ -75,4 +75,15 @@ async fn an_old_server_that_lives_on_behind_a_moved_name_is_left_in_time() {
         assert_eq!(first.accepted_items(Signal::Traces), 3, "{protocol}: an open connection is used again");
         assert_eq!(second.accepted_items(Signal::Traces), 1, "{protocol}");
     }
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_limit_is_refused_here_and_the_next_one_goes() {
+    let collector = Collector::start();
+    let transport = transport(&collector.address().to_string(), "http/protobuf", Duration::from_secs(600));
+    let error = transport.send(Bytes::from(vec![0; MAX_REQUEST + 1]), None).await.unwrap_err();
+    assert_eq!(error.kind, SendErrorKind::TooLarge);
+    assert_eq!(error.cause, format!("a request of {} bytes: the limit is {MAX_REQUEST}", MAX_REQUEST + 1));
+    transport.send(one_span(), None).await.unwrap();
+    assert_eq!(collector.accepted_items(Signal::Traces), 1);
 }
