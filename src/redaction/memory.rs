@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::{Mark, Redactor, Rules};
 
-/// Names and texts that are remembered at most, and the longest text in bytes: 0.3 MB in all.
+/// Names and texts that are remembered at most, and the longest of either in bytes: 0.3 MB in all.
 const NAMES: usize = 128;
 const TEXTS: usize = 1024;
 const LONGEST: usize = 256;
@@ -64,6 +64,9 @@ pub(super) struct Remembering<'a> {
 
 impl Look for Remembering<'_> {
     fn is_secret_name(&mut self, name: &str) -> bool {
+        if name.len() > LONGEST {
+            return self.rules.is_secret_name(name);
+        }
         let (names, slot) = (&mut self.memory.names, Slot::of(name));
         names.known(slot, name).unwrap_or_else(|| {
             let secret = self.rules.is_secret_name(name);
@@ -158,6 +161,8 @@ mod tests {
         }
         let kept: Vec<_> = memory.texts.0.iter().filter_map(|entry| entry.kept.as_ref()).collect();
         assert_eq!(kept.len(), 4, "no secret, and nothing long: {kept:?}");
+        let names = memory.names.0.iter().filter_map(|entry| entry.kept.as_ref());
+        assert!(names.clone().count() > 3 && names.clone().all(|(name, _)| name.len() <= LONGEST));
     }
 
     #[test]
